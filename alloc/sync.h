@@ -1,0 +1,102 @@
+// The atomics policy: what a lock-free core is parameterised with.
+//
+// Every lock-free structure in Tern is a template over `Sync`. In the library that is `StdSync`: plain
+// `std::atomic`, no hooks, no cost. The tests instantiate the same templates with policies of their own:
+//   * one whose atomics yield to a deterministic scheduler before each operation,
+//   * one that keeps the modification history of each word and answers loads as a weak memory model may,
+//   * one that parks a thread at a named point for ever,
+//   * and each of these with a planted bug (`mutant`), to see whether the tests would notice.
+//
+// A policy has:
+//   template <class T> using Atomic        same size and alignment as T, overlays raw zero-filled memory
+//   static void point(const char* name)    a named step: linearization points, publish, retire, migrate
+//   static constexpr Mutant mutant         the bug that this instantiation carries, kNone outside tests
+//   static constexpr bool kWordwise        true: vector loads over atomic words are replaced by word loads
+//
+// Shared by alloc/ and engine/; keep its includes minimal.
+#ifndef TERN_ALLOC_SYNC_H_
+#define TERN_ALLOC_SYNC_H_
+
+#include <atomic>
+
+namespace tern::detail {
+
+// Catalogue of planted bugs: one enumerator for each line of reasoning that a test must be able to defend.
+enum class Mutant : unsigned char {
+  kNone,
+  // table
+  kMissWithoutHomeCheck,      // a miss is believed although the table grew under it
+  kNoSecondLook,              // a tentative slot becomes live without looking for its key again
+  kLiveWithoutHomeCheck,      // ... without asking whether growth has moved the key's home
+  kBackOffFromTentative,      // a tentative word of another thread is waited for instead of helped
+  kReadyInverted,             // a bucket under construction is taken for a finished one
+  kSplitClearsEarly,          // the source of a split is cleared before the target is complete
+  kOverflowFilterLate,        // the filter bit of an overflow slot is set after the slot
+  kFloorAfterEmpty,           // the version floor is raised after the slot was emptied
+  kVersionByStore,            // the first version of a key is stored, not agreed on
+  kSwapFromStaleWord,         // a conditional write swaps from a word it re-read after judging
+  kKillWithoutCopy,           // a killed record is placed again
+  kValueFromWrongKeyLength,   // the value's address is computed from a wrong key length
+  // stamps and chains
+  kStampBeforePublish,
+  kReadUnstamped,             // a reader returns a record that nobody has stamped
+  kReplaceUnstamped,          // a writer replaces a record that nobody has stamped
+  kTrimNeeded,                // a version that a view needs is unlinked
+  kTrimWithoutClose,          // a link is unhooked without closing the one below
+  kNolinkOnUnequalStamp,      // the chain is cut although a view may lie between the stamps
+  // lifetimes
+  kReplaceWithoutFreeze,      // a deadline is inherited without freezing it first
+  kExpiredIsPresent,
+  // reclamation
+  kLeaveNestedGuard,          // the inner guard's end is taken for the outer's
+  kFreeAtEqualEpoch,          // a bag is freed while a thread still announces its label
+  kRelaxedAnnounce,
+  kRelaxedSlotLoad,
+  kScanRelaxed,
+  kFreeHeld,                  // holds are not looked at after the grace period
+  kDropWithoutOrphanTest,
+  kLimboUncounted,
+  // memory
+  kSpanRelistedTwice,
+  kBitmapLostFree,
+  kBudgetCheckedAfter,
+  kExtentHoldLost,
+  kReserveNotKept,
+};
+
+struct StdSync {
+  template <class T>
+  using Atomic = std::atomic<T>;
+  static constexpr Mutant mutant = Mutant::kNone;
+#if defined(__SANITIZE_THREAD__)
+  static constexpr bool kWordwise = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+  static constexpr bool kWordwise = true;
+#else
+  static constexpr bool kWordwise = false;
+#endif
+#else
+  static constexpr bool kWordwise = false;
+#endif
+
+#if defined(TERN_SYNC_POINTS)
+  // Test builds of the whole library: the hook sees every named step and may park the calling thread.
+  static inline std::atomic<void (*)(const char*)> hook{nullptr};
+  static void point(const char* name) {
+    if (auto* h = hook.load(std::memory_order_acquire)) h(name);
+  }
+#else
+  static void point(const char*) noexcept {}
+#endif
+};
+
+// True in the instantiation that carries the bug `m`.
+template <class Sync>
+constexpr bool planted(Mutant m) {
+  return Sync::mutant == m;
+}
+
+}  // namespace tern::detail
+
+#endif  // TERN_ALLOC_SYNC_H_
