@@ -62,6 +62,9 @@ enum class Mutant : unsigned char {
   kBudgetCheckedAfter,
   kExtentHoldLost,
   kReserveNotKept,
+  kUnlistWithoutSecondLook,   // a span is taken off its list although a block was freed there meanwhile
+  kCountBeforeBits,           // freed blocks are counted before their bits are set
+  kGiveRelaxed,               // a block's bit is set without publishing what its last user did
 };
 
 struct StdSync {

@@ -1,0 +1,550 @@
+// The slow paths of heap.h: opening, batches, spans, extents, the table, accounts.
+#ifndef TERN_ALLOC_HEAP_INL_H_
+#define TERN_ALLOC_HEAP_INL_H_
+
+#include <bit>
+#include <cstring>
+
+#include "alloc/heap.h"
+
+namespace tern::alloc {
+
+// --- opening ---------------------------------------------------------------------------
+
+template <class Sync, class Shape>
+struct BasicHeap<Sync, Shape>::Layout {
+  std::size_t limit_bytes = 0, limit_bytes_max = 0;
+  std::size_t span_bytes = 0;
+  std::size_t accounts_at = 0, accounts_bytes = 0;
+  std::size_t pages_at = 0, pages_bytes = 0;
+  std::size_t range_bytes = 0;
+  std::byte* base = nullptr;
+  std::size_t reserve_spans = 0;
+
+  static std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+
+  // Accounts for `pages` bytes of page range; the table of classes also covers what lies before it.
+  std::size_t accounts_for(std::size_t pages, std::size_t table_bytes) const {
+    const std::size_t spans = pages / span_bytes;
+    const std::size_t before =
+        table_bytes / span_bytes + 2 + accounts_bytes_bound(pages) / span_bytes;
+    return round_up(Spans<Sync>::bytes_of(spans) + Granules<Sync>::bytes_of(pages / kGranuleBytes) +
+                        TableRange<Sync>::bytes_of(table_bytes) + round_up(spans + before, 8),
+                    kPageBytes);
+  }
+  static std::size_t accounts_bytes_bound(std::size_t pages) { return pages / 16 + (1 << 20); }
+};
+
+template <class Sync, class Shape>
+Error BasicHeap<Sync, Shape>::plan(const HeapOptions& options, Layout& layout) noexcept {
+  constexpr std::size_t kBytesMax = std::size_t{1}
+                                    << 42;  // table and pages together stay below 2^40 units
+  const std::size_t bytes_max =
+      options.memory_bytes_max == 0 ? options.memory_bytes : options.memory_bytes_max;
+  if (options.memory_bytes < Shape::kMemoryBytesMin || bytes_max < options.memory_bytes ||
+      options.table_bytes_max % (64 << 10) != 0 ||
+      (options.region == nullptr) != (options.region_bytes == 0)) {
+    return Error::kInvalidArgument;
+  }
+  if (bytes_max > kBytesMax || options.table_bytes_max > kBytesMax ||
+      options.region_bytes > 2 * kBytesMax) {
+    return Error::kTooLarge;
+  }
+  const bool large = options.memory_bytes >= Shape::kLargeSpansFrom;
+  span_granules_ = large ? Shape::kLargeSpanGranules : 1;
+  largest_block_ = large ? Shape::kLargeSpanLargest : Shape::kSmallSpanLargest;
+  layout.span_bytes = span_granules_ * kGranuleBytes;
+  layout.limit_bytes = options.memory_bytes / kPageBytes * kPageBytes;
+  layout.limit_bytes_max = bytes_max / kPageBytes * kPageBytes;
+
+  const std::size_t reserve = options.memory_bytes / 64 > Shape::kReserveBytesMin
+                                  ? options.memory_bytes / 64
+                                  : Shape::kReserveBytesMin;
+  layout.reserve_spans = (reserve + layout.span_bytes - 1) / layout.span_bytes;
+
+  // Addresses beyond the budget cost nothing and let extents find runs while spans and decommitting
+  // hold others.
+  std::size_t pages =
+      Layout::round_up(bytes_max + bytes_max / 16 + 8 * layout.span_bytes, layout.span_bytes);
+  std::size_t lead = 0;
+  std::size_t alignment = platform::kHugePageBytes;
+  if (options.region != nullptr) {
+    alignment = layout.span_bytes > (64 << 10) ? layout.span_bytes : (64 << 10);
+    lead = (alignment - reinterpret_cast<std::uintptr_t>(options.region) % alignment) % alignment;
+    const std::size_t accounts = layout.accounts_for(pages, options.table_bytes_max);
+    const std::size_t front =
+        Layout::round_up(options.table_bytes_max + accounts, layout.span_bytes);
+    if (options.region_bytes < lead || options.region_bytes - lead < front ||
+        options.region_bytes - lead - front < layout.span_bytes * (layout.reserve_spans + 2)) {
+      return Error::kInvalidArgument;
+    }
+    const std::size_t room =
+        (options.region_bytes - lead - front) / layout.span_bytes * layout.span_bytes;
+    if (room < pages) pages = room;
+    layout.base = static_cast<std::byte*>(options.region) + lead;
+  }
+  layout.accounts_at = options.table_bytes_max;
+  layout.accounts_bytes = layout.accounts_for(pages, options.table_bytes_max);
+  layout.pages_at =
+      Layout::round_up(layout.accounts_at + layout.accounts_bytes,
+                       options.region != nullptr ? layout.span_bytes : platform::kHugePageBytes);
+  layout.pages_bytes = pages;
+  layout.range_bytes = layout.pages_at + pages;
+  if (layout.accounts_bytes + (layout.reserve_spans + 2) * layout.span_bytes > layout.limit_bytes) {
+    return Error::kInvalidArgument;
+  }
+  return Error::kNone;
+}
+
+template <class Sync, class Shape>
+Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
+  Layout layout;
+  if (const Error error = plan(options, layout); error != Error::kNone) return error;
+  if (options.region == nullptr) {
+    mapping_ = platform::reserve(layout.range_bytes, platform::kHugePageBytes);
+    if (mapping_ == nullptr) return Error::kOutOfMemory;
+    layout.base = static_cast<std::byte*>(mapping_);
+  } else {
+    std::memset(layout.base, 0, layout.accounts_at + layout.accounts_bytes);
+  }
+  base_ = layout.base;
+  range_bytes_ = layout.range_bytes;
+  pages_ = base_ + layout.pages_at;
+  pages_bytes_ = layout.pages_bytes;
+  accounts_ = base_ + layout.accounts_at;
+  accounts_bytes_ = layout.accounts_bytes;
+  span_shift_ = static_cast<unsigned>(std::countr_zero(layout.span_bytes / kUnitBytes));
+  first_unit_ = layout.pages_at / kUnitBytes;
+  first_span_ = layout.pages_at / layout.span_bytes;
+  limit_pages_max_ = layout.limit_bytes_max / kPageBytes;
+  overhead_pages_ = layout.accounts_bytes / kPageBytes;
+  huge_ = options.huge_pages;
+
+  std::byte* next = accounts_;
+  const std::size_t span_count = layout.pages_bytes / layout.span_bytes;
+  spans_.open(next, span_count, pages_, layout.span_bytes);
+  next += Spans<Sync>::bytes_of(span_count);
+  granules_.open(next, layout.pages_bytes / kGranuleBytes);
+  next += Granules<Sync>::bytes_of(layout.pages_bytes / kGranuleBytes);
+  table_.open(next, base_, options.table_bytes_max, options.huge_pages && mapping_ != nullptr);
+  next += TableRange<Sync>::bytes_of(options.table_bytes_max);
+  class_by_span_ = reinterpret_cast<std::uint8_t*>(next);
+
+  // No more than a five-hundredth of a small budget either: 8 threads with 3 classes hold 5 % of 4
+  // MiB.
+  const std::size_t share = layout.limit_bytes / 512;
+  for (unsigned c = 0; c < kClassCount; ++c) {
+    std::size_t blocks =
+        (options.magazine_bytes < share ? options.magazine_bytes : share) / class_bytes(c);
+    if (blocks > options.magazine_blocks_max) blocks = options.magazine_blocks_max;
+    if (blocks < 2) blocks = 2;
+    capacity_[c] = class_bytes(c) <= largest_block_ ? static_cast<std::uint32_t>(blocks) : 0;
+  }
+  capacity_[kReserveClass] =
+      0;  // its blocks go back at once: none may hide in the magazine of another thread
+
+  budget_.open(layout.limit_bytes / kPageBytes);
+  resident_.store(0, std::memory_order_relaxed);
+  if (!budget_.try_charge(overhead_pages_)) return close(), Error::kInvalidArgument;
+  resident_.store(overhead_pages_, std::memory_order_relaxed);
+  if (options.huge_pages) {
+    huge_asked_ = pages_bytes_;
+    if (platform::advise_huge(pages_, pages_bytes_)) huge_advised_ = pages_bytes_;
+  }
+  huge_ = huge_ && huge_advised_ != 0;
+  if (options.prefault && !fault_in()) return close(), Error::kOutOfMemory;
+  if (!fill_reserve(layout.limit_bytes / kPageBytes)) return close(), Error::kInvalidArgument;
+  return Error::kNone;
+}
+
+// Faults in as much as the budget says: a twelfth of it in the table's range, the rest from the low
+// end of the page range on. The table's part may come to nothing if the table stays small; R6's
+// bound has room for it.
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::fault_in() noexcept {
+  const std::size_t limit = budget_.look().limit() * kPageBytes;
+  std::size_t front = limit / 12 / platform::kHugePageBytes * platform::kHugePageBytes;
+  if (front > table_.bytes())
+    front = table_.bytes() / platform::kHugePageBytes * platform::kHugePageBytes;
+  if (front != 0) {
+    if (mapping_ != nullptr && huge_ && platform::advise_huge(base_, front))
+      table_.note_advised(front);
+    if (!platform::populate(base_, front)) return false;
+    resident_.fetch_add(table_.prefaulted(front), std::memory_order_relaxed);
+  }
+  std::size_t granules = (limit - front - accounts_bytes_) / kGranuleBytes;
+  if (granules > granules_.count()) granules = granules_.count();
+  if (!platform::populate(accounts_, accounts_bytes_)) return false;
+  if (!platform::populate(pages_, granules * kGranuleBytes)) return false;
+  resident_.fetch_add(granules_.mark_dirty(0, granules) * kGranulePages, std::memory_order_relaxed);
+  return true;
+}
+
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::close() noexcept {
+  if (base_ != nullptr) unpoison(pages_, pages_bytes_);
+  if (mapping_ != nullptr) platform::release(mapping_, range_bytes_);
+  mapping_ = nullptr;
+  base_ = nullptr;
+  huge_asked_ = huge_advised_ = 0;
+  reserve_spans_.store(0, std::memory_order_relaxed);
+}
+
+// Brings the spans of the reserve to their share of `limit_pages`. False: no room for all of them.
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::fill_reserve(std::uint64_t limit_pages) noexcept {
+  std::uint64_t bytes = limit_pages * kPageBytes / 64;
+  if (bytes < Shape::kReserveBytesMin) bytes = Shape::kReserveBytesMin;
+  const std::uint64_t span_bytes = span_pages() * kPageBytes;
+  const std::uint64_t wanted = (bytes + span_bytes - 1) / span_bytes;
+  while (reserve_spans_.load(std::memory_order_relaxed) < wanted) {
+    if (new_span(kReserveClass) == kNone) return false;
+    reserve_spans_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return true;
+}
+
+// --- batches ---------------------------------------------------------------------------
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::prepare(Cache& cache) noexcept {
+  if (cache.memory_ != nullptr) return true;
+  std::size_t blocks = 0;
+  for (unsigned c = 0; c < kClassCount; ++c) blocks += capacity_[c];
+  auto* next = static_cast<Offset*>(private_allocate(blocks * sizeof(Offset)));
+  if (next == nullptr) return false;
+  cache.memory_ = next;
+  for (unsigned c = 0; c < kClassCount; ++c) {
+    cache.magazines_[c].blocks = next;
+    cache.magazines_[c].capacity = capacity_[c];
+    next += capacity_[c];
+  }
+  return true;
+}
+
+template <class Sync, class Shape>
+[[gnu::noinline]] Offset BasicHeap<Sync, Shape>::allocate_slow(Cache& cache,
+                                                               unsigned cls) noexcept {
+  if (!prepare(cache)) return 0;
+  auto& magazine = cache.magazines_[cls];
+  std::uint64_t batch[kBatchMax];
+  std::size_t want = magazine.capacity / 2;  // half, so that a free right after finds room
+  if (want > kBatchMax) want = kBatchMax;
+  std::size_t got = 0;
+  for (bool flushed = false;;) {
+    got = spans_.take(cls, batch, want);
+    if (got != 0) break;
+    if (new_span(cls) != kNone) continue;  // and others may empty it before we look: then once more
+    if constexpr (detail::planted<Sync>(detail::Mutant::kReserveNotKept)) {
+      if (class_bytes(cls) <= kReserveBlockBytes) return allocate_reserve(cache);
+    }
+    if (flushed || cache.held_bytes() == 0) return 0;
+    flush(cache);  // what this thread holds of other classes may be what keeps a span from being
+                   // empty
+    flushed = true;
+  }
+  // The lowest address is handed out first: a fill walks upwards through memory.
+  for (std::size_t i = 1; i < got; ++i) magazine.blocks[got - 1 - i] = first_unit_ + batch[i];
+  magazine.count.store(static_cast<std::uint32_t>(got - 1), std::memory_order_relaxed);
+  const Offset offset = first_unit_ + batch[0];
+  unpoison(at(offset), class_bytes(cls));
+  return offset;
+}
+
+template <class Sync, class Shape>
+[[gnu::noinline]] void BasicHeap<Sync, Shape>::free_slow(Cache& cache, unsigned cls,
+                                                         Offset offset) noexcept {
+  auto& magazine = cache.magazines_[cls];
+  if (cls == kReserveClass || (cache.memory_ == nullptr && !prepare(cache))) {
+    give_back(cls, &offset, 1);
+    return;
+  }
+  const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+  if (count < magazine.capacity) {  // the arrays have just come
+    magazine.blocks[count] = offset;
+    magazine.count.store(count + 1, std::memory_order_relaxed);
+    return;
+  }
+  // The older half goes; what was freed last is still in this core's cache.
+  const std::uint32_t half = (count + 1) / 2;
+  give_back(cls, magazine.blocks, half);
+  for (std::uint32_t i = half; i < count; ++i) magazine.blocks[i - half] = magazine.blocks[i];
+  magazine.blocks[count - half] = offset;
+  magazine.count.store(count - half + 1, std::memory_order_relaxed);
+}
+
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::flush(Cache& cache) noexcept {
+  for (unsigned c = 0; c < kClassCount; ++c) {
+    auto& magazine = cache.magazines_[c];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    if (count == 0) continue;
+    magazine.count.store(0, std::memory_order_relaxed);
+    give_back(c, magazine.blocks, count);
+  }
+}
+
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::release_cache(Cache& cache) noexcept {
+  flush(cache);
+  for (auto& magazine : cache.magazines_) {
+    magazine.capacity = 0;
+    magazine.blocks = nullptr;
+  }
+  private_free(cache.memory_);
+  cache.memory_ = nullptr;
+}
+
+// Neighbours of one bitmap word go in one exchange, and neighbours of one span in one count. Blocks
+// that were freed in the order of their addresses are neighbours; sorting the others first cost
+// more than it saved (25 ns a block against 15 in random order, and as much at every size from 16
+// bytes to 8,000).
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::give_back(unsigned cls, const Offset* blocks,
+                                       std::size_t count) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    __builtin_prefetch(
+        spans_.bitmap_line(spans_.place_of(blocks[i] - first_unit_, span_shift_, cls), cls), 1);
+  }
+  for (std::size_t i = 0; i < count;) {
+    auto place = spans_.place_of(blocks[i] - first_unit_, span_shift_, cls);
+    std::uint64_t given = 0;
+    for (bool same_span = true; same_span;) {
+      auto next = place;
+      bool same_word = true;
+      do {
+        place.mask |= next.mask;
+        ++given;
+        if (++i == count) {
+          same_span = false;
+          break;
+        }
+        next = spans_.place_of(blocks[i] - first_unit_, span_shift_, cls);
+        same_span = next.span == place.span;
+        same_word = same_span && next.word == place.word;
+      } while (same_word);
+      if constexpr (detail::planted<Sync>(detail::Mutant::kCountBeforeBits)) {
+        spans_.count_given(place.span, cls, static_cast<std::uint64_t>(std::popcount(place.mask)));
+        given = 0;
+      }
+      spans_.give(place.span, cls, place.word, place.mask);
+      if (same_span) place = next;
+    }
+    if (given != 0) spans_.count_given(place.span, cls, given);
+  }
+}
+
+// --- spans and extents -----------------------------------------------------------------
+
+// A new span of class `cls`: an empty one of any class, or fresh granules under the budget.
+template <class Sync, class Shape>
+std::size_t BasicHeap<Sync, Shape>::new_span(unsigned cls) noexcept {
+  std::size_t span = spans_.claim_empty();
+  if (span == kNone) {
+    if (!budget_.try_charge(span_pages())) return kNone;
+    const std::size_t granule = granules_.claim_group(static_cast<unsigned>(span_granules_));
+    if (granule == kNone) {
+      budget_.refund(span_pages());
+      return kNone;
+    }
+    become_resident(granule, span_granules_);
+    span = granule / span_granules_;
+  }
+  // Plain: this thread owns the span alone, and others read it only through a block that they were
+  // handed.
+  class_by_span_[first_span_ + span] = static_cast<std::uint8_t>(cls);
+  spans_.assign(span, cls);
+  return span;
+}
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::release_empty_span() noexcept {
+  const std::size_t span = spans_.claim_empty();
+  if (span == kNone) return false;
+  granules_.release(span * span_granules_, span_granules_);
+  budget_.refund(span_pages());
+  return true;
+}
+
+// Charges, and gives up empty spans for it. Each round gives up a span, so it ends.
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::charge(std::uint64_t pages) noexcept {
+  while (!budget_.try_charge(pages)) {
+    if (!release_empty_span()) return false;
+  }
+  return true;
+}
+
+template <class Sync, class Shape>
+Offset BasicHeap<Sync, Shape>::allocate_extent(std::size_t bytes) noexcept {
+  if (bytes == 0 || bytes > pages_bytes_) return 0;
+  const std::size_t granules = (bytes + kGranuleBytes - 1) / kGranuleBytes;
+  if (!charge(granules * kGranulePages)) return 0;
+  std::size_t first = granules_.claim_run(granules);
+  while (first == kNone && release_empty_span()) first = granules_.claim_run(granules);
+  if (first == kNone) {
+    budget_.refund(granules * kGranulePages);
+    return 0;
+  }
+  extent_granules_.fetch_add(granules, std::memory_order_relaxed);
+  become_resident(first, granules);
+  unpoison(granule_at(first), granules * kGranuleBytes);
+  return first_unit_ + first * (kGranuleBytes / kUnitBytes);
+}
+
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::free_extent(Offset offset, std::size_t bytes) noexcept {
+  const std::size_t granules = (bytes + kGranuleBytes - 1) / kGranuleBytes;
+  const std::size_t first = (offset - first_unit_) / (kGranuleBytes / kUnitBytes);
+  poison(granule_at(first), granules * kGranuleBytes);
+  extent_granules_.fetch_sub(granules, std::memory_order_relaxed);
+  granules_.release(first, granules);
+  budget_.refund(granules * kGranulePages);
+}
+
+// --- the table's range -----------------------------------------------------------------
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::commit_table(std::size_t at, std::size_t bytes) noexcept {
+  if (at > table_.bytes() || bytes > table_.bytes() - at) return false;
+  if (!charge(bytes / kPageBytes)) return false;
+  add_resident(table_.commit(at, bytes, budget_.look().limit() / 16));
+  return true;
+}
+
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::uncommit_table(std::size_t at, std::size_t bytes) noexcept {
+  resident_.fetch_sub(table_.uncommit(at, bytes), std::memory_order_relaxed);
+  budget_.refund(bytes / kPageBytes);
+}
+
+// --- residence -------------------------------------------------------------------------
+
+// Before granules that were claimed are touched: counts them, with their neighbours where a huge
+// page will come.
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::become_resident(std::size_t first, std::size_t granules) noexcept {
+  std::size_t end = first + granules;
+  if constexpr (kGranuleBytes < platform::kHugePageBytes) {
+    constexpr std::size_t kUnit = platform::kHugePageBytes / kGranuleBytes;
+    if (huge_) {
+      first = first / kUnit * kUnit;
+      end = (end + kUnit - 1) / kUnit * kUnit;
+      if (end > granules_.count()) end = granules_.count();
+    }
+  }
+  if (const std::size_t fresh = granules_.mark_dirty(first, end - first); fresh != 0) {
+    add_resident(fresh * kGranulePages);
+  }
+}
+
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::add_resident(std::uint64_t pages) noexcept {
+  const std::uint64_t now = resident_.fetch_add(pages, std::memory_order_relaxed) + pages;
+  const std::uint64_t limit = budget_.look().limit();
+  if (now <= limit || mapping_ == nullptr)
+    return;  // a caller's region is the caller's to give back
+  const std::size_t wanted =
+      static_cast<std::size_t>((now - limit + kGranulePages - 1) / kGranulePages);
+  const std::size_t dropped = granules_.drop_free(wanted, [&](std::size_t first, std::size_t n) {
+    return platform::decommit(granule_at(first), n * kGranuleBytes);
+  });
+  resident_.fetch_sub(dropped * kGranulePages, std::memory_order_relaxed);
+  decommitted_.fetch_add(dropped * kGranulePages, std::memory_order_relaxed);
+}
+
+// --- accounts --------------------------------------------------------------------------
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::resize(std::size_t memory_bytes) noexcept {
+  const std::uint64_t pages = memory_bytes / kPageBytes;
+  if (memory_bytes < Shape::kMemoryBytesMin || pages > limit_pages_max_) return false;
+  while (!budget_.try_set_limit(pages)) {
+    if (!release_empty_span()) return false;
+  }
+  fill_reserve(pages);  // what others leave room for; a reserve that stays smaller is no error
+  add_resident(0);
+  return true;
+}
+
+template <class Sync, class Shape>
+Stats BasicHeap<Sync, Shape>::stats() const noexcept {
+  Stats stats;
+  const BudgetWord budget = budget_.look();
+  stats.limit_bytes = budget.limit() * kPageBytes;
+  stats.used_bytes = budget.used() * kPageBytes;
+  stats.table_bytes = table_.pages() * kPageBytes;
+  stats.extent_bytes = extent_granules_.load(std::memory_order_relaxed) * kGranuleBytes;
+  stats.overhead_bytes = overhead_pages_ * kPageBytes;
+  stats.resident_bytes = resident_bytes();
+  stats.decommitted_bytes = decommitted_.load(std::memory_order_relaxed) * kPageBytes;
+  stats.huge_asked_bytes = huge_asked_ + table_.asked_bytes();
+  stats.huge_granted_bytes = huge_advised_ + table_.advised_bytes();
+  stats.class_count = kAllClasses;
+  for (unsigned c = 0; c < kAllClasses; ++c) stats.classes[c].block_bytes = class_bytes(c);
+  for (std::size_t s = 0; s < spans_.count(); ++s) {
+    const SpanState state = spans_.state(s);
+    if (!state.is_span()) continue;
+    ClassStats& cls = stats.classes[state.cls()];
+    ++cls.spans;
+    cls.blocks_total += spans_.info(state.cls()).blocks;
+    cls.blocks_free += static_cast<std::size_t>(state.count());
+    stats.span_bytes += span_pages() * kPageBytes;
+  }
+  stats.reserve_bytes = stats.classes[kReserveClass].spans * span_pages() * kPageBytes;
+  return stats;
+}
+
+template <class Sync, class Shape>
+template <class Fn>
+void BasicHeap<Sync, Shape>::for_each_block(Fn&& fn) const {
+  for (std::size_t s = 0; s < spans_.count(); ++s) {
+    const SpanState state = spans_.state(s);
+    if (!state.is_span()) continue;
+    const ClassInfo& info = spans_.info(state.cls());
+    const Offset start = first_unit_ + (static_cast<Offset>(s) << span_shift_);
+    for (std::uint32_t i = 0; i < info.indexes; ++i) {
+      if ((info.full_word(s, i / 64) >> (i % 64) & 1) == 0) continue;  // under the bitmap
+      const bool is_free = spans_.bitmap_word(s, state.cls(), i / 64) >> (i % 64) & 1;
+      fn(start + std::uint64_t{i} * info.units, std::size_t{info.units} * kUnitBytes, is_free);
+    }
+  }
+}
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::verify() const noexcept {
+  std::uint64_t span_count = 0, reserve_spans = 0;
+  for (std::size_t s = 0; s < spans_.count(); ++s) {
+    const SpanState state = spans_.state(s);
+    if (!state.is_span()) continue;
+    const unsigned cls = state.cls();
+    if (cls >= kAllClasses || spans_.info(cls).blocks == 0) return false;
+    if (class_by_span_[first_span_ + s] != cls) return false;
+    const ClassInfo& info = spans_.info(cls);
+    std::uint64_t bits = 0;
+    for (std::uint32_t w = 0; w < info.words; ++w) {
+      const std::uint64_t word = spans_.bitmap_word(s, cls, w);
+      if ((word & ~info.full_word(s, w)) != 0) return false;  // a block that isn't one
+      bits += static_cast<std::uint64_t>(std::popcount(word));
+    }
+    if (bits != state.count() || bits > info.blocks) return false;
+    if (bits != 0 && !spans_.is_listed(cls, s)) return false;
+    if (spans_.is_empty(state) && !spans_.is_listed(Spans<Sync>::kEmptyRow, s)) return false;
+    for (std::size_t g = 0; g < span_granules_; ++g) {
+      if (!granules_.is_taken(s * span_granules_ + g)) return false;
+    }
+    ++span_count;
+    reserve_spans += cls == kReserveClass;
+  }
+  const std::uint64_t extents = extent_granules_.load(std::memory_order_relaxed);
+  const BudgetWord budget = budget_.look();
+  return reserve_spans == reserve_spans_.load(std::memory_order_relaxed) &&
+         granules_.taken_count() == span_count * span_granules_ + extents &&
+         table_.pages() == table_.counted_pages() && budget.used() <= budget.limit() &&
+         budget.used() ==
+             overhead_pages_ + table_.pages() + span_count * span_pages() + extents * kGranulePages;
+}
+
+}  // namespace tern::alloc
+
+#endif  // TERN_ALLOC_HEAP_INL_H_

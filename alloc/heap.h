@@ -1,0 +1,339 @@
+// The heap: one reserved range of memory under one hard budget.
+//
+//   base                                                                                    address
+//   of offset 0 | table range        | accounts | granule | granule | granule |  ... | | chunks,
+//   committed  | fixed    | spans of one class ...   ->   <- ... extents          | | by the engine
+//   | overhead |                                                        |
+//
+// The bytes. Everything that lives here is named by its offset from base in units of 8 bytes; 0
+// names nothing. The page range is cut into granules of 64 KiB (granules.h). A span is one granule,
+// or 32 (2 MiB) in a heap of 256 MiB and more; it holds blocks of one size class (spans.h). An
+// extent is a run of granules for one large value. The accounts lie in the range too, so that a
+// caller's region holds all there is.
+//
+// A block's way. `allocate` pops the thread's magazine for the class; an empty magazine takes a
+// batch from the lowest span with free blocks; without such a span an empty span of any class, or
+// fresh granules, become one of this class; without those the magazines of this thread go back and
+// it looks once more. `free` pushes; a full magazine gives its older half back, neighbours of one
+// bitmap word together.
+//
+// Conservation, in pages of 4 KiB, at every instant:
+//
+//   limit >= used >= table chunks + span granules + extent granules + accounts
+//
+// with equality on the right when no call is under way: a charge comes before its memory is taken,
+// a refund after it was let go. The reserve for removals is charged at open and its spans serve
+// allocate_reserve alone. The resident set is held to the limit too: granules that were let go keep
+// their memory while there is room, and give it back to the kernel when something else needs it.
+//
+// Concurrency. All of allocate, allocate_reserve, free, allocate_extent, free_extent, commit_table,
+// uncommit_table, resize and the figures may run at once, each thread with a Cache of its own; open
+// and the destructor alone; for_each_block and verify while nobody allocates or frees. Lock-free
+// throughout. A thread stopped for ever keeps what its Cache holds, and at most one batch, one span
+// or one extent that it was moving.
+//
+// Edges (memory order): [block], [span-state], [listed] in spans.h; [granule] in granules.h.
+//
+// Cost: allocate and free from the magazine are about ten instructions each and touch the thread's
+// lines and one line of a byte table; a batch costs one exchange on the span's state and one on
+// each bitmap word.
+#ifndef TERN_ALLOC_HEAP_H_
+#define TERN_ALLOC_HEAP_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/budget.h"
+#include "alloc/granules.h"
+#include "alloc/platform.h"
+#include "alloc/poison.h"
+#include "alloc/private_memory.h"
+#include "alloc/size_classes.h"
+#include "alloc/spans.h"
+#include "alloc/sync.h"
+#include "alloc/table_range.h"
+
+namespace tern::alloc {
+
+enum class Error : std::uint8_t {
+  kNone,
+  kOutOfMemory,      // the system refused the mapping, or memory to fault it in: ask for less
+  kInvalidArgument,  // a size below its least or not a multiple as stated, or a region too small
+                     // for its options
+  kTooLarge,  // past what offsets of 40 bits or a budget of 32 bits of pages can name (8 TiB)
+};
+
+struct HeapOptions {
+  std::size_t memory_bytes = 0;  // the hard budget, over everything in the range; at least 4 MiB
+  std::size_t memory_bytes_max = 0;  // what resize may raise it to; 0: memory_bytes
+  std::size_t table_bytes_max =
+      0;                   // address range at the front for the table; a multiple of 64 KiB
+  void* region = nullptr;  // the caller's memory instead of a mapping; kept by the caller
+  std::size_t region_bytes = 0;
+  bool huge_pages = true;  // ask for them; refusal is no error
+  bool prefault = false;   // fault memory_bytes in at open
+  // What a thread's magazine of one class may hold: this many bytes, and no more than 1/512 of the
+  // budget, and this many blocks; but at least 2 blocks whatever their size.
+  std::size_t magazine_bytes = 32 << 10;
+  std::uint32_t magazine_blocks_max = 128;
+};
+
+struct ClassStats {
+  std::size_t block_bytes = 0;
+  std::size_t spans = 0;
+  std::size_t blocks_total = 0;
+  std::size_t blocks_free = 0;  // in bitmaps; blocks in magazines count as handed out
+};
+
+struct Stats {
+  std::size_t limit_bytes = 0;
+  std::size_t used_bytes = 0;   // the sum of the next four
+  std::size_t table_bytes = 0;  // chunks committed
+  std::size_t span_bytes = 0;   // with the reserve's
+  std::size_t extent_bytes = 0;
+  std::size_t overhead_bytes = 0;     // accounts
+  std::size_t reserve_bytes = 0;      // spans kept for removals
+  std::size_t resident_bytes = 0;     // estimate: memory that the kernel keeps for the range
+  std::size_t decommitted_bytes = 0;  // given back to the kernel since open
+  std::size_t huge_asked_bytes = 0;   // ranges for which huge pages were asked
+  std::size_t huge_granted_bytes =
+      0;  // of these, where the kernel took the advice; what backs them now: huge_bytes()
+  std::size_t class_count = 0;
+  ClassStats classes[kAllClasses] = {};  // the last is the reserve's
+};
+
+// Sizes that tests make small.
+struct DefaultShape {
+  static constexpr std::size_t kGranuleBytes = 64 << 10;
+  static constexpr std::size_t kMemoryBytesMin = 4 << 20;
+  static constexpr std::size_t kLargeSpansFrom =
+      256 << 20;  // memory_bytes from which spans are 32 granules
+  static constexpr unsigned kLargeSpanGranules = 32;
+  static constexpr std::size_t kSmallSpanLargest = 8 << 10;
+  static constexpr std::size_t kLargeSpanLargest = 64 << 10;
+  static constexpr std::size_t kReserveBytesMin = 64 << 10;
+};
+
+template <class Sync, class Shape = DefaultShape>
+class BasicHeap {
+ public:
+  static constexpr std::size_t kGranuleBytes = Shape::kGranuleBytes;
+  static constexpr std::size_t kPageBytes = platform::kPageBytes;
+  static_assert(kGranuleBytes % kPageBytes == 0, "a granule is charged in pages");
+  static_assert(Shape::kLargeSpanGranules <= 64, "a span's granules lie in one word");
+  static_assert(Shape::kSmallSpanLargest <= kGranuleBytes / 8 &&
+                    Shape::kLargeSpanLargest <= kGranuleBytes * Shape::kLargeSpanGranules / 8,
+                "a span of the largest class still has 8 blocks");
+  static_assert(Shape::kLargeSpanLargest <= kClassBytesMax);
+
+  // A thread's magazines: free blocks that only it sees, the one freed last on top. Used by one
+  // thread at a time. The arrays come with the first use (about 25 KiB of private memory for the
+  // default sizes); if there is no memory for them, allocate() answers 0 and free() gives blocks
+  // back one by one.
+  class Cache {
+   public:
+    Cache() = default;
+    ~Cache() { private_free(memory_); }
+    Cache(const Cache&) = delete;
+    Cache& operator=(const Cache&) = delete;
+
+    // Bytes of free blocks held here. Any thread may ask; exact for the owner.
+    std::size_t held_bytes() const noexcept {
+      std::size_t sum = 0;
+      for (unsigned c = 0; c < kClassCount; ++c) {
+        sum += magazines_[c].count.load(std::memory_order_relaxed) * class_bytes(c);
+      }
+      return sum;
+    }
+
+   private:
+    friend class BasicHeap;
+    struct Magazine {
+      // Written by the owner alone; atomic and relaxed so that held_bytes may look. Compiles to
+      // plain moves.
+      std::atomic<std::uint32_t> count{0};
+      std::uint32_t capacity = 0;
+      Offset* blocks = nullptr;
+    };
+    Magazine magazines_[kAllClasses];
+    void* memory_ = nullptr;
+  };
+
+  BasicHeap() = default;
+  ~BasicHeap() { close(); }
+  BasicHeap(const BasicHeap&) = delete;
+  BasicHeap& operator=(const BasicHeap&) = delete;
+
+  // Once, before any other call. After an error the heap may be opened again.
+  Error open(const HeapOptions& options) noexcept;
+
+  // --- addresses -----------------------------------------------------------------------
+
+  std::byte* base() const noexcept { return base_; }
+  // Bytes from base() on that belong to the heap; most of them untouched.
+  std::size_t range_bytes() const noexcept { return range_bytes_; }
+  template <class T = std::byte>
+  T* at(Offset offset) const noexcept {
+    return reinterpret_cast<T*>(base_ + offset * kUnitBytes);
+  }
+
+  // --- blocks --------------------------------------------------------------------------
+
+  // A block of at least `bytes`; 0: no room, or more than largest_block(). No room is also what a
+  // thread finds while another makes a span of the last granules. Contents are undefined. Aligned
+  // to the largest power of two that divides the class's size, up to 4096: 8 always, 16 and 64
+  // where the size is a multiple of them.
+  [[nodiscard]] Offset allocate(Cache& cache, std::size_t bytes) noexcept {
+    if (bytes > largest_block_) [[unlikely]]
+      return 0;
+    const unsigned cls = class_of(bytes);
+    auto& magazine = cache.magazines_[cls];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    if (count == 0) [[unlikely]]
+      return allocate_slow(cache, cls);
+    magazine.count.store(count - 1, std::memory_order_relaxed);
+    const Offset offset = magazine.blocks[count - 1];
+    unpoison(at(offset), class_bytes(cls));
+    return offset;
+  }
+
+  // A block of kReserveBlockBytes out of the reserve, for removals when allocate() has failed. 0:
+  // the reserve is out too.
+  [[nodiscard]] Offset allocate_reserve(Cache&) noexcept {
+    std::uint64_t units = 0;
+    if (spans_.take(kReserveClass, &units, 1) == 0) return 0;
+    const Offset offset = first_unit_ + units;
+    unpoison(at(offset), kReserveBlockBytes);
+    return offset;
+  }
+
+  // Gives back a block of allocate or allocate_reserve, of any thread. Never fails.
+  void free(Cache& cache, Offset offset) noexcept {
+    const unsigned cls = class_by_span_[offset >> span_shift_];
+    poison(at(offset), class_bytes(cls));
+    auto& magazine = cache.magazines_[cls];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    if (count >= magazine.capacity) [[unlikely]] {
+      free_slow(cache, cls, offset);
+      return;
+    }
+    magazine.blocks[count] = offset;
+    magazine.count.store(count + 1, std::memory_order_relaxed);
+  }
+
+  // Size of the class that a live block belongs to.
+  std::size_t block_bytes(Offset offset) const noexcept {
+    return class_bytes(class_by_span_[offset >> span_shift_]);
+  }
+  std::size_t largest_block() const noexcept { return largest_block_; }
+
+  // Empties the magazines into the heap (end of a thread) and frees their arrays.
+  void release_cache(Cache& cache) noexcept;
+
+  // --- extents -------------------------------------------------------------------------
+
+  // A run of whole granules of at least `bytes` together, aligned to a granule. 0: no room, or
+  // `bytes` is 0. O(granules / 64), and as much again for each empty span it takes back.
+  [[nodiscard]] Offset allocate_extent(std::size_t bytes) noexcept;
+  void free_extent(Offset offset, std::size_t bytes) noexcept;
+
+  // --- the table's range ---------------------------------------------------------------
+
+  std::byte* table() const noexcept { return base_; }
+  // Charges a chunk of the table; both multiples of 4 KiB. False: the budget is full. The memory is
+  // zero. A chunk may be charged by two threads at once if all but one take it back before anybody
+  // writes there.
+  [[nodiscard]] bool commit_table(std::size_t at, std::size_t bytes) noexcept;
+  void uncommit_table(std::size_t at, std::size_t bytes) noexcept;
+
+  // --- accounts ------------------------------------------------------------------------
+
+  std::size_t used_bytes() const noexcept { return budget_.look().used() * kPageBytes; }
+  std::size_t budget_bytes() const noexcept { return budget_.look().limit() * kPageBytes; }
+  // Sets the budget, up to memory_bytes_max. Empty spans are given up for it; if more than
+  // `memory_bytes` is in use then, or it is out of range, false and the budget is as before.
+  bool resize(std::size_t memory_bytes) noexcept;
+  // O(spans). Exact when no call is under way.
+  Stats stats() const noexcept;
+  // Bytes of the range that huge pages back now; slow, see platform.h.
+  std::size_t huge_bytes() const noexcept {
+    return base_ ? platform::huge_bytes(base_, range_bytes_) : 0;
+  }
+  // Estimate of the memory that the kernel keeps for the range.
+  std::size_t resident_bytes() const noexcept {
+    return resident_.load(std::memory_order_relaxed) * kPageBytes;
+  }
+
+  // fn(Offset, bytes, free_in_bitmap) for each block of each span, the reserve's too. Quiescent.
+  template <class Fn>
+  void for_each_block(Fn&& fn) const;
+  // Bitmaps against counts, counts against rows, granules and table against the budget. Quiescent.
+  [[nodiscard]] bool verify() const noexcept;
+
+ private:
+  static constexpr std::size_t kNone = ~std::size_t{0};
+  static constexpr std::uint64_t kGranulePages = kGranuleBytes / kPageBytes;
+  static constexpr std::uint32_t kBatchMax = 64;
+
+  struct Layout;
+  Error plan(const HeapOptions& options, Layout& layout) noexcept;
+  void close() noexcept;
+  bool fault_in() noexcept;
+  std::uint64_t span_pages() const noexcept { return span_granules_ * kGranulePages; }
+  std::byte* granule_at(std::size_t granule) const noexcept {
+    return pages_ + granule * kGranuleBytes;
+  }
+
+  Offset allocate_slow(Cache& cache, unsigned cls) noexcept;
+  void free_slow(Cache& cache, unsigned cls, Offset offset) noexcept;
+  bool prepare(Cache& cache) noexcept;
+  void flush(Cache& cache) noexcept;
+  void give_back(unsigned cls, const Offset* blocks, std::size_t count) noexcept;
+
+  std::size_t new_span(unsigned cls) noexcept;
+  bool fill_reserve(std::uint64_t limit_pages) noexcept;
+  bool release_empty_span() noexcept;
+  bool charge(std::uint64_t pages) noexcept;
+  void become_resident(std::size_t first, std::size_t granules) noexcept;
+  void add_resident(std::uint64_t pages) noexcept;
+
+  // Read by every call, written by open.
+  std::byte* base_ = nullptr;
+  std::uint8_t* class_by_span_ =
+      nullptr;               // class of the span at base + i spans; a span's owner writes it
+  unsigned span_shift_ = 0;  // log2 of a span's units
+  std::size_t largest_block_ = 0;
+  Offset first_unit_ = 0;  // offset of the page range
+  std::byte* pages_ = nullptr;
+  std::size_t span_granules_ = 1;
+  std::size_t first_span_ = 0;  // spans before the page range: table and accounts
+  std::uint32_t capacity_[kAllClasses] = {};
+  Spans<Sync> spans_;
+
+  // Written by the slow paths.
+  alignas(128) Budget<Sync> budget_;
+  Granules<Sync> granules_;
+  TableRange<Sync> table_;
+  typename Sync::template Atomic<std::uint64_t> resident_{0};  // pages
+  typename Sync::template Atomic<std::uint64_t> decommitted_{0};
+  typename Sync::template Atomic<std::uint64_t> extent_granules_{0};
+  typename Sync::template Atomic<std::uint64_t> reserve_spans_{0};
+  std::uint64_t overhead_pages_ = 0;
+  std::uint64_t limit_pages_max_ = 0;
+  std::size_t range_bytes_ = 0;
+  std::size_t pages_bytes_ = 0;
+  std::size_t accounts_bytes_ = 0;
+  std::byte* accounts_ = nullptr;
+  void* mapping_ = nullptr;  // null: the caller's region
+  bool huge_ = false;
+  std::uint64_t huge_asked_ = 0, huge_advised_ = 0;  // bytes of the page range
+};
+
+using Heap = BasicHeap<detail::StdSync>;
+
+}  // namespace tern::alloc
+
+#include "alloc/heap-inl.h"
+
+#endif  // TERN_ALLOC_HEAP_H_

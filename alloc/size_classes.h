@@ -1,0 +1,60 @@
+// Size classes: every 8 bytes from 16 to 256, then eight for each doubling (at most 12.5 % apart).
+//
+// Records of a cache are many and of few sizes; half of the bytes that a block has too many are
+// lost for good. Every 8 bytes below 256 costs a byte of class table each and nothing at run time.
+#ifndef TERN_ALLOC_SIZE_CLASSES_H_
+#define TERN_ALLOC_SIZE_CLASSES_H_
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace tern::alloc {
+
+inline constexpr std::size_t kUnitBytes = 8;  // unit of offsets and of class sizes
+inline constexpr std::size_t kClassBytesMin = 16;
+inline constexpr std::size_t kFineBytesMax = 256;     // every 8 bytes up to here
+inline constexpr std::size_t kClassBytesMax = 65536;  // the largest class of the largest spans
+inline constexpr unsigned kFineClasses = (kFineBytesMax - kClassBytesMin) / kUnitBytes + 1;
+inline constexpr unsigned kClassesADoubling = 8;
+inline constexpr unsigned kClassCount =
+    kFineClasses +
+    kClassesADoubling * (std::bit_width(kClassBytesMax) - std::bit_width(kFineBytesMax));
+
+// The reserve for removals is a class of its own that no size leads to.
+inline constexpr unsigned kReserveClass = kClassCount;
+inline constexpr std::size_t kReserveBlockBytes = 288;
+inline constexpr unsigned kAllClasses = kClassCount + 1;
+static_assert(kAllClasses <= 128, "a class takes 7 bits of a span's state");
+
+// The least class whose blocks have `bytes`; bytes <= kClassBytesMax.
+constexpr unsigned class_of(std::size_t bytes) noexcept {
+  if (bytes <= kFineBytesMax) {
+    const std::size_t held = bytes < kClassBytesMin ? kClassBytesMin : bytes;
+    return static_cast<unsigned>((held - kClassBytesMin + kUnitBytes - 1) / kUnitBytes);
+  }
+  // Within the doubling (2^k, 2^(k+1)] the class is the next three bits, rounded up.
+  const std::size_t last = bytes - 1;
+  const unsigned doubling = static_cast<unsigned>(std::bit_width(last)) - 1u;  // 8: 257 to 512
+  const unsigned eighth = static_cast<unsigned>(last >> (doubling - 3u)) & 7u;
+  return kFineClasses + (doubling - 8u) * kClassesADoubling + eighth;
+}
+
+constexpr std::size_t class_bytes(unsigned index) noexcept {
+  if (index == kReserveClass) return kReserveBlockBytes;
+  if (index < kFineClasses) return kClassBytesMin + index * kUnitBytes;
+  const unsigned coarse = index - kFineClasses;
+  const std::size_t low = kFineBytesMax << (coarse / kClassesADoubling);
+  return low + (low / kClassesADoubling) * (coarse % kClassesADoubling + 1);
+}
+
+static_assert(class_of(0) == 0 && class_of(16) == 0 && class_of(17) == 1 &&
+              class_of(256) == kFineClasses - 1);
+static_assert(class_of(257) == kFineClasses && class_of(288) == kFineClasses &&
+              class_of(289) == kFineClasses + 1);
+static_assert(class_of(kClassBytesMax) == kClassCount - 1 &&
+              class_bytes(kClassCount - 1) == kClassBytesMax);
+
+}  // namespace tern::alloc
+
+#endif  // TERN_ALLOC_SIZE_CLASSES_H_

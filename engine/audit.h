@@ -1,0 +1,136 @@
+// Audit: a walk over a whole store that checks every invariant, with nobody else inside. Tests run it after each
+// stress phase; Store::verify gives it to users.
+#ifndef TERN_ENGINE_AUDIT_H_
+#define TERN_ENGINE_AUDIT_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "engine/core.h"
+
+namespace tern::detail {
+
+template <class Sync>
+class Audit {
+ public:
+  using Tbl = Table<Sync>;
+  using Bkt = Bucket<Sync>;
+  using Rec = Record<Sync>;
+
+  // `report` gets a line for each finding.
+  template <class Report>
+  Audit(Core<Sync>& core, Report&& report) noexcept {
+    const Tbl& table = core.table;
+    for (unsigned i = 0; i != table.shard_count(); ++i) check_shard(core, i, report);
+    if (!core.space.heap.verify()) fail(report, "heap: its accounts disagree with its bitmaps");
+    std::uint64_t allocated = 0;
+    core.space.heap.for_each_block([&](std::uint64_t, std::size_t bytes, bool free) {
+      if (!free) allocated += bytes;
+    });
+    allocated_bytes = allocated;
+    core.space.for_each_thread_state([&](Thread<Sync>& t) {
+      cached_bytes += t.cache.held_bytes();
+      if (t.epoch.nest != 0) fail(report, "a thread is inside a call");
+      for (BagRing<Sync>* r = &t.epoch.ring; r != nullptr; r = r->next.load(std::memory_order_acquire)) {  // [ring]
+        for (Bag<Sync>& bag : r->bags) {
+          const std::uint64_t state = bag.state.load(std::memory_order_acquire);  // [bag] acquire
+          if (state != Bag<Sync>::kFull && state != Bag<Sync>::kOpen) continue;
+          for (std::uint64_t n = 0; n != bag.count; ++n) limbo_bytes += block(core, bag.records[n]);
+        }
+      }
+    });
+  }
+
+  // Every byte that the heap has handed out is in the table, in limbo or in a magazine. Not so while values are held
+  // or drafts are open: their records may be in none of these.
+  bool accounts_agree() const noexcept { return allocated_bytes == table_bytes + limbo_bytes + cached_bytes; }
+
+  unsigned findings = 0;
+  std::uint64_t allocated_bytes = 0;
+  std::uint64_t table_bytes = 0;  // records, older versions, overflow buckets, notes of kept keys
+  std::uint64_t limbo_bytes = 0;
+  std::uint64_t cached_bytes = 0;
+
+ private:
+  static std::uint64_t block(const Core<Sync>& core, std::uint64_t offset) noexcept {
+    return core.space.heap.block_bytes(offset);
+  }
+
+  template <class Report>
+  void fail(Report& report, const char* what) noexcept {
+    ++findings;
+    report(what);
+  }
+
+  template <class Report>
+  void check_shard(Core<Sync>& core, unsigned index, Report& report) noexcept {
+    const Tbl& table = core.table;
+    auto& s = table.shard(index);
+    const ShardSize size = Tbl::size_of(s);
+    std::uint64_t live = 0;
+    for (std::uint32_t b = 0; b != size.buckets(); ++b) {
+      Bkt& bucket = table.bucket(s, b);
+      const Ctl c = bucket.control();
+      if (!c.ready() && b + kSplitsOpenMax < size.buckets()) fail(report, "table: an old bucket is not ready");
+      for (Bkt* o = table.overflow(c); o != nullptr; o = table.overflow(o->control())) table_bytes += 64;
+      unsigned position = 0;
+      table.for_each_slot(bucket, [&](auto& slot, SlotWord w) {
+        ++position;
+        if (w.is_empty() || (w.is_uninit() && !c.ready())) return true;
+        if (w.is_uninit()) {
+          fail(report, "table: a slot of a ready bucket was never initialised");
+          return true;
+        }
+        if (w.is_tentative()) {
+          fail(report, "table: a tentative entry is left");
+          return true;
+        }
+        check_entry(core, index, s, b, c, slot, w, position, live, report);
+        return true;
+      });
+    }
+    if (live != s.live.load(std::memory_order_relaxed)) fail(report, "shard: the count of entries is wrong");
+    for (std::uint64_t n = s.kept.load(std::memory_order_acquire); n != 0;) {  // [kept] acquire
+      table_bytes += block(core, n);
+      n = core.space.heap.template at<KeptKey<Sync>>(n)->next;
+    }
+  }
+
+  template <class Report, class Slot>
+  void check_entry(Core<Sync>& core, unsigned index, Shard<Sync>& s, std::uint32_t b, Ctl c, Slot& slot, SlotWord w,
+                   unsigned position, std::uint64_t& live, Report& report) noexcept {
+    const Tbl& table = core.table;
+    Rec& r = *core.space.record(w.offset());
+    const Stamp stamp = r.stamp_word();
+    const auto k = core.space.key_of(r, stamp);
+    const std::string_view key(k.data, k.size);
+    const std::uint64_t hash = table.hash_of(key);
+    if (table.shard_index(hash) != index) fail(report, "entry: in another key's shard");
+    if (Tbl::size_of(s).home(hash) != b && !w.is_frozen()) fail(report, "entry: not in its home bucket");
+    if (tag_of(hash) != w.tag()) fail(report, "entry: its tag isn't its key's");
+    if (position > kSlots && !c.may_overflow(w.tag())) fail(report, "entry: in overflow, but not in the filter");
+    if (r.hold_word().version() == 0) fail(report, "entry: without a version");
+    if (!stamp.tomb()) ++live;
+    table.for_each_slot(table.bucket(s, b), [&](auto& other, SlotWord o) {
+      if (&other == &slot) return false;
+      if (!o.is_current() || o.tag() != w.tag()) return true;
+      const Rec& q = *core.space.record(o.offset());
+      if (core.space.has_key(q, q.stamp_word(), key)) fail(report, "entry: the key is in the table twice");
+      return true;
+    });
+    std::uint64_t newer_version = ~std::uint64_t{0};
+    for (std::uint64_t at = w.offset(); at != 0;) {
+      const Rec& v = *core.space.record(at);
+      const Stamp vs = v.stamp_word();
+      table_bytes += block(core, at);
+      if (!vs.stamped() && at != w.offset()) fail(report, "chain: an older version is not stamped");
+      if (v.hold_word().version() >= newer_version) fail(report, "chain: versions don't fall");
+      newer_version = v.hold_word().version();
+      at = vs.nolink() ? 0 : v.link_word().older();
+    }
+  }
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_AUDIT_H_

@@ -1,0 +1,389 @@
+// commit: the only place where a key changes its meaning. Every write is one call of it with a Change that says what
+// it wants; expiry and eviction will be Changes too.
+//
+//   locate the key           (finishing a split or a tentative entry in the way)
+//   decide the head          stamp it (rule Q3), read its deadline
+//   change.judge(head)       keep, put or remove, from the state that the swap will be made from
+//   freeze the deadline      (rule Q5) and judge again if it moved
+//   swap the slot            from exactly the word that was judged: else again from the top
+//   stamp, trim, retire      the new record's place among views; what no view needs goes to the limbo
+//   bury                     a tomb with nothing below it leaves its slot
+//
+// A write is linearized at the clock read of its stamp; one that changes nothing, at the load of the head that it
+// judged; one that finds the key absent, at the miss. Lock-free: an attempt fails only because another write of the
+// same key, or a split of its bucket, succeeded.
+//
+// Edges
+//   publish   the swap / find. Also carries version and link.
+//   deadline  freezing X / touch(): an extension either is seen by the replacement or fails and looks again
+//   floor     raising version_floor before the slot is emptied / the next inserter's read
+#ifndef TERN_ENGINE_COMMIT_H_
+#define TERN_ENGINE_COMMIT_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "engine/growth.h"
+#include "engine/insertion.h"
+#include "engine/table.h"
+#include "engine/versions.h"
+
+namespace tern::detail {
+
+// The store's clock in milliseconds; read only for records with a deadline.
+struct Time {
+  std::uint64_t (*now_ms)(const void*) = nullptr;
+  const void* source = nullptr;
+  std::uint64_t now() const noexcept { return now_ms(source); }
+};
+
+// A key's state, as a Change judges it and a read answers it.
+template <class Sync>
+struct Head {
+  Record<Sync>* record = nullptr;  // null: nothing in the table
+  Stamp stamp{0};
+  bool present = false;  // neither absent, nor a tomb, nor past its deadline
+  bool expired = false;
+  bool known_absent = false;  // a loader said so, and its word is still good
+  std::uint64_t version = 0;
+  bool has_deadline = false;
+  std::uint64_t deadline_ms = 0;
+  const char* value = nullptr;
+  std::uint64_t value_size = 0;
+
+  std::string_view bytes() const noexcept { return {value, value_size}; }
+};
+
+enum class Decision : std::uint8_t { kKeep, kPut, kRemove };
+
+struct Committed {
+  enum class Outcome : std::uint8_t { kKept, kPut, kRemoved, kOutOfMemory };
+  Outcome outcome = Outcome::kKept;
+  std::uint64_t version = 0;
+};
+
+// A key whose older versions could not all be trimmed; in the heap, on its shard's list.
+template <class Sync>
+struct KeptKey {
+  std::uint64_t hash;
+  std::uint64_t next;
+};
+
+// Entries of the whole store, counted only when they are bounded.
+template <class Sync>
+struct EntryBound {
+  typename Sync::template Atomic<std::uint64_t> entries{};
+  std::uint64_t max = 0;  // 0: no bound
+
+  bool take() noexcept {
+    if (max == 0) return true;
+    if (entries.fetch_add(1, std::memory_order_relaxed) < max) return true;  // a bound, not an order
+    entries.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  void give_back() noexcept {
+    if (max != 0) entries.fetch_sub(1, std::memory_order_relaxed);  // as above
+  }
+};
+
+// Change has
+//   Decision judge(const Head&)                     may be called again, with another head
+//   std::uint64_t record(Thread&, const Head&)      for kPut: a built record, unpublished; 0: no memory. May be called
+//                                                   again; what an earlier call gave is then the Change's to discard
+//   void used()                                     the record given last was published: not to be discarded
+template <class Sync>
+class Commit {
+ public:
+  using Tbl = Table<Sync>;
+  using Shd = Shard<Sync>;
+  using Thr = Thread<Sync>;
+  using Rec = Record<Sync>;
+  using Ins = Insertion<Sync>;
+  using Outcome = Committed::Outcome;
+
+  Commit(Tbl& table, const Time& time, EntryBound<Sync>& bound) noexcept
+      : table_(table), space_(table.space()), time_(time), bound_(bound) {}
+
+  // What a record says at this moment. `r` is decided.
+  static Head<Sync> head_of(const Space<Sync>& space, const Time& time, Rec& r, Stamp s, std::size_t key_size) noexcept {
+    Head<Sync> h;
+    h.record = &r;
+    h.stamp = s;
+    h.version = r.hold_word().version();
+    if (s.tomb()) return h;
+    h.present = true;
+    if (s.has_x()) {
+      const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+      h.has_deadline = !x.never();
+      h.deadline_ms = x.ms();
+      // Dead from the deadline's instant on.
+      h.expired = h.has_deadline && time.now() >= h.deadline_ms && !planted<Sync>(Mutant::kExpiredIsPresent);
+      h.present = !h.expired;
+    }
+    if (s.absent()) {
+      h.known_absent = h.present;
+      h.present = false;
+      return h;
+    }
+    const auto v = space.value_of(r, s, key_size);
+    h.value = v.data;
+    h.value_size = v.size;
+    return h;
+  }
+
+  // Inside a guard. `hash` is the key's.
+  template <class Change>
+  Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
+    Shd& s = table_.shard_of(hash);
+    std::uint64_t tomb = 0;
+    for (;;) {
+      const Place<Sync> place = Ins::locate(table_, t, s, hash, key);
+      if (place.out_of_memory) return refused(t, tomb);
+      if (!place.found) {
+        const Decision wanted = change.judge(Head<Sync>{});
+        if (wanted != Decision::kPut) return kept(t, tomb, 0);
+        if (auto done = enter(t, s, place, hash, key, change)) {
+          if (tomb != 0) space_.discard(t, tomb);
+          return *done;
+        }
+        continue;
+      }
+      const std::uint64_t old = place.found.word.offset();
+      Rec& o = *place.found.record;
+      Stamp os = place.found.stamp;
+      if (!planted<Sync>(Mutant::kReplaceUnstamped)) os = Versions<Sync>::finalise(space_, o);
+      Head<Sync> head = head_of(space_, time_, o, os, key.size());
+      Decision wanted = change.judge(head);
+      if (wanted == Decision::kKeep || (wanted == Decision::kRemove && os.tomb())) return kept(t, tomb, head.version);
+      if (os.has_x() && !planted<Sync>(Mutant::kReplaceWithoutFreeze)) {
+        o.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
+        Sync::point("commit.frozen");
+        const Head<Sync> final_head = head_of(space_, time_, o, os, key.size());
+        if (final_head.deadline_ms != head.deadline_ms || final_head.present != head.present) {
+          head = final_head;
+          wanted = change.judge(head);
+          if (wanted == Decision::kKeep) return kept(t, tomb, head.version);
+        }
+      }
+      // An entry appears where a tomb or an expired record stood (which counts until it is buried or replaced).
+      const bool appears = os.tomb() && wanted == Decision::kPut;
+      if (appears && !bound_.take()) return refused(t, tomb);
+      std::uint64_t own;
+      if (wanted == Decision::kPut) {
+        own = change.record(t, head);
+      } else {
+        if (tomb == 0) tomb = space_.build_tomb(t, key, old);
+        own = tomb;
+      }
+      if (own == 0) {
+        if (appears) bound_.give_back();
+        return refused(t, tomb);
+      }
+      Rec& r = *space_.record(own);
+      const std::uint64_t version = head.version + 1;
+      r.meta.store(Hold(r.meta.load(std::memory_order_relaxed)).with_version(version).word(),
+                   std::memory_order_relaxed);  // [publish] comes with the slot's swap
+      r.link.store(r.link_word().over(old).word(), std::memory_order_relaxed);  // [publish] as above
+      std::uint64_t expected = place.found.word.word();
+      if (planted<Sync>(Mutant::kSwapFromStaleWord)) {
+        expected = place.found.slot->load(std::memory_order_seq_cst);
+        if (!SlotWord(expected).is_live()) expected = place.found.word.word();
+      }
+      Sync::point("commit.swap");
+      if (!place.found.slot->compare_exchange_strong(expected, place.found.word.replaced(own).word(),
+                                                     std::memory_order_seq_cst)) {  // [publish] release
+        if (appears) bound_.give_back();
+        if (wanted == Decision::kRemove && key.size() > kShortKeyMax) {  // it refers to a record that may go
+          space_.discard(t, tomb);
+          tomb = 0;
+        }
+        continue;
+      }
+      const bool left = Versions<Sync>::stamp_own(space_, t, own, old);
+      if (wanted == Decision::kPut) {
+        change.used();
+        if (appears) s.live.fetch_add(1, std::memory_order_relaxed);  // a count
+        if (tomb != 0) space_.discard(t, tomb);
+        if (left) keep_for_views(t, s, hash);
+        return {Outcome::kPut, version};
+      }
+      if (!os.tomb()) {
+        s.live.fetch_sub(1, std::memory_order_relaxed);  // a count
+        bound_.give_back();
+      }
+      if (left || !Versions<Sync>::alone(r, r.stamp_word())) {
+        keep_for_views(t, s, hash);
+      } else {
+        bury(t, s, hash, key, own);
+      }
+      return {Outcome::kRemoved, version};
+    }
+  }
+
+  // Moves the deadline of the record in place. False: it is frozen, or has none, and must be replaced.
+  static bool touch(Rec& r, Stamp s, std::uint64_t deadline_ms) noexcept {
+    if (!s.has_x()) return false;
+    std::uint64_t x = r.x().load(std::memory_order_seq_cst);  // [deadline] seq_cst
+    while (!Deadline(x).frozen()) {
+      Sync::point("commit.touch");
+      if (r.x().compare_exchange_weak(x, Deadline::at(deadline_ms).word(), std::memory_order_seq_cst)) return true;  // [deadline]
+    }
+    return false;
+  }
+
+  // Looks again at keys whose older versions were kept for views: up to `count` of them. What is still needed is
+  // kept on. Answers how many were looked at.
+  unsigned drain_kept(Thr& t, Shd& s, unsigned count) noexcept {
+    std::uint64_t list = s.kept.exchange(0, std::memory_order_acq_rel);  // [kept] acquire
+    unsigned done = 0;
+    while (list != 0) {
+      auto* node = space_.heap.template at<KeptKey<Sync>>(list);
+      const std::uint64_t next = node->next;
+      if (done == count) {
+        push_kept(s, list);
+      } else {
+        ++done;
+        const std::uint64_t hash = node->hash;
+        space_.heap.free(t.cache, list);
+        review(t, s, hash);
+      }
+      list = next;
+    }
+    return done;
+  }
+
+ private:
+  struct MaybeCommitted {
+    bool done = false;
+    Committed value;
+    explicit operator bool() const noexcept { return done; }
+    const Committed& operator*() const noexcept { return value; }
+  };
+
+  Committed kept(Thr& t, std::uint64_t tomb, std::uint64_t version) noexcept {
+    if (tomb != 0) space_.discard(t, tomb);
+    return {Outcome::kKept, version};
+  }
+  Committed refused(Thr& t, std::uint64_t tomb) noexcept {
+    if (tomb != 0) space_.discard(t, tomb);
+    return {Outcome::kOutOfMemory, 0};
+  }
+
+  template <class Change>
+  MaybeCommitted enter(Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash, std::string_view key,
+                       Change& change) noexcept {
+    if (!bound_.take()) return {true, {Outcome::kOutOfMemory, 0}};
+    std::uint64_t own = change.record(t, Head<Sync>{});
+    if (own == 0) {
+      bound_.give_back();
+      return {true, {Outcome::kOutOfMemory, 0}};
+    }
+    space_.record(own)->link.store(space_.record(own)->link_word().over(0).word(),
+                                   std::memory_order_relaxed);  // [publish] comes with the slot's swap
+    space_.record(own)->meta.store(0, std::memory_order_relaxed);  // [publish] as above
+    switch (Ins::insert(table_, t, s, place, hash, key, own)) {
+      case Ins::Outcome::kRetry:
+        bound_.give_back();
+        return {};
+      case Ins::Outcome::kOutOfMemory:
+        bound_.give_back();
+        return {true, {Outcome::kOutOfMemory, 0}};
+      case Ins::Outcome::kKilled: {
+        // Others may have seen it: never placed again. The Change goes on with a copy.
+        bound_.give_back();
+        if (planted<Sync>(Mutant::kKillWithoutCopy)) return {};
+        const std::uint64_t copy = space_.copy_of(t, own);
+        change.used();
+        space_.retire(t, own);
+        if (copy == 0) return {true, {Outcome::kOutOfMemory, 0}};
+        change.replace_record(copy);
+        return {};
+      }
+      case Ins::Outcome::kLive:
+        break;
+    }
+    change.used();
+    Rec& r = *space_.record(own);
+    if (!planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::stamp_own(space_, t, own, 0);
+    const std::uint64_t version = r.hold_word().version();
+    const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
+    if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
+    return {true, {Outcome::kPut, version}};
+  }
+
+  // The tomb at `own` leaves its slot: nothing below it, so absence says the same.
+  void bury(Thr& t, Shd& s, std::uint64_t hash, std::string_view key, std::uint64_t own) noexcept {
+    for (;;) {
+      const Place<Sync> place = Ins::locate(table_, t, s, hash, key);
+      if (place.out_of_memory || !place.found || place.found.word.offset() != own) return;
+      if (empty_slot(t, s, place.found)) return;
+    }
+  }
+
+  // LIVE tomb -> EMPTY. False: the slot changed.
+  bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found) noexcept {
+    const std::uint64_t version = found.record->hold_word().version();
+    if (!planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
+    Sync::point("commit.bury");
+    std::uint64_t expected = found.word.word();
+    if (!found.slot->compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst)) {  // [publish]
+      return false;
+    }
+    Sync::point("commit.buried");
+    if (planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
+    space_.retire(t, found.word.offset());
+    return true;
+  }
+
+  static void raise_floor(Shd& s, std::uint64_t version) noexcept {
+    std::uint64_t floor = s.version_floor.load(std::memory_order_relaxed);  // the swap decides
+    while (floor < version &&
+           !s.version_floor.compare_exchange_weak(floor, version, std::memory_order_seq_cst)) {  // [floor] seq_cst
+    }
+  }
+
+  void push_kept(Shd& s, std::uint64_t node) noexcept {
+    auto* n = space_.heap.template at<KeptKey<Sync>>(node);
+    std::uint64_t head = s.kept.load(std::memory_order_relaxed);  // the swap publishes
+    do {
+      n->next = head;
+    } while (!s.kept.compare_exchange_weak(head, node, std::memory_order_release));  // [kept] release
+  }
+
+  // Without memory for the note, the versions stay until the key's next write.
+  void keep_for_views(Thr& t, Shd& s, std::uint64_t hash) noexcept {
+    const std::uint64_t node = space_.heap.allocate(t.cache, sizeof(KeptKey<Sync>));
+    if (node == 0) return;
+    space_.heap.template at<KeptKey<Sync>>(node)->hash = hash;
+    push_kept(s, node);
+  }
+
+  // Trims every key with this hash's tag in its bucket, and buries tombs.
+  void review(Thr& t, Shd& s, std::uint64_t hash) noexcept {
+    const std::uint16_t tag = tag_of(hash);
+    const std::uint32_t home = Tbl::size_of(s).home(hash);
+    Bucket<Sync>& b = table_.bucket(s, home);
+    if (!b.control().ready() && !Growth<Sync>::help_split(table_, t, s, home)) return keep_for_views(t, s, hash);
+    table_.for_each_slot(b, [&](auto& slot, SlotWord w) {
+      if (!w.is_current() || w.tag() != tag) return true;
+      Rec& r = *space_.record(w.offset());
+      const Stamp stamp = Versions<Sync>::finalise(space_, r);
+      const bool left = Versions<Sync>::trim(space_, t, w.offset());
+      if (!w.is_live() || left || !Versions<Sync>::alone(r, stamp)) {
+        if (left || stamp.tomb()) keep_for_views(t, s, hash);
+      } else if (stamp.tomb()) {
+        empty_slot(t, s, {&slot, &r, w, stamp});
+      }
+      return true;
+    });
+  }
+
+  Tbl& table_;
+  Space<Sync>& space_;
+  const Time& time_;
+  EntryBound<Sync>& bound_;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_COMMIT_H_

@@ -1,0 +1,294 @@
+// Core: one store's parts put together, and the operations on single keys as reads (find, then look) and writes
+// (a Change for commit). Everything takes the calling thread's state, so that the tests drive it with schedulers.
+// The operations on groups of keys are in groups.h; the public face is store.cc.
+#ifndef TERN_ENGINE_CORE_H_
+#define TERN_ENGINE_CORE_H_
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "alloc/heap.h"
+#include "engine/changes.h"
+#include "engine/commit.h"
+#include "engine/prefetch.h"
+#include "engine/space.h"
+#include "engine/table.h"
+
+namespace tern::detail {
+
+struct CoreOptions {
+  std::size_t memory_bytes = 0;
+  std::size_t memory_bytes_max = 0;
+  void* region = nullptr;
+  std::size_t region_bytes = 0;
+  unsigned shard_count = 1;
+  std::uint64_t seed = 0;
+  std::size_t entries_max = 0;
+  bool align_records = false;
+  bool huge_pages = true;
+  bool prefault = false;
+  Time time;
+};
+
+// Inside: what is unlinked stays readable. Nests.
+template <class Sync>
+class Guard {
+ public:
+  Guard(Space<Sync>& space, Thread<Sync>& t) noexcept : space_(space), thread_(t) { space_.epoch.enter(thread_.epoch); }
+  ~Guard() { space_.epoch.leave(thread_.epoch); }
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+
+ private:
+  Space<Sync>& space_;
+  Thread<Sync>& thread_;
+};
+
+template <class Sync>
+class Core {
+ public:
+  using Thr = Thread<Sync>;
+  using Rec = Record<Sync>;
+  using HeadT = Head<Sync>;
+  using Tbl = Table<Sync>;
+  using Grd = Guard<Sync>;
+
+  alloc::Error open(const CoreOptions& o) noexcept {
+    const unsigned chunk_shift = Tbl::chunk_shift_for(o.memory_bytes, o.shard_count);
+    // Half of the budget in address space for the table: it is charged chunk by chunk as it grows. In memory that
+    // the caller gave, addresses are bytes: an eighth.
+    const std::size_t whole = o.region != nullptr ? o.region_bytes : std::max(o.memory_bytes, o.memory_bytes_max);
+    const std::size_t row = std::size_t{o.shard_count} << chunk_shift;
+    const std::size_t wanted = whole / (o.region != nullptr ? 8 : 2);
+    const std::size_t unit = std::max(row, std::size_t{64} << 10);
+    table_bytes_ = std::max(wanted / unit, std::size_t{1}) * unit;
+    alloc::HeapOptions h;
+    h.memory_bytes = o.memory_bytes;
+    h.memory_bytes_max = o.memory_bytes_max;
+    h.table_bytes_max = table_bytes_;
+    h.region = o.region;
+    h.region_bytes = o.region_bytes;
+    h.huge_pages = o.huge_pages;
+    h.prefault = o.prefault;
+    if (const alloc::Error e = space.heap.open(h); e != alloc::Error::kNone) return e;
+    space.seed = o.seed;
+    space.hash_keys = simd::derive_keys(o.seed);
+    space.align_records = o.align_records;
+    time = o.time;
+    bound.max = o.entries_max;
+    set_limbo_limits(o.memory_bytes);
+    if (!table.open(space, o.shard_count, chunk_shift, table_bytes_)) return alloc::Error::kOutOfMemory;
+    return alloc::Error::kNone;
+  }
+
+  // An eighth of the budget may be in limbo before writes are refused. A thread keeps its last thousand records
+  // back, or a 128th of the budget if that is less: eight threads then stay below half of the cap.
+  void set_limbo_limits(std::size_t memory_bytes) noexcept {
+    space.epoch.set_limits(memory_bytes / 8, std::min<std::size_t>(memory_bytes / 128, std::size_t{1} << 20));
+  }
+
+  std::uint64_t hash_of(std::string_view key) const noexcept { return table.hash_of(key); }
+  Commit<Sync> committer() noexcept { return Commit<Sync>(table, time, bound); }
+
+  // --- reads ---------------------------------------------------------------------------------------------------
+
+  // fn(const char* value, std::uint64_t size) if the key is present, inside the guard.
+  template <class Fn>
+  bool read(Thr& t, std::uint64_t hash, std::string_view key, Fn&& fn) noexcept {
+    Grd guard(space, t);
+    const auto found = table.find(hash, key);
+    return found ? read_found(t, found, key, fn) : missed(t);
+  }
+
+  // The way of almost every get: one word says stamped, no tomb, no deadline, short; and the value fits.
+  // `size_max`: a value that is longer is not copied. Answers the value's size, or kMissing, or kTooLong: then it
+  // was neither copied nor counted.
+  static constexpr std::uint64_t kMissing = ~std::uint64_t{0};
+  static constexpr std::uint64_t kTooLong = kMissing - 1;
+  [[gnu::always_inline]] std::uint64_t copy(Thr& t, std::uint64_t hash, std::string_view key, char* out,
+                                            std::uint64_t size_max) noexcept {
+    space.epoch.enter(t.epoch);
+    const auto found = table.find(hash, key);
+    std::uint64_t size;
+    if (found && found.stamp.plain()) [[likely]] {
+      size = found.record->link_word().length18();
+      if (size <= size_max) [[likely]] {
+        simd::copy_bytes(out, found.record->bytes() + kRecordHeaderBytes + key.size(), size);
+        t.counters.hits.add();
+      } else {
+        size = kTooLong;
+      }
+    } else if (!found) {
+      t.counters.misses.add();
+      size = kMissing;
+    } else {
+      size = copy_otherwise(t, hash, key, out, size_max);
+    }
+    space.epoch.leave(t.epoch);
+    return size;
+  }
+
+  // A record with a deadline, long lengths, or a write under way.
+  [[gnu::noinline]] std::uint64_t copy_otherwise(Thr& t, std::uint64_t hash, std::string_view key, char* out,
+                                                 std::uint64_t size_max) noexcept {
+    const HeadT h = head(hash, key);
+    if (!h.present) {
+      missed(t);
+      return kMissing;
+    }
+    if (h.value_size > size_max) return kTooLong;
+    simd::copy_bytes(out, h.value, h.value_size);
+    t.counters.hits.add();
+    return h.value_size;
+  }
+
+  template <class Fn>
+  bool read_found(Thr& t, const typename Tbl::Found& found, std::string_view key, Fn& fn) noexcept {
+    const HeadT h = look(found, key);
+    if (!h.present) return missed(t);
+    fn(h.value, h.value_size);
+    t.counters.hits.add();
+    return true;
+  }
+  static bool missed(Thr& t) noexcept {
+    t.counters.misses.add();
+    return false;
+  }
+
+  // The head of a key inside the caller's guard, decided. `record` is null if the key has none.
+  HeadT head(std::uint64_t hash, std::string_view key) noexcept {
+    const auto found = table.find(hash, key);
+    return found ? look(found, key) : HeadT{};
+  }
+
+  HeadT look(const typename Tbl::Found& found, std::string_view key) noexcept {
+    const Stamp s = planted<Sync>(Mutant::kReadUnstamped) ? found.stamp
+                                                          : Versions<Sync>::finalise(space, *found.record);
+    return Commit<Sync>::head_of(space, time, *found.record, s, key.size());
+  }
+
+  // --- writes --------------------------------------------------------------------------------------------------
+
+  // Runs a Change. `removes`: it needs little or no memory and is let through when the limbo is past its cap.
+  template <class Change>
+  Committed write(Thr& t, std::uint64_t hash, std::string_view key, Change& change, bool removes = false) noexcept {
+    let_limbo_drain(t);
+    Grd guard(space, t);
+    if (!space.epoch.admit(space, t) && !removes) {
+      t.counters.refused.add();
+      return {Committed::Outcome::kOutOfMemory, 0};
+    }
+    const Committed c = committer().commit(t, hash, key, change);
+    if (c.outcome == Committed::Outcome::kPut) {
+      t.counters.sets.add();
+    } else if (c.outcome == Committed::Outcome::kRemoved && change.existed) {
+      t.counters.deletes.add();
+    } else if (c.outcome == Committed::Outcome::kOutOfMemory) {
+      t.counters.refused.add();
+    }
+    if (change.expired && c.outcome != Committed::Outcome::kKept) t.counters.expired.add();
+    return c;
+  }
+
+  void prefetch_bucket(std::uint64_t hash) const noexcept {
+    const auto& s = table.shard_of(hash);
+    prefetch_near(&table.bucket(s, Tbl::size_of(s).home(hash)));
+  }
+
+  // A new deadline (Deadline::kNever: none). In place if the record has the word and nobody is replacing it.
+  struct Touched {
+    Committed::Outcome outcome = Committed::Outcome::kKept;
+    bool existed = false;
+    bool had_deadline = false;
+  };
+  Touched set_deadline(Thr& t, std::uint64_t hash, std::string_view key, std::uint64_t deadline_ms) noexcept {
+    {
+      Grd guard(space, t);
+      const HeadT h = head(hash, key);
+      if (h.record == nullptr || !h.present) return {};
+      if (Commit<Sync>::touch(*h.record, h.stamp, deadline_ms)) {
+        return {Committed::Outcome::kPut, true, h.has_deadline};
+      }
+    }
+    DeadlineChange<Sync> change(space, t, key, deadline_ms);
+    const Committed c = write(t, hash, key, change);
+    return {c.outcome, change.existed, change.had_deadline};
+  }
+
+  // --- visits --------------------------------------------------------------------------------------------------
+
+  // While a callback looks at `records` inside the guard; see VisitFrame.
+  class Visit {
+   public:
+    Visit(Core& core, Thr& t, const std::uint64_t* records, unsigned count) noexcept : core_(core), thread_(t) {
+      frame_.outer = t.visits;
+      frame_.records = records;
+      frame_.count = count;
+      t.visits = &frame_;
+    }
+    ~Visit() {
+      thread_.visits = frame_.outer;
+      for (unsigned i = 0; i != frame_.pinned; ++i) core_.space.drop_hold(thread_, frame_.records[i]);
+    }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+
+   private:
+    Core& core_;
+    Thr& thread_;
+    VisitFrame frame_;
+  };
+
+  // A write inside a visitor's callback: if all guards around it are visits, their records are held and the guard is
+  // announced anew, so that a long visit that writes doesn't fill the limbo.
+  void let_limbo_drain(Thr& t) noexcept {
+    if (t.visits == nullptr) [[likely]] return;
+    std::uint64_t frames = 0;
+    for (VisitFrame* f = t.visits; f != nullptr; f = f->outer) ++frames;
+    if (t.epoch.nest != frames) return;
+    for (VisitFrame* f = t.visits; f != nullptr; f = f->outer) {
+      for (; f->pinned != f->count; ++f->pinned) {
+        if (!space.try_hold(*space.record(f->records[f->pinned]))) return;
+      }
+    }
+    space.epoch.renew(t.epoch);
+  }
+
+  // --- maintenance ---------------------------------------------------------------------------------------------
+
+  // One bounded step of owed work on shard `i`. True: there was some.
+  bool maintain(Thr& t, unsigned i) noexcept {
+    Grd guard(space, t);
+    auto& s = table.shard(i);
+    bool worked = false;
+    if (Growth<Sync>::is_due(s.live.load(std::memory_order_relaxed), Tbl::size_of(s))) {  // a count
+      const std::uint64_t before = s.size.load(std::memory_order_relaxed);                  // only compared
+      Growth<Sync>::grow_one(table, t, s);
+      worked = before != s.size.load(std::memory_order_relaxed);
+    }
+    if (space.views.open_count() == 0 && s.kept.load(std::memory_order_relaxed) != 0) {  // a hint
+      worked = committer().drain_kept(t, s, 16) != 0 || worked;
+    }
+    return worked;
+  }
+
+  std::uint64_t live_entries() const noexcept {
+    std::uint64_t sum = 0;
+    for (unsigned i = 0; i != table.shard_count(); ++i) sum += table.shard(i).live.load(std::memory_order_relaxed);
+    return sum;
+  }
+
+  // Order matters: the table reads the space's heap until it goes.
+  Space<Sync> space;
+  Tbl table;
+  Time time;
+  EntryBound<Sync> bound;
+  std::size_t table_bytes_ = 0;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_CORE_H_

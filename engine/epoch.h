@@ -1,0 +1,310 @@
+// Epoch: when memory that was unlinked may be used again. One scope for the whole store.
+//
+//   enter   announce.exchange(G)            before the first look at the table
+//   leave   announce.store(0)               after the last
+//   retire  after the unlinking compare-and-swap: into the thread's open bag, labelled with G
+//   free    a bag, when every announced epoch is greater than its label
+//
+// A thread's limbo is a ring of 16 bags of up to 64 records: a bag is freed when the ring comes round to it, about a
+// thousand retired records later, so that the memory comes back while it is still in the second cache level
+// (65,536 records: a third of the rate of grouped sets; 128: a fifth less). Records that are large close a bag early
+// and are freed as soon as they may. If a bag can't be freed because a reader stands still, the ring grows by
+// another 16 bags, until the store's limbo passes its cap and admit() refuses writes: reads go on.
+// Any thread may free another's closed bags (claim() on the cell), so memory in the limbo of a thread that has
+// stopped or gone is not lost; its open bag is.
+//
+// Edges
+//   announce   a reader's exchange in enter / the scanner's loads in scan: who announced late sees the table without
+//              what was retired, as its later loads of slots and links are seq_cst too
+//   quiesce    a reader's leave / the scanner's loads: what it read was read before the memory is reused
+//   bag        a closed cell's contents / whoever claims it
+//
+// Checked with GenMC under RC11, IMM and TSO (tests/models/epoch_reclaim.c): acquire loads of slots, an acquire scan,
+// a relaxed load of G in enter or a relaxed leave are each a use after free.
+//
+// Progress: enter, leave and retire are wait-free but for the allocation of bags; scan is O(threads), done by the one
+// thread whose compare-and-swap moved G, at most once for each bag that it closes. Nobody waits for a scan.
+#ifndef TERN_ENGINE_EPOCH_H_
+#define TERN_ENGINE_EPOCH_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/sync.h"
+
+namespace tern::detail {
+
+inline constexpr unsigned kBagRecords = 64;
+inline constexpr unsigned kRingBags = 16;
+
+// One bag and who may touch it: OPEN and FREE belong to the ring's thread, FULL to whoever claims it.
+template <class Sync>
+struct Bag {
+  enum State : std::uint64_t { kFree = 0, kOpen = 1, kFull = 2, kClaimed = 3 };
+
+  typename Sync::template Atomic<std::uint64_t> state;
+  typename Sync::template Atomic<std::uint64_t> label;  // the highest G seen at its retires; final when FULL
+  std::uint64_t bytes;
+  std::uint64_t count;
+  std::uint64_t records[kBagRecords];
+};
+
+template <class Sync>
+struct BagRing {
+  Bag<Sync> bags[kRingBags];
+  typename Sync::template Atomic<BagRing*> next;  // grown under a stalled reader; never shrinks
+};
+
+// What a thread owns of the epochs. Lies in the thread's state, zero at birth.
+template <class Sync>
+struct EpochThread {
+  // The announcement has a line pair to itself: it is written on each call and read by scanners.
+  alignas(128) typename Sync::template Atomic<std::uint64_t> announce;  // 0: outside
+  alignas(128) std::uint64_t nest;
+  Bag<Sync>* open;
+  BagRing<Sync>* ring_of_open;
+  unsigned index_of_open;
+  bool over_cap;                     // the limbo was past its cap when last looked at
+  std::uint64_t label_of_last;
+  typename Sync::template Atomic<std::uint64_t> limbo_bytes;  // closed bags of this ring
+  BagRing<Sync> ring;
+};
+
+// Store gives:  void reclaim(Thread&, std::uint64_t record)   frees one record (after its grace period)
+//               BagRing<Sync>* new_ring()                     null: no memory
+//               template for_each_thread(fn(EpochThread<Sync>&))
+template <class Sync>
+class Epoch {
+ public:
+  using Word = typename Sync::template Atomic<std::uint64_t>;
+  using Thread = EpochThread<Sync>;
+
+  void enter(Thread& t) noexcept {
+    if (t.nest++ != 0) return;
+    announce(t);
+  }
+  void leave(Thread& t) noexcept {
+    if (planted<Sync>(Mutant::kLeaveNestedGuard)) {
+      --t.nest;
+      t.announce.store(0, std::memory_order_release);
+      return;
+    }
+    if (--t.nest != 0) return;
+    t.announce.store(0, std::memory_order_release);  // [quiesce] release
+  }
+  // Between two groups of a long call, with nothing of the table in hand: lets the limbo drain.
+  void renew(Thread& t) noexcept { announce(t); }
+
+  std::uint64_t current() const noexcept { return epoch_.load(std::memory_order_relaxed); }  // for statistics
+  std::uint64_t limbo_bytes() const noexcept { return limbo_bytes_.load(std::memory_order_relaxed); }
+  std::uint64_t limbo_bytes_max() const noexcept { return limbo_bytes_max_; }
+  void set_limits(std::uint64_t limbo_bytes_max, std::uint64_t thread_bytes) noexcept {
+    limbo_bytes_max_ = limbo_bytes_max;
+    thread_bytes_ = thread_bytes;
+    bag_bytes_ = thread_bytes / kRingBags;
+  }
+
+  // Before a write: is there room to retire what it replaces? False: the limbo is past its cap (or there is no
+  // memory for another ring), and nothing could be freed.
+  template <class Store, class StoreThread>
+  bool admit(Store& store, StoreThread& st) noexcept {
+    Thread& t = st.epoch;
+    if (t.open == nullptr && !open_next(store, st)) return false;
+    if (!t.over_cap || planted<Sync>(Mutant::kLimboUncounted)) return true;
+    reclaim_all(store, st);
+    t.over_cap = limbo_bytes() > limbo_bytes_max_;
+    return !t.over_cap;
+  }
+
+  // `record` was unlinked by the caller, inside its guard. There is always room: a write is admitted with an open
+  // bag, and a bag that fills is followed by the next before this returns; without memory for one, the record is
+  // kept in `stuck` until there is.
+  template <class Store, class StoreThread>
+  void retire(Store& store, StoreThread& st, std::uint64_t record, std::uint64_t bytes) noexcept {
+    Thread& t = st.epoch;
+    Sync::point("epoch.retire");
+    if (t.open == nullptr && !open_next(store, st)) {
+      lost_.fetch_add(bytes, std::memory_order_relaxed);  // counter only
+      return;
+    }
+    Bag<Sync>& bag = *t.open;
+    const std::uint64_t g = epoch_.load(std::memory_order_seq_cst);  // [announce] seq_cst: not older than the unlink
+    if (g > bag.label.load(std::memory_order_relaxed)) bag.label.store(g, std::memory_order_relaxed);
+    bag.records[bag.count++] = record;
+    bag.bytes += bytes;
+    if (bag.count == kBagRecords || bag.bytes >= bag_bytes_) close_bag(store, st);
+  }
+
+  // Closes the thread's open bag, if it holds anything: a thread that goes, or memory that is short.
+  template <class Store, class StoreThread>
+  void flush(Store& store, StoreThread& st) noexcept {
+    if (st.epoch.open != nullptr && st.epoch.open->count != 0) close_bag(store, st);
+  }
+
+  // Frees every closed bag of every thread that may be freed. O(threads + bags).
+  template <class Store, class StoreThread>
+  void reclaim_all(Store& store, StoreThread& st) noexcept {
+    flush(store, st);
+    advance_and_scan(store);
+    const std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire
+    store.for_each_thread([&](Thread& other) {
+      if (other.limbo_bytes.load(std::memory_order_relaxed) == 0) return;  // a hint
+      for (BagRing<Sync>* ring = &other.ring; ring != nullptr;
+           ring = ring->next.load(std::memory_order_acquire)) {  // [ring] acquire
+        for (Bag<Sync>& bag : ring->bags) try_free(store, st, other, bag, safe);
+      }
+    });
+  }
+
+  // Moves G and looks who is inside. One of several concurrent callers does the work.
+  template <class Store>
+  void advance_and_scan(Store& store) noexcept {
+    std::uint64_t g = epoch_.load(std::memory_order_seq_cst);
+    if (!epoch_.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst)) return;
+    scan(store);
+  }
+
+  std::uint64_t lost_bytes() const noexcept { return lost_.load(std::memory_order_relaxed); }
+
+ private:
+  void announce(Thread& t) noexcept {
+    constexpr auto order =
+        planted<Sync>(Mutant::kRelaxedAnnounce) ? std::memory_order_relaxed : std::memory_order_seq_cst;
+    t.announce.exchange(epoch_.load(std::memory_order_seq_cst), order);  // [announce] seq_cst
+    Sync::point("epoch.enter");
+  }
+
+  // safe_ = an epoch such that a bag with a smaller label can be freed.
+  template <class Store>
+  void scan(Store& store) noexcept {
+    std::uint64_t oldest = epoch_.load(std::memory_order_seq_cst);
+    store.for_each_thread([&](Thread& t) {
+      constexpr auto order =
+          planted<Sync>(Mutant::kScanRelaxed) ? std::memory_order_relaxed : std::memory_order_seq_cst;
+      const std::uint64_t a = t.announce.load(order);  // [announce] seq_cst, [quiesce] acquire
+      if (a != 0 && a < oldest) oldest = a;
+    });
+    std::uint64_t safe = safe_.load(std::memory_order_relaxed);  // only compared; the exchange publishes
+    while (safe < oldest &&
+           !safe_.compare_exchange_weak(safe, oldest, std::memory_order_acq_rel)) {  // [scan] release
+    }
+    Sync::point("epoch.scanned");
+  }
+
+  template <class Store, class StoreThread>
+  void close_bag(Store& store, StoreThread& st) noexcept {
+    Thread& t = st.epoch;
+    Bag<Sync>& bag = *t.open;
+    const std::uint64_t label = bag.label.load(std::memory_order_relaxed);
+    t.limbo_bytes.fetch_add(bag.bytes, std::memory_order_relaxed);                  // statistics
+    const std::uint64_t total = limbo_bytes_.fetch_add(bag.bytes, std::memory_order_relaxed) + bag.bytes;
+    bag.state.store(Bag<Sync>::kFull, std::memory_order_release);  // [bag] release
+    t.open = nullptr;
+    // G moves about once for each bag that the busiest thread closes, not once for each bag of each.
+    if (label == t.label_of_last) {
+      std::uint64_t g = label;
+      epoch_.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst);
+    }
+    t.label_of_last = label;
+    if (total > limbo_bytes_max_) {
+      t.over_cap = true;
+    } else if (t.limbo_bytes.load(std::memory_order_relaxed) > thread_bytes_) {
+      free_while_over(store, st);
+    }
+    open_next(store, st);
+  }
+
+  // The next bag of the ring, freed if it was full; another ring if it can't be. False: no memory for one.
+  template <class Store, class StoreThread>
+  bool open_next(Store& store, StoreThread& st) noexcept {
+    Thread& t = st.epoch;
+    if (t.ring_of_open == nullptr) {
+      t.ring_of_open = &t.ring;
+      t.index_of_open = kRingBags - 1;
+    }
+    BagRing<Sync>* ring = t.ring_of_open;
+    unsigned index = t.index_of_open + 1;
+    if (index == kRingBags) {
+      index = 0;
+      ring = ring->next.load(std::memory_order_relaxed);  // own ring: written by this thread only
+      if (ring == nullptr) ring = &t.ring;
+    }
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      Bag<Sync>& bag = ring->bags[index];
+      if (bag.state.load(std::memory_order_acquire) == Bag<Sync>::kFull) {  // [bag] acquire
+        if (bag.label.load(std::memory_order_relaxed) >= safe_.load(std::memory_order_acquire)) {  // [scan] acquire
+          advance_and_scan(store);
+        }
+        try_free(store, st, t, bag, safe_.load(std::memory_order_acquire));  // [scan] acquire
+      }
+      if (bag.state.load(std::memory_order_acquire) == Bag<Sync>::kFree) {  // [bag] acquire
+        bag.count = 0;
+        bag.bytes = 0;
+        bag.label.store(0, std::memory_order_relaxed);
+        bag.state.store(Bag<Sync>::kOpen, std::memory_order_relaxed);  // only this thread opens bags
+        t.open = &bag;
+        t.ring_of_open = ring;
+        t.index_of_open = index;
+        return true;
+      }
+      // Claimed by another thread, or still in use by a reader: grow in front of it.
+      if (attempt == 0) {
+        BagRing<Sync>* more = store.new_ring();
+        if (more == nullptr) return false;
+        BagRing<Sync>* at = t.ring_of_open;
+        more->next.store(at->next.load(std::memory_order_relaxed), std::memory_order_relaxed);
+        at->next.store(more, std::memory_order_release);  // [ring] release
+        ring = more;
+        index = 0;
+      }
+    }
+    return false;
+  }
+
+  template <class Store, class StoreThread>
+  void free_while_over(Store& store, StoreThread& st) noexcept {
+    Thread& t = st.epoch;
+    advance_and_scan(store);
+    const std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire
+    for (BagRing<Sync>* ring = &t.ring; ring != nullptr; ring = ring->next.load(std::memory_order_relaxed)) {
+      for (Bag<Sync>& bag : ring->bags) {
+        if (t.limbo_bytes.load(std::memory_order_relaxed) <= thread_bytes_) return;
+        try_free(store, st, t, bag, safe);
+      }
+    }
+  }
+
+  template <class Store, class StoreThread>
+  void try_free(Store& store, StoreThread& st, Thread& owner, Bag<Sync>& bag, std::uint64_t safe) noexcept {
+    std::uint64_t full = Bag<Sync>::kFull;
+    if (bag.state.load(std::memory_order_acquire) != full) return;  // [bag] acquire
+    const std::uint64_t label = bag.label.load(std::memory_order_relaxed);
+    if (planted<Sync>(Mutant::kFreeAtEqualEpoch) ? label > safe : label >= safe) return;
+    if (!bag.state.compare_exchange_strong(full, Bag<Sync>::kClaimed, std::memory_order_acq_rel)) return;  // [bag] acquire
+    // Between the look at the label and the claim the owner may have freed and filled it again.
+    const std::uint64_t now = bag.label.load(std::memory_order_relaxed);
+    if (planted<Sync>(Mutant::kFreeAtEqualEpoch) ? now > safe : now >= safe) {
+      bag.state.store(Bag<Sync>::kFull, std::memory_order_release);  // [bag] release
+      return;
+    }
+    Sync::point("epoch.free");
+    const std::uint64_t bytes = bag.bytes;
+    for (std::uint64_t i = 0; i != bag.count; ++i) store.reclaim(st, bag.records[i]);
+    bag.state.store(Bag<Sync>::kFree, std::memory_order_release);  // [bag] release
+    owner.limbo_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+    limbo_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  }
+
+  // Read by every enter; moves a few thousand times a second.
+  alignas(128) Word epoch_{1};
+  alignas(128) Word safe_{};
+  Word limbo_bytes_{};
+  Word lost_{};
+  alignas(128) std::uint64_t limbo_bytes_max_ = 0;
+  std::uint64_t thread_bytes_ = 0;
+  std::uint64_t bag_bytes_ = 0;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_EPOCH_H_

@@ -1,0 +1,81 @@
+// Options of a store and of a write. Each field says its unit, range and default; a value out of range is an error
+// that names the field, never clamped.
+#ifndef TERN_OPTIONS_H_
+#define TERN_OPTIONS_H_
+
+#include <tern/status.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace tern {
+
+class Value;
+
+// Where time comes from. The default counts suspend (CLOCK_BOOTTIME). Replace it for tests and for deterministic
+// replay; it is read only by operations on records that have a lifetime. Thread-safe, must not go backwards.
+class TERN_API Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual std::chrono::milliseconds now() const noexcept = 0;  // since an arbitrary fixed instant, >= 0
+};
+
+// What the library reports when something degrades; called outside of hot paths, from the thread that met it.
+using LogHook = void (*)(void* user, const char* message);
+
+struct Options {
+  // The hard budget over everything the store owns: table, records, what is retired but not yet reusable.
+  // 4 MiB to 8 TiB.
+  std::size_t memory_bytes = std::size_t{64} << 20;
+  // Address space reserved for a later resize(); 0: memory_bytes.
+  std::size_t memory_bytes_max = 0;
+  // Bound on live entries beside the bytes; 0: none. Inserts past it answer out_of_memory. With several threads it
+  // may be passed by at most one entry a thread.
+  std::size_t entries_max = 0;
+  // Power of two, 1 to 1,024; 0: one for each 4 MiB of the budget, at most 256.
+  unsigned shard_count = 0;
+  // Longest value; 0: the lesser of 64 MiB and half of what the budget can hold. Up to 4 GiB - 64 KiB.
+  std::size_t value_bytes_max = 0;
+  // Bound on bytes kept by HeldValue; past it hold() gives a copy. 0: an eighth of the budget.
+  std::size_t held_bytes_max = 0;
+  // Seed of the key hash; by default from the operating system's randomness, one for each store. Fix it only for
+  // reproducible runs: it is what keeps crafted keys from colliding.
+  std::optional<std::uint64_t> hash_seed;
+  // Not owned; must outlive the store. Null: the system's.
+  const Clock* clock = nullptr;
+  // Ask for transparent huge pages (a third more throughput on tables past the last cache). Refusal is logged.
+  bool huge_pages = true;
+  // Touch the whole budget at open, so that no write pays a page fault later.
+  bool prefault = false;
+  // Records of up to 128 bytes on 128-byte boundaries: two cache lines a hit instead of up to three, for about 12
+  // to 16 bytes more an entry.
+  bool align_records = false;
+  // The caller's own memory instead of a mapping; it must outlive the store and its held values. memory_bytes is
+  // then ignored.
+  void* memory = nullptr;
+  std::size_t memory_size = 0;
+  // Shown by stats; copied, at most 63 bytes.
+  std::string_view name;
+  LogHook log = nullptr;
+  void* log_user = nullptr;
+};
+
+// What a write asks for beside its value. Conditions are judged on the key's state at the moment of the write.
+struct SetOptions {
+  // Lifetime from now, > 0 and up to 139 years. Absent: the entry lives until it is removed.
+  std::optional<std::chrono::milliseconds> ttl;
+  // Keep the deadline that the key has. Not together with ttl.
+  bool keep_ttl = false;
+  bool if_absent = false;   // else: exists
+  bool if_present = false;  // else: not_found
+  std::optional<std::uint64_t> if_version;  // else: mismatch (also for a missing key)
+  // Receives the value that was replaced (empty if there was none), of the same moment.
+  Value* return_previous = nullptr;
+};
+
+}  // namespace tern
+
+#endif  // TERN_OPTIONS_H_

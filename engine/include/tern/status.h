@@ -1,0 +1,78 @@
+// What a call answers when it can't do what was asked: one enumeration for the whole library.
+//
+// A miss in a read is an answer, not an error (see lookup.h). Bad input changes nothing. Nothing here allocates.
+#ifndef TERN_STATUS_H_
+#define TERN_STATUS_H_
+
+#include <cstdint>
+
+#if defined(_WIN32)
+#define TERN_API
+#else
+#define TERN_API __attribute__((visibility("default")))
+#endif
+
+namespace tern {
+
+enum class Status : std::uint8_t {
+  kOk = 0,
+  kNotFound,         // the key is absent or expired
+  kExists,           // `if_absent` met a live key
+  kMismatch,         // `if_version` met another version
+  kWrongType,        // the value is no number
+  kOutOfRange,       // a number or a time left its range; nothing was changed
+  kTooLarge,         // key, value or batch past its limit; Error::field says which
+  kInvalidKey,       // a key of no bytes
+  kInvalidArgument,  // an option or argument is malformed; Error::field names it
+  kOutOfMemory,      // the budget is full and room could not be made within this call's bound: free or resize
+  kViewExpired,      // the view was ended to make room: open another
+  kCompacted,        // the resume point is gone: start from a view
+  kClosed,           // the store was closed, or this is a forked child
+  kCorrupt,          // stored bytes are damaged
+  kIo,               // the operating system refused
+  kUnsupported,      // this backend or build can't
+  kUnavailable,      // a backend can't be reached
+  kTimedOut,
+  kCancelled,
+  kConflict,         // others changed the key at each of the bounded number of attempts, or a batch's condition failed
+};
+
+// Which argument or option an error is about.
+enum class Field : std::uint8_t {
+  kNone = 0,
+  kKey,
+  kValue,
+  kTtl,
+  kKeys,         // the number of keys of a multi-key call
+  kAnswers,      // the place for the answers is smaller than the number of keys
+  kConditions,   // conditions of one call that contradict each other
+  kDelta,
+  kStride,
+  kJitterPercent,
+  kMemoryBytes,
+  kMemoryBytesMax,
+  kMemory,       // the caller's own region
+  kShardCount,
+  kEntriesMax,
+  kValueBytesMax,
+  kHeldBytesMax,
+  kClock,
+  kName,
+};
+
+// Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".
+TERN_API const char* status_name(Status status) noexcept;
+TERN_API const char* field_name(Field field) noexcept;
+
+struct Error {
+  Status status = Status::kOk;
+  Field field = Field::kNone;
+
+  friend constexpr bool operator==(Error a, Error b) noexcept {
+    return a.status == b.status && a.field == b.field;
+  }
+};
+
+}  // namespace tern
+
+#endif  // TERN_STATUS_H_

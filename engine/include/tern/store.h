@@ -1,0 +1,149 @@
+// Store: an in-process cache engine under one memory budget. Start here.
+//
+//   auto store = tern::Store::open({.memory_bytes = 256 << 20});
+//   if (!store) return report(store.error());
+//   store->set("player:17", bytes);
+//   if (auto hit = store->get("player:17", buffer)) use(buffer.first(*hit));
+//
+// The operations on keys are in operations.h. A Store is a handle, cheap to copy, usable from any thread; the last
+// one closes. A Session is one thread's own handle for its hottest loop.
+#ifndef TERN_STORE_H_
+#define TERN_STORE_H_
+
+#include <tern/operations.h>
+#include <tern/options.h>
+#include <tern/result.h>
+#include <tern/value.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace tern {
+
+// Counters since open and the state of the budget; a sum over threads and shards that is exact when nobody writes.
+struct Stats {
+  std::uint64_t entries = 0;  // includes entries past their deadline that nobody has removed
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+  std::uint64_t sets = 0;
+  std::uint64_t deletes = 0;
+  std::uint64_t expired = 0;             // met past their deadline by a write that replaced or removed them
+  std::uint64_t refused = 0;             // writes that answered out_of_memory
+  std::uint64_t memory_bytes = 0;        // the budget
+  std::uint64_t memory_used_bytes = 0;   // of it: table + records + overhead, in whole spans
+  std::uint64_t table_bytes = 0;
+  std::uint64_t record_bytes = 0;        // spans and extents that hold records, free blocks in them included
+  std::uint64_t overhead_bytes = 0;
+  std::uint64_t limbo_bytes = 0;         // replaced or removed, waiting until no reader can hold them
+  std::uint64_t limbo_bytes_max = 0;     // past it writes answer out_of_memory
+  std::uint64_t held_bytes = 0;
+  std::uint64_t held_values = 0;
+  std::uint64_t huge_page_bytes = 0;     // what the system granted when last asked
+  std::uint64_t buckets = 0;
+  std::uint64_t threads = 0;             // registered thread states
+  std::uint64_t epoch = 0;
+};
+
+// Where a key's record lies and what it costs.
+struct Inspection {
+  std::uint64_t version = 0;
+  std::uint64_t stamp = 0;          // where views order this change
+  std::size_t key_bytes = 0;
+  std::size_t value_bytes = 0;
+  std::size_t block_bytes = 0;      // what the record takes of the budget
+  unsigned shard = 0;
+  std::uint64_t bucket = 0;
+  unsigned slot = 0;                // 0 to 6 in the bucket itself, 7 and more in its overflow chain
+  unsigned older_versions = 0;      // kept for open views
+  unsigned holds = 0;
+  std::optional<std::chrono::milliseconds> ttl;
+};
+
+// Something that keeps memory from being reused.
+struct Holder {
+  enum class Kind : std::uint8_t { kHeldValues, kView, kParkedThread };
+  Kind kind = Kind::kHeldValues;
+  std::uint64_t id = 0;           // thread: the system's thread id
+  std::uint64_t bytes = 0;        // held values: bytes kept; thread: bytes in limbo
+  std::uint64_t epochs_behind = 0;  // thread: how old the epoch is that it announces
+};
+
+// What is still owed after a tick.
+struct Owed {
+  std::uint64_t buckets_to_split = 0;
+  std::uint64_t limbo_bytes = 0;
+  std::uint64_t shards_with_kept_keys = 0;  // that hold versions which were kept for a view
+};
+
+class TERN_API Session : public Operations<Session> {
+ public:
+  Session() noexcept = default;
+  Session(Session&& other) noexcept;
+  Session& operator=(Session&& other) noexcept;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session();
+
+  detail::Context context() const noexcept { return context_; }
+
+ private:
+  friend class Store;
+  detail::Context context_;
+};
+
+class TERN_API Store : public Operations<Store> {
+ public:
+  // Errors: invalid_argument and out_of_range (field: the option), out_of_memory (the mapping was refused).
+  static Result<Store> open(const Options& options = {}) noexcept;
+
+  Store() noexcept = default;  // closed
+  Store(const Store& other) noexcept;
+  Store& operator=(const Store& other) noexcept;
+  Store(Store&& other) noexcept;
+  Store& operator=(Store&& other) noexcept;
+  ~Store();
+
+  // From here on every call on every handle answers `closed`. Memory is given back when the last handle, session,
+  // draft and held value are gone. Idempotent.
+  void close() noexcept;
+  bool is_open() const noexcept;
+
+  // The calling thread's own handle: saves the look-up of thread-local state, about 1 ns a call. Belongs to the
+  // calling thread; counts as a handle.
+  Result<Session> session() const noexcept;
+
+  // Does owed work (reclamation, growth, versions that closed views no longer need) for about `budget` and says
+  // what remains. Bounded steps; safe from any thread, at any time.
+  Result<Owed> tick(std::chrono::microseconds budget) const noexcept;
+
+  Stats stats() const noexcept;
+  // Bytes of the budget that the key's record takes.
+  Lookup<std::size_t> memory_usage(std::string_view key) const noexcept;
+  Lookup<Inspection> inspect(std::string_view key) const noexcept;
+  // Calls fn(const Holder&) for each; O(threads).
+  template <class Fn>
+  void holders(Fn&& fn) const noexcept {
+    visit_holders(FunctionRef<void(const Holder&)>(fn));
+  }
+  // Changes the budget within Options::memory_bytes_max. out_of_range (memory_bytes) if less than what is in use or
+  // more than was reserved; nothing changes then.
+  Result<void> resize(std::size_t memory_bytes) const noexcept;
+  // Walks the whole store and checks every invariant, with no other thread inside. ok, or corrupt; `report` (if not
+  // null) gets a line for each finding.
+  Result<void> verify(LogHook report = nullptr, void* user = nullptr) const noexcept;
+
+  detail::Context context() const noexcept { return {core_, nullptr}; }
+
+ private:
+  explicit Store(detail::StoreCore* core) noexcept : core_(core) {}
+  void visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept;
+
+  detail::StoreCore* core_ = nullptr;
+};
+
+}  // namespace tern
+
+#endif  // TERN_STORE_H_

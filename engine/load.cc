@@ -1,0 +1,115 @@
+// get_or_load: one loader for a key at a time.
+#include <tern/operations.h>
+
+#include <utility>
+
+#include "engine/changes.h"
+#include "engine/insertion.h"
+#include "engine/store_core.h"
+
+namespace tern::detail {
+
+namespace {
+
+struct Peeked {
+  Status status = Status::kNotFound;  // ok: fresh. kNotFound: load. kUnsupported is never used here.
+  bool known_absent = false;
+  bool stale = false;  // `value` is past its deadline, and may still be given out
+};
+
+// What the store says, as a loading cache sees it. `value` is filled if it is fresh or stale.
+Peeked peek(const Call& call, std::uint64_t hash, std::string_view key, std::chrono::milliseconds stale_for,
+            Value& value) noexcept {
+  auto& core = call.core();
+  const Guard<StdSync> guard(core.space, call.thread());
+  const Head<StdSync> h = core.head(hash, key);
+  Peeked p;
+  p.known_absent = h.known_absent;
+  if (h.present) {
+    p.status = value.assign(h.bytes()) ? Status::kOk : Status::kOutOfMemory;
+  } else if (h.expired && h.value != nullptr && stale_for.count() > 0) {
+    const std::uint64_t now = core.time.now();
+    p.stale = now < h.deadline_ms + static_cast<std::uint64_t>(stale_for.count()) && value.assign(h.bytes());
+  }
+  return p;
+}
+
+std::chrono::milliseconds shortened(const Call& call, std::chrono::milliseconds ttl, unsigned percent) noexcept {
+  if (percent == 0) return ttl;
+  const auto range = static_cast<std::uint64_t>(ttl.count()) / 100 * percent;
+  if (range == 0) return ttl;
+  const std::uint64_t off = Insertion<StdSync>::next_random(call.thread()) % (range + 1);
+  return ttl - std::chrono::milliseconds(static_cast<std::int64_t>(off));
+}
+
+Error check(const LoadOptions& o) noexcept {
+  if (o.ttl && o.ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
+  if (o.negative_ttl && o.negative_ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
+  if (o.stale.count() < 0) return {Status::kInvalidArgument, Field::kTtl};
+  if (o.jitter_percent > 50) return {Status::kOutOfRange, Field::kJitterPercent};
+  return {};
+}
+
+// A loaded value that can't be stored is given to its caller all the same.
+void store_absent(const Call& call, std::uint64_t hash, std::string_view key, std::chrono::milliseconds ttl) noexcept {
+  auto& core = call.core();
+  SetTerms terms;
+  terms.has_deadline = true;
+  terms.deadline_ms = core.time.now() + static_cast<std::uint64_t>(ttl.count());
+  if (terms.deadline_ms >= Deadline::kNever) return;
+  terms.if_absent = true;
+  SetChange<StdSync> change(core.space, call.thread(), key, std::string_view(), terms);
+  change.say_absent();
+  core.write(call.thread(), hash, key, change);
+}
+
+}  // namespace
+
+Lookup<Value> get_or_load(Context c, std::string_view key, LoadFn loader, const LoadOptions& o) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  if (const Error e = check(o); e.status != Status::kOk) return e;
+  const std::uint64_t hash = call.core().hash_of(key);
+  auto& counters = call.thread().counters;
+  Lookup<Value> answer{Value()};
+  const Peeked first = peek(call, hash, key, o.stale, *answer);
+  if (first.status == Status::kOk || first.status == Status::kOutOfMemory) {
+    counters.hits.add();
+    if (first.status == Status::kOutOfMemory) return first.status;
+    return answer;
+  }
+  counters.misses.add();
+  if (first.known_absent) return Status::kNotFound;
+  Flights::Flight flight;
+  flight.key = key;
+  flight.hash = hash;
+  Status status = Status::kOk;
+  Value followed;
+  if (!call.store().flights.lead_or_follow(flight, !first.stale, status, followed)) {
+    if (first.stale) return answer;
+    if (status != Status::kOk) return status;
+    return Lookup<Value>(std::move(followed));
+  }
+  // It may have been loaded between our look and our turn.
+  const Peeked again = peek(call, hash, key, std::chrono::milliseconds(0), *answer);
+  if (again.status == Status::kOk || again.known_absent) {
+    status = again.known_absent ? Status::kNotFound : Status::kOk;
+    call.store().flights.land(flight, status, answer->view());
+    if (status != Status::kOk) return status;
+    return answer;
+  }
+  Loaded loaded = loader(key);
+  if (loaded.status == Status::kOk) {
+    SetOptions set_options;
+    const auto ttl = loaded.ttl ? loaded.ttl : o.ttl;
+    if (ttl && ttl->count() > 0) set_options.ttl = shortened(call, *ttl, o.jitter_percent);
+    if (!ttl || ttl->count() > 0) (void)set(c, key, loaded.value.view(), set_options);
+  } else if (loaded.status == Status::kNotFound && o.negative_ttl) {
+    store_absent(call, hash, key, shortened(call, *o.negative_ttl, o.jitter_percent));
+  }
+  call.store().flights.land(flight, loaded.status, loaded.value.view());
+  if (loaded.status != Status::kOk) return loaded.status;
+  return Lookup<Value>(std::move(loaded.value));
+}
+
+}  // namespace tern::detail

@@ -1,0 +1,416 @@
+// The operations on single keys: arguments are checked here, and nowhere below.
+#include <tern/operations.h>
+
+#include <cmath>
+#include <utility>
+
+#include "engine/changes.h"
+#include "engine/store_core.h"
+#include "simd/key_equal.h"
+
+namespace tern::detail {
+
+namespace {
+
+using Outcome = Committed::Outcome;
+using HeadT = Head<StdSync>;
+
+// 139 years: a ttl past it is out of range, and so is a deadline that the 43 bits of X can't hold.
+constexpr std::int64_t kTtlMsMax = std::int64_t{139} * 365 * 86'400'000;
+
+struct DeadlineAt {
+  std::uint64_t ms = 0;
+  Error error;
+};
+
+DeadlineAt deadline_after(const Call& call, std::int64_t ttl_ms) noexcept {
+  if (ttl_ms > kTtlMsMax) return {0, {Status::kOutOfRange, Field::kTtl}};
+  const std::uint64_t now = call.core().time.now();
+  const std::uint64_t ttl = static_cast<std::uint64_t>(ttl_ms);
+  if (now >= Deadline::kNever || ttl >= Deadline::kNever - now) return {0, {Status::kOutOfRange, Field::kTtl}};
+  return {now + ttl, {}};
+}
+
+bool copy_to_value(void* to, std::string_view bytes) noexcept { return static_cast<Value*>(to)->assign(bytes); }
+
+Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcept {
+  if (o.if_absent && (o.if_present || o.if_version)) return {Status::kInvalidArgument, Field::kConditions};
+  if (o.ttl && o.keep_ttl) return {Status::kInvalidArgument, Field::kTtl};
+  terms.if_absent = o.if_absent;
+  terms.if_present = o.if_present;
+  terms.if_version = o.if_version;
+  terms.keep_deadline = o.keep_ttl;
+  if (o.ttl) {
+    if (o.ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
+    const DeadlineAt d = deadline_after(call, o.ttl->count());
+    if (d.error.status != Status::kOk) return d.error;
+    terms.has_deadline = true;
+    terms.deadline_ms = d.ms;
+  }
+  return {};
+}
+
+Result<std::uint64_t> answer(const SetChange<StdSync>& change, const Committed& c) noexcept {
+  if (c.outcome == Outcome::kPut) return c.version;
+  if (c.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return change.status;
+}
+
+// What is past the buffer, or long: its size; a long copy holds the record instead of the guard, so that it keeps no
+// other memory from being reused.
+[[gnu::noinline]] Lookup<std::size_t> get_long(const Call& call, std::string_view key, char* out,
+                                               std::size_t out_size) noexcept {
+  std::uint64_t size = 0;
+  const bool found = call.core().read(call.thread(), call.core().hash_of(key), key,
+                                      [&](const char*, std::uint64_t n) { size = n; });
+  if (!found) return Status::kNotFound;
+  if (size > out_size) return static_cast<std::size_t>(size);
+  const auto held = call.store().hold(call.thread(), key);
+  if (!held) return held.error();
+  if (held->size() <= out_size && held->size() != 0) std::memcpy(out, held->data(), held->size());
+  return held->size();
+}
+
+[[gnu::always_inline]] inline Lookup<std::size_t> get_hashed(const Call& call, std::string_view key, std::uint64_t hash,
+                                                             char* out, std::size_t out_size) noexcept {
+  using C = Core<StdSync>;
+  const std::uint64_t size = call.core().copy(call.thread(), hash, key, out,
+                                              out_size < kCopyInGuardMax ? out_size : kCopyInGuardMax);
+  if (size < C::kTooLong) [[likely]] return static_cast<std::size_t>(size);
+  if (size == C::kMissing) return Status::kNotFound;
+  return get_long(call, key, out, out_size);
+}
+
+}  // namespace
+
+[[gnu::flatten]] Lookup<std::size_t> get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) [[unlikely]] return call.error();
+  return get_hashed(call, key, call.core().hash_of(key), out, out_size);
+}
+
+[[gnu::flatten]] Lookup<std::size_t> get(Context c, const Token& token, char* out, std::size_t out_size) noexcept {
+  const Call call(c, token.key);
+  if (!call.ok()) [[unlikely]] return call.error();
+  return get_hashed(call, token.key, token.hash, out, out_size);
+}
+
+Lookup<Value> get(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) [[unlikely]] return call.error();
+  Lookup<Value> answer{Value()};
+  bool copied = true;
+  const bool found = call.core().read(call.thread(), call.core().hash_of(key), key,
+                                      [&](const char* v, std::uint64_t n) { copied = answer->assign({v, n}); });
+  if (!found) return Status::kNotFound;
+  if (!copied) return Status::kOutOfMemory;
+  return answer;
+}
+
+Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  const Guard<StdSync> guard(core.space, call.thread());
+  const HeadT h = core.head(core.hash_of(key), key);
+  if (!h.present) {
+    call.thread().counters.misses.add();
+    return Status::kNotFound;
+  }
+  call.thread().counters.hits.add();
+  Lookup<Entry> answer{Entry()};
+  if (!answer->value.assign(h.bytes())) return Status::kOutOfMemory;
+  answer->version = h.version;
+  if (h.has_deadline) {
+    const std::uint64_t now = core.time.now();
+    answer->ttl = std::chrono::milliseconds(h.deadline_ms > now ? h.deadline_ms - now : 1);
+  }
+  return answer;
+}
+
+Lookup<HeldValue> hold(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  return call.store().hold(call.thread(), key);
+}
+
+Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  auto& t = call.thread();
+  const Guard<StdSync> guard(core.space, t);
+  const auto found = core.table.find(core.hash_of(key), key);
+  const HeadT h = found ? core.look(found, key) : HeadT{};
+  if (!h.present) {
+    t.counters.misses.add();
+    return Status::kNotFound;
+  }
+  t.counters.hits.add();
+  const std::uint64_t record = found.word.offset();
+  const Core<StdSync>::Visit visit(core, t, &record, 1);
+  fn(h.bytes());
+  return true;
+}
+
+Result<bool> exists(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  return call.core().read(call.thread(), call.core().hash_of(key), key, [](const char*, std::uint64_t) {});
+}
+
+Token prefetch(Context c, std::string_view key) noexcept {
+  if (c.core == nullptr || c.core->is_closed() || key.empty()) return {key, 0};
+  const std::uint64_t hash = c.core->core.hash_of(key);
+  c.core->core.prefetch_bucket(hash);
+  return {key, hash};
+}
+
+Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) [[unlikely]] return call.error();
+  if (value.size() > call.store().value_bytes_max) [[unlikely]] return {Status::kTooLarge, Field::kValue};
+  auto& core = call.core();
+  const std::uint64_t hash = core.hash_of(key);
+  core.prefetch_bucket(hash);
+  SetChange<StdSync> change(core.space, call.thread(), key, value, {});
+  change.prepare();  // without memory, commit asks once more and refuses
+  return answer(change, core.write(call.thread(), hash, key, change));
+}
+
+Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value, const SetOptions& o) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
+  auto& core = call.core();
+  SetTerms terms;
+  if (const Error e = make_terms(call, o, terms); e.status != Status::kOk) return e;
+  const std::uint64_t hash = core.hash_of(key);
+  core.prefetch_bucket(hash);
+  SetChange<StdSync> change(core.space, call.thread(), key, value, terms);
+  if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);
+  return answer(change, core.write(call.thread(), hash, key, change));
+}
+
+Lookup<Value> get_and_set(Context c, std::string_view key, std::string_view value) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
+  auto& core = call.core();
+  Lookup<Value> previous{Value()};
+  SetChange<StdSync> change(core.space, call.thread(), key, value, {});
+  change.copy_previous(copy_to_value, &*previous);
+  const Result<std::uint64_t> r = answer(change, core.write(call.thread(), core.hash_of(key), key, change));
+  if (!r) return r.error();
+  if (!change.existed) return Status::kNotFound;
+  return previous;
+}
+
+Result<bool> del(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  RemoveChange<StdSync> change(core.space, call.thread(), key);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return done.outcome == Outcome::kRemoved && change.existed;
+}
+
+Lookup<Value> get_and_del(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  Lookup<Value> previous{Value()};
+  RemoveChange<StdSync> change(core.space, call.thread(), key);
+  change.copy_previous(copy_to_value, &*previous);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
+  if (done.outcome == Outcome::kOutOfMemory || change.status != Status::kOk) return Status::kOutOfMemory;
+  if (done.outcome != Outcome::kRemoved || !change.existed) return Status::kNotFound;
+  return previous;
+}
+
+Result<bool> compare_and_swap(Context c, std::string_view key, std::string_view expected,
+                              std::string_view desired) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  if (desired.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
+  auto& core = call.core();
+  SwapChange<StdSync> change(core.space, call.thread(), key, desired);
+  change.expect_value(expected);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return done.outcome == Outcome::kPut;
+}
+
+Result<bool> compare_and_swap_version(Context c, std::string_view key, std::uint64_t expected,
+                                      std::string_view desired) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  if (desired.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
+  auto& core = call.core();
+  SwapChange<StdSync> change(core.space, call.thread(), key, desired);
+  change.expect_version(expected);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return done.outcome == Outcome::kPut;
+}
+
+Result<bool> compare_and_delete(Context c, std::string_view key, std::string_view expected) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  RemoveChange<StdSync> change(core.space, call.thread(), key);
+  change.only_if(expected);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return done.outcome == Outcome::kRemoved && change.existed;
+}
+
+namespace {
+
+template <class Number>
+Result<Number> add(Context c, std::string_view key, Number delta, Number initial) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  AddChange<StdSync, Number> change(core.space, call.thread(), key, delta, initial);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
+  if (done.outcome == Outcome::kPut) return change.sum;
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return {change.status, change.status == Status::kOutOfRange ? Field::kDelta : Field::kValue};
+}
+
+}  // namespace
+
+Result<std::int64_t> increment(Context c, std::string_view key, std::int64_t delta, std::int64_t initial) noexcept {
+  return add(c, key, delta, initial);
+}
+
+Result<double> increment_float(Context c, std::string_view key, double delta, double initial) noexcept {
+  if (!std::isfinite(delta) || !std::isfinite(initial)) {
+    const Call call(c, key);
+    if (!call.ok()) return call.error();
+    return {Status::kOutOfRange, Field::kDelta};
+  }
+  return add(c, key, delta, initial);
+}
+
+Result<std::size_t> append(Context c, std::string_view key, std::string_view bytes) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  AppendChange<StdSync> change(core.space, call.thread(), key, bytes, call.store().value_bytes_max);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
+  if (done.outcome == Outcome::kPut) return static_cast<std::size_t>(change.size);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return {Status::kTooLarge, Field::kValue};
+}
+
+Result<Update::Kind> update(Context c, std::string_view key, UpdateFn fn) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  UpdateChange<StdSync, UpdateFn, Update> change(core.space, call.thread(), key, fn, call.store().value_bytes_max);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  if (change.status != Status::kOk) {
+    return {change.status, change.status == Status::kTooLarge ? Field::kValue : Field::kNone};
+  }
+  return change.answer.kind();
+}
+
+namespace {
+
+Result<bool> set_deadline(const Call& call, std::string_view key, std::uint64_t deadline_ms) noexcept {
+  auto& core = call.core();
+  const auto done = core.set_deadline(call.thread(), core.hash_of(key), key, deadline_ms);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return done.existed;
+}
+
+}  // namespace
+
+Result<bool> expire(Context c, std::string_view key, std::chrono::milliseconds ttl) noexcept {
+  if (ttl.count() <= 0) return del(c, key);
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  const DeadlineAt d = deadline_after(call, ttl.count());
+  if (d.error.status != Status::kOk) return d.error;
+  return set_deadline(call, key, d.ms);
+}
+
+Result<bool> expire_at(Context c, std::string_view key, std::chrono::milliseconds deadline) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  const std::uint64_t now = call.core().time.now();
+  if (deadline.count() <= 0 || static_cast<std::uint64_t>(deadline.count()) <= now) return del(c, key);
+  const std::uint64_t ms = static_cast<std::uint64_t>(deadline.count());
+  if (ms >= Deadline::kNever || ms - now > static_cast<std::uint64_t>(kTtlMsMax)) {
+    return {Status::kOutOfRange, Field::kTtl};
+  }
+  return set_deadline(call, key, ms);
+}
+
+Result<bool> persist(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  const auto done = core.set_deadline(call.thread(), core.hash_of(key), key, Deadline::kNever);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return done.had_deadline;
+}
+
+Result<DraftState> allocate(Context c, std::string_view key, std::size_t size) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error();
+  if (size > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
+  auto& core = call.core();
+  // With the word of a deadline, whatever publish is asked for later.
+  const auto built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false});
+  if (built.offset == 0) {
+    call.thread().counters.refused.add();
+    return Status::kOutOfMemory;
+  }
+  call.store().drafts.fetch_add(1, std::memory_order_relaxed);  // statistics
+  return DraftState{c, built.offset, built.value, size, key.size()};
+}
+
+Result<std::uint64_t> publish(DraftState& draft, const SetOptions& o) noexcept {
+  if (draft.record == 0) return {Status::kInvalidArgument, Field::kValue};
+  const Call call(draft.context);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  const auto& r = *core.space.record(draft.record);
+  const auto k = core.space.key_of(r, r.stamp_word());
+  const std::string_view key(k.data, k.size);
+  SetTerms terms;
+  if (const Error e = make_terms(call, o, terms); e.status != Status::kOk) return e;
+  SetChange<StdSync> change(core.space, call.thread(), key, terms, draft.record);
+  if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);
+  const Result<std::uint64_t> done = answer(change, core.write(call.thread(), core.hash_of(key), key, change));
+  if (done) {
+    draft = {};
+    call.store().drafts.fetch_sub(1, std::memory_order_relaxed);  // statistics
+    return done;
+  }
+  // Another insert of the key may have killed the draft's record, which then goes on as a copy.
+  draft.record = change.take_back();
+  if (draft.record == 0) {
+    draft = {};
+    call.store().drafts.fetch_sub(1, std::memory_order_relaxed);  // statistics
+    return done;
+  }
+  const auto& again = *core.space.record(draft.record);
+  draft.data = const_cast<char*>(core.space.value_of(again, again.stamp_word(), draft.key_size).data);
+  return done;
+}
+
+void abandon(DraftState& draft) noexcept {
+  if (draft.record == 0) return;
+  StoreCore& store = *draft.context.core;
+  if (Thread<StdSync>* t = store.thread(draft.context)) store.core.space.discard(*t, draft.record);
+  store.drafts.fetch_sub(1, std::memory_order_relaxed);  // statistics
+  draft = {};
+}
+
+}  // namespace tern::detail

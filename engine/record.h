@@ -1,0 +1,239 @@
+// Record: one immutable version of one key, drawn to the bit.
+//
+//    0  w0    63..62 kind | 61 PUB | 60 NOLINK | 59 TOMB | 58 HAS_X | 57 HAS_EXT | 56 ABSENT | 55..48 klen8 | 47..0 stamp
+//    8  link  63 CLOSED | 62 TRIMMED | 61..58 type4 | 57..40 vlen18 | 39..0 offset of the older version
+//   16  meta  63 ORPHAN | 62..50 holds13 | 49..48 access2 | 47..0 version
+//   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19..0 0
+//       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61..48 0 | 47..32 key length | 31..0 value length
+//       [REF] if EXTENT or KEYREF: offset of the extent that holds the value, or of the record that holds the key
+//       key bytes, value bytes
+//
+// 24 bytes before the key for the ordinary record, 32 with a deadline. All of w0, link, meta and X are atomic; EXT,
+// REF, key and value are written before the record is published and never again. klen8 is the key's length, 255:
+// see EXT. vlen18 is the value's length, all ones: see EXT. HAS_EXT is set if and only if one of the two is.
+//
+// kind      PENDING   written, its place among views not yet decided: whoever meets it stamps it (rule Q3)
+//           STAMPED   decided
+//           BATCH, ABORTED  intents of a batch under way (kept for atomic batches; the bits are spoken for)
+// NOLINK    the older version has the same stamp and no older one itself, so no view can ever ask for it: `link` is
+//           void for everybody. Set in the stamping compare-and-swap by the record's own writer and by nobody else,
+//           who then retires the older version. Saves a replacing write two atomic operations on two lines.
+// ABSENT    a loader said that there is no such thing: a miss for every read, remembered for get_or_load
+// version   48 bits, grows with each change of the key, also across removals (shard.vfloor)
+// holds     references that outlive a guard (HeldValue; later ring cells). The table's own reference is not counted:
+//           reclamation looks at the holds only after the grace period, when no new one can appear, and hands a held
+//           record to its last holder (ORPHAN).
+#ifndef TERN_ENGINE_RECORD_H_
+#define TERN_ENGINE_RECORD_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "alloc/sync.h"
+#include "engine/slot_word.h"
+
+namespace tern::detail {
+
+inline constexpr std::size_t kRecordHeaderBytes = 24;
+inline constexpr std::size_t kShortKeyMax = 254;
+inline constexpr std::uint64_t kShortValueMax = (std::uint64_t{1} << 18) - 2;
+inline constexpr std::uint64_t kVersionMask = (std::uint64_t{1} << 48) - 1;
+inline constexpr std::uint64_t kStampMask = (std::uint64_t{1} << 48) - 1;
+
+// The first word.
+class Stamp {
+ public:
+  enum class Kind : std::uint8_t { kPending = 0, kStamped = 1, kBatch = 2, kAborted = 3 };
+  static constexpr std::uint64_t kNolink = std::uint64_t{1} << 60;
+  static constexpr std::uint64_t kTomb = std::uint64_t{1} << 59;
+  static constexpr std::uint64_t kHasX = std::uint64_t{1} << 58;
+  static constexpr std::uint64_t kHasExt = std::uint64_t{1} << 57;
+  static constexpr std::uint64_t kAbsent = std::uint64_t{1} << 56;
+  static constexpr unsigned kKeyShift = 48;
+  static_assert(2 + 1 + 1 + 4 + 8 + 48 == 64, "kind, PUB, NOLINK, flags, key length, stamp");
+
+  constexpr explicit Stamp(std::uint64_t word) noexcept : word_(word) {}
+  static constexpr Stamp pending(std::uint64_t flags, std::uint8_t klen8) noexcept {
+    return Stamp(flags | std::uint64_t{klen8} << kKeyShift);
+  }
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr Kind kind() const noexcept { return static_cast<Kind>(word_ >> 62); }
+  constexpr bool stamped() const noexcept { return kind() == Kind::kStamped; }
+  constexpr bool nolink() const noexcept { return (word_ & kNolink) != 0; }
+  constexpr bool tomb() const noexcept { return (word_ & kTomb) != 0; }
+  constexpr bool has_x() const noexcept { return (word_ & kHasX) != 0; }
+  constexpr bool has_ext() const noexcept { return (word_ & kHasExt) != 0; }
+  constexpr bool absent() const noexcept { return (word_ & kAbsent) != 0; }
+  constexpr std::uint8_t klen8() const noexcept { return static_cast<std::uint8_t>(word_ >> kKeyShift); }
+  constexpr std::uint64_t stamp() const noexcept { return word_ & kStampMask; }
+  // STAMPED and no flag: what almost every read meets, decided by one compare.
+  constexpr bool plain() const noexcept {
+    constexpr std::uint64_t mask = std::uint64_t{3} << 62 | kTomb | kHasX | kHasExt | kAbsent;
+    return (word_ & mask) == std::uint64_t{1} << 62;
+  }
+
+  // PENDING -> STAMPED
+  constexpr Stamp stamped_at(std::uint64_t stamp) const noexcept {
+    return Stamp(word_ | std::uint64_t{1} << 62 | (stamp & kStampMask));
+  }
+  constexpr Stamp stamped_without_link_at(std::uint64_t stamp) const noexcept {
+    return Stamp(stamped_at(stamp).word_ | kNolink);
+  }
+
+ private:
+  std::uint64_t word_;
+};
+
+// The second word.
+class Link {
+ public:
+  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kTrimmed = std::uint64_t{1} << 62;
+  static constexpr unsigned kLengthShift = 40;
+  static constexpr std::uint64_t kLengthMask = (std::uint64_t{1} << 18) - 1;
+  static_assert(1 + 1 + 4 + 18 + kOffsetBits == 64, "CLOSED, TRIMMED, type, value length, offset");
+
+  constexpr explicit Link(std::uint64_t word) noexcept : word_(word) {}
+  static constexpr Link first(std::uint64_t vlen18) noexcept { return Link(vlen18 << kLengthShift); }
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr bool closed() const noexcept { return (word_ & kClosed) != 0; }
+  constexpr std::uint64_t length18() const noexcept { return word_ >> kLengthShift & kLengthMask; }
+  constexpr std::uint64_t older() const noexcept { return word_ & kOffsetMask; }
+
+  // Before publication.
+  constexpr Link over(std::uint64_t offset) const noexcept { return Link((word_ & ~kOffsetMask) | offset); }
+  // The version behind was unhooked: what follows it is next. Only while not CLOSED.
+  constexpr Link trimmed_to(std::uint64_t offset) const noexcept {
+    return Link((word_ & ~kOffsetMask) | offset | kTrimmed);
+  }
+
+ private:
+  std::uint64_t word_;
+};
+
+// The third word.
+class Hold {
+ public:
+  static constexpr std::uint64_t kOne = std::uint64_t{1} << 50;
+  static constexpr std::uint64_t kOrphan = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kCountMask = (std::uint64_t{1} << 13) - 1;
+  // Past it a reader gets a copy: room is left for those who add before they look.
+  static constexpr std::uint64_t kHoldsMax = 4096;
+  static_assert(1 + 13 + 2 + 48 == 64, "ORPHAN, holds, access, version");
+
+  constexpr explicit Hold(std::uint64_t word) noexcept : word_(word) {}
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr std::uint64_t version() const noexcept { return word_ & kVersionMask; }
+  constexpr std::uint64_t holds() const noexcept { return word_ >> 50 & kCountMask; }
+  constexpr bool orphan() const noexcept { return (word_ & kOrphan) != 0; }
+  constexpr Hold with_version(std::uint64_t version) const noexcept {
+    return Hold((word_ & ~kVersionMask) | (version & kVersionMask));
+  }
+  constexpr Hold orphaned() const noexcept { return Hold(word_ | kOrphan); }
+
+ private:
+  std::uint64_t word_;
+};
+
+// The deadline word.
+class Deadline {
+ public:
+  static constexpr std::uint64_t kFrozen = std::uint64_t{1} << 63;
+  static constexpr unsigned kShift = 20;
+  static constexpr std::uint64_t kNever = (std::uint64_t{1} << 43) - 1;  // 278 years; has the word, but no deadline
+  static_assert(1 + 43 + 20 == 64, "FROZEN, deadline, ticket");
+
+  constexpr explicit Deadline(std::uint64_t word) noexcept : word_(word) {}
+  static constexpr Deadline at(std::uint64_t ms) noexcept { return Deadline(ms << kShift); }
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr bool frozen() const noexcept { return (word_ & kFrozen) != 0; }
+  constexpr std::uint64_t ms() const noexcept { return word_ >> kShift & kNever; }
+  constexpr bool never() const noexcept { return ms() == kNever; }
+
+ private:
+  std::uint64_t word_;
+};
+
+// EXT, the lengths that don't fit the header.
+class Ext {
+ public:
+  static constexpr std::uint64_t kExtent = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kKeyRef = std::uint64_t{1} << 62;
+  constexpr explicit Ext(std::uint64_t word) noexcept : word_(word) {}
+  static constexpr Ext of(std::size_t key_size, std::uint64_t value_size, std::uint64_t flags) noexcept {
+    return Ext(flags | std::uint64_t{key_size} << 32 | value_size);
+  }
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr bool extent() const noexcept { return (word_ & kExtent) != 0; }
+  constexpr bool key_ref() const noexcept { return (word_ & kKeyRef) != 0; }
+  constexpr bool has_ref() const noexcept { return (word_ & (kExtent | kKeyRef)) != 0; }
+  constexpr std::size_t key_size() const noexcept { return word_ >> 32 & 0xFFFF; }
+  constexpr std::uint64_t value_size() const noexcept { return word_ & 0xFFFFFFFF; }
+
+ private:
+  std::uint64_t word_;
+};
+
+// Offsets of what follows the header, for every combination.
+struct RecordLayout {
+  std::size_t ext_at = 0, ref_at = 0, key_at = 0, value_at = 0, bytes = 0;
+  static constexpr std::size_t kXAt = kRecordHeaderBytes;
+
+  // `key_bytes` and `value_bytes` are those that lie in the record itself.
+  static constexpr RecordLayout of(bool x, bool ext, bool ref, std::size_t key_bytes,
+                                   std::uint64_t value_bytes) noexcept {
+    RecordLayout l;
+    l.ext_at = kRecordHeaderBytes + (x ? 8 : 0);
+    l.ref_at = l.ext_at + (ext ? 8 : 0);
+    l.key_at = l.ref_at + (ref ? 8 : 0);
+    l.value_at = l.key_at + key_bytes;
+    l.bytes = l.value_at + value_bytes;
+    return l;
+  }
+};
+//                                       X      EXT    REF
+static_assert(RecordLayout::of(false, false, false, 20, 64).key_at == 24);
+static_assert(RecordLayout::of(true, false, false, 20, 64).key_at == 32);
+static_assert(RecordLayout::of(false, true, false, 20, 64).key_at == 32);
+static_assert(RecordLayout::of(true, true, false, 20, 64).key_at == 40);
+static_assert(RecordLayout::of(false, true, true, 20, 64).key_at == 40);
+static_assert(RecordLayout::of(true, true, true, 20, 64).key_at == 48);
+static_assert(RecordLayout::of(false, false, false, 20, 64).bytes == 108,
+              "20-byte key and 64-byte value: 24 bytes of header and no more");
+
+template <class Sync>
+struct Record {
+  using Word = typename Sync::template Atomic<std::uint64_t>;
+
+  Word w0;
+  Word link;
+  Word meta;
+
+  // The words are read with seq_cst inside a guard (see epoch.h: an announcement orders only seq_cst operations).
+  Stamp stamp_word() const noexcept { return Stamp(w0.load(std::memory_order_seq_cst)); }  // [stamp] seq_cst
+  Link link_word() const noexcept { return Link(link.load(std::memory_order_seq_cst)); }   // [unhook] seq_cst
+  Hold hold_word() const noexcept { return Hold(meta.load(std::memory_order_acquire)); }   // [version] acquire
+
+  Word& x() noexcept { return *reinterpret_cast<Word*>(bytes() + RecordLayout::kXAt); }
+  const Word& x() const noexcept { return *reinterpret_cast<const Word*>(bytes() + RecordLayout::kXAt); }
+  Ext ext(Stamp s) const noexcept { return Ext(plain_word(kRecordHeaderBytes + (s.has_x() ? 8 : 0))); }
+  std::uint64_t ref(Stamp s) const noexcept { return plain_word(kRecordHeaderBytes + (s.has_x() ? 16 : 8)); }
+
+  char* bytes() noexcept { return reinterpret_cast<char*>(this); }
+  const char* bytes() const noexcept { return reinterpret_cast<const char*>(this); }
+
+  void put_plain_word(std::size_t at, std::uint64_t value) noexcept {
+    std::memcpy(bytes() + at, &value, sizeof value);
+  }
+  std::uint64_t plain_word(std::size_t at) const noexcept {
+    std::uint64_t value;
+    std::memcpy(&value, bytes() + at, sizeof value);
+    return value;
+  }
+};
+static_assert(sizeof(Record<StdSync>) == kRecordHeaderBytes, "three words, then what the flags announce");
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_RECORD_H_

@@ -1,0 +1,174 @@
+// What a store says about itself, and its maintenance: stats, inspect, holders, verify, tick, resize.
+#include <tern/store.h>
+
+#include "alloc/platform.h"
+#include "engine/audit.h"
+#include "engine/growth.h"
+#include "engine/store_core.h"
+
+namespace tern {
+
+using detail::Call;
+
+Stats Store::stats() const noexcept {
+  Stats s;
+  const Call call(context());
+  if (!call.ok()) return s;
+  auto& core = call.core();
+  core.space.for_each_thread_state([&](detail::Thread<detail::StdSync>& t) {
+    s.hits += t.counters.hits.get();
+    s.misses += t.counters.misses.get();
+    s.sets += t.counters.sets.get();
+    s.deletes += t.counters.deletes.get();
+    s.expired += t.counters.expired.get();
+    s.refused += t.counters.refused.get();
+    ++s.threads;
+  });
+  s.entries = core.live_entries();
+  for (unsigned i = 0; i != core.table.shard_count(); ++i) {
+    s.buckets += detail::Table<detail::StdSync>::size_of(core.table.shard(i)).buckets();
+  }
+  const alloc::Stats heap = core.space.heap.stats();
+  s.memory_bytes = heap.limit_bytes;
+  s.memory_used_bytes = heap.used_bytes;
+  s.table_bytes = heap.table_bytes;
+  s.record_bytes = heap.span_bytes + heap.extent_bytes;
+  s.overhead_bytes = heap.overhead_bytes;
+  s.huge_page_bytes = heap.huge_granted_bytes;
+  s.limbo_bytes = core.space.epoch.limbo_bytes();
+  s.limbo_bytes_max = core.space.epoch.limbo_bytes_max();
+  s.held_bytes = call.store().held_bytes();
+  s.held_values = call.store().held_count();
+  s.epoch = core.space.epoch.current();
+  return s;
+}
+
+Lookup<std::size_t> Store::memory_usage(std::string_view key) const noexcept {
+  const Call call(context(), key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  const detail::Guard<detail::StdSync> guard(core.space, call.thread());
+  const auto found = core.table.find(core.hash_of(key), key);
+  if (!found || !core.look(found, key).present) return Status::kNotFound;
+  return static_cast<std::size_t>(core.space.bytes_of(found.word.offset()));
+}
+
+Lookup<Inspection> Store::inspect(std::string_view key) const noexcept {
+  const Call call(context(), key);
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  const detail::Guard<detail::StdSync> guard(core.space, call.thread());
+  const std::uint64_t hash = core.hash_of(key);
+  const auto found = core.table.find(hash, key);
+  if (!found) return Status::kNotFound;
+  const auto h = core.look(found, key);
+  if (!h.present) return Status::kNotFound;
+  Inspection out;
+  out.version = h.version;
+  out.stamp = h.stamp.stamp();
+  out.key_bytes = key.size();
+  out.value_bytes = h.value_size;
+  out.block_bytes = core.space.bytes_of(found.word.offset());
+  out.holds = static_cast<unsigned>(h.record->hold_word().holds());
+  out.shard = core.table.shard_index(hash);
+  auto& shard = core.table.shard_of(hash);
+  out.bucket = detail::Table<detail::StdSync>::size_of(shard).home(hash);
+  unsigned position = 0;
+  core.table.for_each_slot(core.table.bucket(shard, static_cast<std::uint32_t>(out.bucket)),
+                           [&](auto& slot, detail::SlotWord) {
+                             if (&slot == found.slot) {
+                               out.slot = position;
+                               return false;
+                             }
+                             ++position;
+                             return true;
+                           });
+  detail::Stamp stamp = h.stamp;
+  for (const detail::Record<detail::StdSync>* r = h.record; !stamp.nolink() && r->link_word().older() != 0;) {
+    r = core.space.record(r->link_word().older());
+    stamp = r->stamp_word();
+    ++out.older_versions;
+  }
+  if (h.has_deadline) {
+    const std::uint64_t now = core.time.now();
+    out.ttl = std::chrono::milliseconds(h.deadline_ms > now ? h.deadline_ms - now : 1);
+  }
+  return out;
+}
+
+void Store::visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept {
+  const Call call(context());
+  if (!call.ok()) return;
+  auto& core = call.core();
+  if (call.store().held_count() != 0) {
+    fn(Holder{Holder::Kind::kHeldValues, call.store().held_count(), call.store().held_bytes(), 0});
+  }
+  const std::uint64_t epoch = core.space.epoch.current();
+  core.space.for_each_thread_state([&](detail::Thread<detail::StdSync>& t) {
+    const std::uint64_t announced = t.epoch.announce.load(std::memory_order_relaxed);  // a report
+    if (announced == 0 || &t == &call.thread() || announced + 1 >= epoch) return;
+    fn(Holder{Holder::Kind::kParkedThread, t.owner.load(std::memory_order_relaxed) - 1,
+              t.epoch.limbo_bytes.load(std::memory_order_relaxed), epoch - announced});
+  });
+}
+
+Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
+  const Call call(context());
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  const std::uint64_t end = alloc::platform::monotonic_ns() +
+                            (budget.count() > 0 ? static_cast<std::uint64_t>(budget.count()) * 1000 : 0);
+  core.space.epoch.reclaim_all(core.space, call.thread());
+  const unsigned shards = core.table.shard_count();
+  // One round of bounded steps after another, as long as there is time and something was done.
+  for (bool worked = true; worked;) {
+    worked = false;
+    for (unsigned i = 0; i != shards; ++i) {
+      if (alloc::platform::monotonic_ns() >= end) {
+        worked = false;
+        break;
+      }
+      worked = core.maintain(call.thread(), i) || worked;
+    }
+  }
+  Owed owed;
+  owed.limbo_bytes = core.space.epoch.limbo_bytes();
+  for (unsigned i = 0; i != shards; ++i) {
+    auto& s = core.table.shard(i);
+    const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
+    const std::uint64_t buckets = detail::Table<detail::StdSync>::size_of(s).buckets();
+    if (live * 8 > buckets * 35) owed.buckets_to_split += live * 8 / 35 - buckets;
+    if (s.kept.load(std::memory_order_relaxed) != 0) ++owed.shards_with_kept_keys;  // a hint
+  }
+  return owed;
+}
+
+Result<void> Store::resize(std::size_t memory_bytes) const noexcept {
+  const Call call(context());
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  core.space.epoch.reclaim_all(core.space, call.thread());
+  if (!core.space.heap.resize(memory_bytes)) return {Status::kOutOfRange, Field::kMemoryBytes};
+  core.set_limbo_limits(memory_bytes);
+  return {};
+}
+
+Result<void> Store::verify(LogHook report, void* user) const noexcept {
+  const Call call(context());
+  if (!call.ok()) return call.error();
+  const auto line = [&](const char* what) {
+    if (report != nullptr) report(user, what);
+  };
+  detail::Audit<detail::StdSync> audit(call.core(), line);
+  const bool all_in_sight = call.store().held_count() == 0 &&
+                            call.store().drafts.load(std::memory_order_relaxed) == 0 &&  // statistics
+                            call.core().space.epoch.lost_bytes() == 0;
+  if (all_in_sight && !audit.accounts_agree()) {
+    ++audit.findings;
+    line("heap: bytes handed out are neither in the table nor in limbo nor in a magazine");
+  }
+  if (audit.findings != 0) return Status::kCorrupt;
+  return {};
+}
+
+}  // namespace tern

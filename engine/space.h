@@ -1,0 +1,410 @@
+// Space: what every part of the engine shares: the heap, the epochs, the view clock, the threads and the way from an
+// offset to a record, its key and its value. Knows records; knows nothing of the table.
+#ifndef TERN_ENGINE_SPACE_H_
+#define TERN_ENGINE_SPACE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string_view>
+
+#include "alloc/heap.h"
+#include "alloc/private_memory.h"
+#include "alloc/sync.h"
+#include "engine/epoch.h"
+#include "engine/record.h"
+#include "engine/view_clock.h"
+#include "simd/hash.h"
+#include "simd/key_equal.h"
+
+namespace tern::detail {
+
+// A counter of one thread: written by it alone, read by whoever sums.
+template <class Sync>
+class Counter {
+ public:
+  void add(std::uint64_t n = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // one writer
+  }
+  std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }  // statistics
+
+ private:
+  typename Sync::template Atomic<std::uint64_t> value_{};
+};
+
+template <class Sync>
+struct Counters {
+  Counter<Sync> hits, misses, sets, deletes, expired, refused;
+};
+
+// Records that a callback of visit() may be looking at. A write below it first turns them into holds, so that the
+// guard can be announced anew and the limbo drains.
+struct VisitFrame {
+  VisitFrame* outer = nullptr;
+  const std::uint64_t* records = nullptr;
+  unsigned count = 0;
+  unsigned pinned = 0;  // the first so many are held
+};
+
+// All that a thread owns in one store. Never freed while the store lives; passed on to the next thread that comes.
+template <class Sync>
+struct Thread {
+  EpochThread<Sync> epoch;
+  alignas(128) typename Sync::template Atomic<std::uint64_t> owner;  // system thread id + 1; 0: free
+  Thread* next;                                                      // of the list of all; set once
+  VisitFrame* visits;
+  std::uint64_t random;
+  Counters<Sync> counters;
+  typename alloc::BasicHeap<Sync>::Cache cache;
+};
+
+template <class Sync>
+class Space {
+ public:
+  using Word = typename Sync::template Atomic<std::uint64_t>;
+  using Rec = Record<Sync>;
+  using Thr = Thread<Sync>;
+
+  // Before a value in an extent: who refers to it.
+  struct ExtentHeader {
+    Word references;
+    std::uint64_t bytes;
+    char padding[48];
+  };
+  static_assert(sizeof(ExtentHeader) == 64, "values in extents begin on a cache line");
+
+  struct Bytes {
+    const char* data;
+    std::uint64_t size;
+  };
+
+  // What a new record is made of.
+  struct Spec {
+    std::string_view key;
+    std::uint64_t value_size = 0;
+    bool has_deadline = false;
+    std::uint64_t deadline_ms = 0;
+    bool absent = false;
+  };
+  struct Built {
+    std::uint64_t offset = 0;  // 0: no memory
+    char* value = nullptr;
+  };
+
+  alloc::BasicHeap<Sync> heap;
+  Epoch<Sync> epoch;
+  ViewClock<Sync> views;
+  std::uint64_t seed = 0;
+  simd::HashKeys hash_keys;  // derived from the seed once
+  bool align_records = false;
+
+  Space() = default;
+  Space(const Space&) = delete;
+  Space& operator=(const Space&) = delete;
+  ~Space() {
+    for (Thr* t = threads_.load(std::memory_order_acquire); t != nullptr;) {  // [threads] acquire
+      Thr* next = t->next;
+      for (BagRing<Sync>* r = t->epoch.ring.next.load(std::memory_order_relaxed); r != nullptr;) {  // alone
+        BagRing<Sync>* more = r->next.load(std::memory_order_relaxed);  // alone
+        alloc::private_free(r);
+        r = more;
+      }
+      heap.release_cache(t->cache);
+      t->~Thr();
+      alloc::private_free(t);
+      t = next;
+    }
+  }
+
+  // --- threads -------------------------------------------------------------------------------------------------
+
+  // A thread's state: one that is free, or a new one. Null: no memory. Lock-free.
+  Thr* register_thread(std::uint64_t owner) noexcept {
+    for (Thr* t = threads_.load(std::memory_order_acquire); t != nullptr; t = t->next) {  // [threads] acquire
+      std::uint64_t free = 0;
+      if (t->owner.load(std::memory_order_relaxed) == 0 &&
+          t->owner.compare_exchange_strong(free, owner, std::memory_order_acq_rel)) {  // [owner] acquire
+        return t;
+      }
+    }
+    void* memory = alloc::private_allocate_aligned(sizeof(Thr), alignof(Thr));
+    if (memory == nullptr) return nullptr;
+    Thr* t = new (memory) Thr{};
+    t->owner.store(owner, std::memory_order_relaxed);  // not yet in the list
+    t->random = seed ^ (owner * 0x9E3779B97F4A7C15u);
+    Thr* head = threads_.load(std::memory_order_relaxed);  // the swap publishes
+    do {
+      t->next = head;
+    } while (!threads_.compare_exchange_weak(head, t, std::memory_order_release,  // [threads] release
+                                             std::memory_order_relaxed));
+    return t;
+  }
+
+  // The thread goes: what it held for itself goes back. Its limbo stays, for anybody to free.
+  void release_thread(Thr& t) noexcept {
+    epoch.flush(*this, t);
+    heap.release_cache(t.cache);
+    t.owner.store(0, std::memory_order_release);  // [owner] release
+  }
+
+  template <class Fn>
+  void for_each_thread_state(Fn&& fn) const noexcept {
+    for (Thr* t = threads_.load(std::memory_order_acquire); t != nullptr; t = t->next) fn(*t);  // [threads] acquire
+  }
+  template <class Fn>
+  void for_each_thread(Fn&& fn) const noexcept {
+    for_each_thread_state([&](Thr& t) { fn(t.epoch); });
+  }
+
+  BagRing<Sync>* new_ring() noexcept {
+    void* memory = alloc::private_allocate_aligned(sizeof(BagRing<Sync>), alignof(BagRing<Sync>));
+    return memory == nullptr ? nullptr : new (memory) BagRing<Sync>{};
+  }
+
+  // --- from offsets to bytes -----------------------------------------------------------------------------------
+
+  Rec* record(std::uint64_t offset) const noexcept { return heap.template at<Rec>(offset); }
+
+  Bytes key_of(const Rec& r, Stamp s) const noexcept {
+    if (!s.has_ext()) [[likely]] {
+      return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0), s.klen8()};
+    }
+    const Ext e = r.ext(s);
+    if (e.key_ref()) {
+      const Rec& holder = *record(r.ref(s));
+      return key_of(holder, holder.stamp_word());
+    }
+    const std::size_t size = s.klen8() == 255 ? e.key_size() : s.klen8();
+    return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0) + 8 + (e.has_ref() ? 8 : 0), size};
+  }
+
+  [[gnu::always_inline]] bool has_key(const Rec& r, Stamp s, std::string_view key) const noexcept {
+    if (!s.has_ext()) [[likely]] {
+      return s.klen8() == key.size() &&
+             simd::key_equal(r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0), key.data(), key.size());
+    }
+    return has_long_key(r, s, key);
+  }
+  [[gnu::noinline]] bool has_long_key(const Rec& r, Stamp s, std::string_view key) const noexcept {
+    const Bytes k = key_of(r, s);
+    return k.size == key.size() && simd::key_equal(k.data, key.data(), key.size());
+  }
+
+  // `key_size` is that of the key which was looked up: no dependent load of the stored one.
+  Bytes value_of(const Rec& r, Stamp s, std::size_t key_size) const noexcept {
+    const std::uint64_t length = r.link_word().length18();
+    if (!s.has_ext()) [[likely]] {
+      return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0) + key_size, length};
+    }
+    const Ext e = r.ext(s);
+    const std::uint64_t size = length == Link::kLengthMask ? e.value_size() : length;
+    if (e.extent()) return {heap.template at<char>(r.ref(s)) + sizeof(ExtentHeader), size};
+    return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0) + 8 + (e.has_ref() ? 8 : 0) + key_size, size};
+  }
+
+  std::uint64_t bytes_of(std::uint64_t offset) const noexcept {
+    const Rec& r = *record(offset);
+    const Stamp s = r.stamp_word();
+    std::uint64_t bytes = heap.block_bytes(offset);
+    if (s.has_ext() && r.ext(s).extent()) bytes += extent(r.ref(s)).bytes;
+    return bytes;
+  }
+
+  // --- making and freeing records ------------------------------------------------------------------------------
+
+  // A record that nobody else sees, PENDING, with its key in place and room for the value. Frees what may be freed
+  // if there is no memory, once.
+  Built build(Thr& t, const Spec& spec) noexcept {
+    const bool long_key = spec.key.size() > kShortKeyMax;
+    bool extent_value = false;
+    std::size_t bytes = 0;
+    RecordLayout l;
+    bool ext = long_key || spec.value_size > kShortValueMax;
+    l = RecordLayout::of(spec.has_deadline, ext, false, spec.key.size(), spec.value_size);
+    if (l.bytes > heap.largest_block()) {
+      ext = extent_value = true;
+      l = RecordLayout::of(spec.has_deadline, true, true, spec.key.size(), 0);
+    }
+    bytes = l.bytes;
+    if (align_records && bytes > 64 && bytes <= 128) bytes = 128;
+    std::uint64_t extent_at = 0;
+    if (extent_value) {
+      extent_at = allocate_extent(t, spec.value_size);
+      if (extent_at == 0) return {};
+    }
+    const std::uint64_t offset = allocate(t, bytes);
+    if (offset == 0) {
+      if (extent_at != 0) drop_extent(extent_at);
+      return {};
+    }
+    Rec& r = *new (heap.at(offset)) Rec;
+    const std::uint64_t flags = (spec.has_deadline ? Stamp::kHasX : 0) | (ext ? Stamp::kHasExt : 0) |
+                                (spec.absent ? Stamp::kAbsent : 0);
+    const bool long_value = spec.value_size > kShortValueMax;
+    r.w0.store(Stamp::pending(flags, static_cast<std::uint8_t>(long_key ? 255 : spec.key.size())).word(),
+               std::memory_order_relaxed);  // [publish] comes with the slot's swap
+    r.link.store(Link::first(long_value ? Link::kLengthMask : spec.value_size).word(), std::memory_order_relaxed);
+    r.meta.store(0, std::memory_order_relaxed);  // [publish] as above
+    if (spec.has_deadline) {
+      new (r.bytes() + RecordLayout::kXAt) Word;
+      r.x().store(Deadline::at(spec.deadline_ms).word(), std::memory_order_relaxed);  // [publish] as above
+    }
+    if (ext) {
+      r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, extent_value ? Ext::kExtent : 0).word());
+      if (extent_value) r.put_plain_word(l.ref_at, extent_at);
+    }
+    simd::copy_bytes(r.bytes() + l.key_at, spec.key.data(), spec.key.size());
+    char* value = extent_value ? heap.template at<char>(extent_at) + sizeof(ExtentHeader) : r.bytes() + l.value_at;
+    return {offset, value};
+  }
+
+  // The record that says "removed here". A key of more than 254 bytes stays in the record `below`, which gets a hold.
+  // From the reserve when the budget is used up.
+  std::uint64_t build_tomb(Thr& t, std::string_view key, std::uint64_t below) noexcept {
+    const bool by_reference = key.size() > kShortKeyMax;
+    const RecordLayout l = RecordLayout::of(false, by_reference, by_reference, by_reference ? 0 : key.size(), 0);
+    std::uint64_t offset = heap.allocate(t.cache, l.bytes);
+    if (offset == 0) offset = heap.allocate_reserve(t.cache);
+    if (offset == 0) {
+      epoch.reclaim_all(*this, t);
+      offset = heap.allocate(t.cache, l.bytes);
+      if (offset == 0) offset = heap.allocate_reserve(t.cache);
+      if (offset == 0) return 0;
+    }
+    Rec& r = *new (heap.at(offset)) Rec;
+    r.w0.store(Stamp::pending(Stamp::kTomb | (by_reference ? Stamp::kHasExt : 0),
+                              static_cast<std::uint8_t>(by_reference ? 255 : key.size()))
+                   .word(),
+               std::memory_order_relaxed);                               // [publish] comes with the slot's swap
+    r.link.store(Link::first(0).word(), std::memory_order_relaxed);  // [publish] as above
+    r.meta.store(0, std::memory_order_relaxed);                          // [publish] as above
+    if (by_reference) {
+      // If `below` is itself a tomb that refers, its own holder keeps the key: refer to that one.
+      std::uint64_t holder = below;
+      const Rec& b = *record(below);
+      const Stamp s = b.stamp_word();
+      if (s.has_ext() && b.ext(s).key_ref()) holder = b.ref(s);
+      record(holder)->meta.fetch_add(Hold::kOne, std::memory_order_acq_rel);  // [hold] inside the guard that found it
+      r.put_plain_word(l.ext_at, Ext::of(key.size(), 0, Ext::kKeyRef).word());
+      r.put_plain_word(l.ref_at, holder);
+    } else {
+      simd::copy_bytes(r.bytes() + l.key_at, key.data(), key.size());
+    }
+    return offset;
+  }
+
+  // The same bytes in a fresh block: a record that was killed in its slot is never placed again (rule Q1). The
+  // extent, if there is one, is shared. 0: no memory.
+  std::uint64_t copy_of(Thr& t, std::uint64_t offset) noexcept {
+    const Rec& r = *record(offset);
+    const Stamp s = r.stamp_word();
+    const Bytes key = key_of(r, s);
+    const Bytes value = value_of(r, s, key.size);
+    const bool extent_value = s.has_ext() && r.ext(s).extent();
+    const std::size_t bytes =
+        static_cast<std::size_t>(key.data - r.bytes()) + key.size + (extent_value ? 0 : value.size);
+    const std::uint64_t to = allocate(t, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
+    if (to == 0) return 0;
+    Rec& c = *new (heap.at(to)) Rec;
+    c.w0.store(Stamp::pending(s.word() & (Stamp::kHasX | Stamp::kHasExt | Stamp::kAbsent), s.klen8()).word(),
+               std::memory_order_relaxed);                                             // [publish] with the slot's swap
+    c.link.store(Link::first(r.link_word().length18()).word(), std::memory_order_relaxed);  // [publish] as above
+    c.meta.store(0, std::memory_order_relaxed);                                            // [publish] as above
+    std::size_t at = kRecordHeaderBytes;
+    if (s.has_x()) {
+      new (c.bytes() + RecordLayout::kXAt) Word;
+      c.x().store(Deadline::at(Deadline(r.x().load(std::memory_order_acquire)).ms()).word(),  // [deadline] acquire
+                  std::memory_order_relaxed);                                                 // [publish] as above
+      at += 8;
+    }
+    std::memcpy(c.bytes() + at, r.bytes() + at, bytes - at);
+    if (extent_value) extent(r.ref(s)).references.fetch_add(1, std::memory_order_relaxed);  // holding one already
+    return to;
+  }
+
+  // A record that nobody ever saw.
+  void discard(Thr& t, std::uint64_t offset) noexcept { free_record(t, offset); }
+
+  // A record that was unlinked: freed when nobody can be reading it.
+  void retire(Thr& t, std::uint64_t offset) noexcept { epoch.retire(*this, t, offset, bytes_of(offset)); }
+
+  // After the grace period. No new hold can appear now: a hold is taken inside a guard that found the record linked.
+  void reclaim(Thr& t, std::uint64_t offset) noexcept {
+    Rec& r = *record(offset);
+    std::uint64_t m = r.meta.load(std::memory_order_acquire);  // [hold] acquire
+    while (Hold(m).holds() != 0 && !planted<Sync>(Mutant::kFreeHeld)) {
+      if (r.meta.compare_exchange_weak(m, Hold(m).orphaned().word(), std::memory_order_acq_rel)) {  // [hold] release
+        return;  // the last holder frees it
+      }
+    }
+    free_record(t, offset);
+  }
+
+  // --- holds ---------------------------------------------------------------------------------------------------
+
+  // Inside the guard that found the record. False: it has as many holds as it can have.
+  bool try_hold(Rec& r) noexcept {
+    const Hold before(r.meta.fetch_add(Hold::kOne, std::memory_order_acq_rel));  // [hold] acq_rel
+    Sync::point("hold.taken");
+    if (before.holds() < Hold::kHoldsMax) return true;
+    r.meta.fetch_sub(Hold::kOne, std::memory_order_acq_rel);  // [hold] still inside the guard: not the last
+    return false;
+  }
+
+  void drop_hold(Thr& t, std::uint64_t offset) noexcept {
+    const Hold before(record(offset)->meta.fetch_sub(Hold::kOne, std::memory_order_acq_rel));  // [hold] acq_rel
+    Sync::point("hold.dropped");
+    if (before.holds() == 1 && (before.orphan() || planted<Sync>(Mutant::kDropWithoutOrphanTest))) {
+      free_record(t, offset);
+    }
+  }
+
+  std::uint64_t allocate(Thr& t, std::size_t bytes) noexcept {
+    std::uint64_t offset = heap.allocate(t.cache, bytes);
+    if (offset == 0) [[unlikely]] {
+      epoch.reclaim_all(*this, t);
+      offset = heap.allocate(t.cache, bytes);
+    }
+    return offset;
+  }
+
+ private:
+  std::uint64_t allocate_extent(Thr& t, std::uint64_t value_size) noexcept {
+    const std::size_t bytes = value_size + sizeof(ExtentHeader);
+    std::uint64_t offset = heap.allocate_extent(bytes);
+    if (offset == 0) {
+      epoch.reclaim_all(*this, t);
+      offset = heap.allocate_extent(bytes);
+      if (offset == 0) return 0;
+    }
+    auto* header = new (heap.at(offset)) ExtentHeader;
+    header->references.store(1, std::memory_order_relaxed);  // nobody else sees it
+    header->bytes = bytes;
+    return offset;
+  }
+
+  ExtentHeader& extent(std::uint64_t offset) const noexcept { return *heap.template at<ExtentHeader>(offset); }
+
+  void drop_extent(std::uint64_t offset) noexcept {
+    ExtentHeader& e = extent(offset);
+    if (e.references.fetch_sub(1, std::memory_order_acq_rel) == 1) heap.free_extent(offset, e.bytes);  // [extent]
+  }
+
+  void free_record(Thr& t, std::uint64_t offset) noexcept {
+    const Rec& r = *record(offset);
+    const Stamp s = r.stamp_word();
+    if (s.has_ext()) [[unlikely]] {
+      const Ext e = r.ext(s);
+      if (e.extent()) drop_extent(r.ref(s));
+      if (e.key_ref()) drop_hold(t, r.ref(s));
+    }
+    heap.free(t.cache, offset);
+  }
+
+  typename Sync::template Atomic<Thr*> threads_{};
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_SPACE_H_

@@ -1,0 +1,68 @@
+// Names of statuses and fields, in the documentation's spelling; and the key hash as a free function.
+#include <tern/hash.h>
+#include <tern/status.h>
+
+#include "simd/hash.h"
+
+namespace tern {
+
+const char* status_name(Status status) noexcept {
+  switch (status) {
+    case Status::kOk: return "ok";
+    case Status::kNotFound: return "not_found";
+    case Status::kExists: return "exists";
+    case Status::kMismatch: return "mismatch";
+    case Status::kWrongType: return "wrong_type";
+    case Status::kOutOfRange: return "out_of_range";
+    case Status::kTooLarge: return "too_large";
+    case Status::kInvalidKey: return "invalid_key";
+    case Status::kInvalidArgument: return "invalid_argument";
+    case Status::kOutOfMemory: return "out_of_memory";
+    case Status::kViewExpired: return "view_expired";
+    case Status::kCompacted: return "compacted";
+    case Status::kClosed: return "closed";
+    case Status::kCorrupt: return "corrupt";
+    case Status::kIo: return "io";
+    case Status::kUnsupported: return "unsupported";
+    case Status::kUnavailable: return "unavailable";
+    case Status::kTimedOut: return "timed_out";
+    case Status::kCancelled: return "cancelled";
+    case Status::kConflict: return "conflict";
+  }
+  return "unknown";
+}
+
+const char* field_name(Field field) noexcept {
+  switch (field) {
+    case Field::kNone: return "";
+    case Field::kKey: return "key";
+    case Field::kValue: return "value";
+    case Field::kTtl: return "ttl";
+    case Field::kKeys: return "keys";
+    case Field::kAnswers: return "answers";
+    case Field::kConditions: return "conditions";
+    case Field::kDelta: return "delta";
+    case Field::kStride: return "stride";
+    case Field::kJitterPercent: return "jitter_percent";
+    case Field::kMemoryBytes: return "memory_bytes";
+    case Field::kMemoryBytesMax: return "memory_bytes_max";
+    case Field::kMemory: return "memory";
+    case Field::kShardCount: return "shard_count";
+    case Field::kEntriesMax: return "entries_max";
+    case Field::kValueBytesMax: return "value_bytes_max";
+    case Field::kHeldBytesMax: return "held_bytes_max";
+    case Field::kClock: return "clock";
+    case Field::kName: return "name";
+  }
+  return "unknown";
+}
+
+std::uint64_t hash_key(std::string_view key, std::uint64_t seed) noexcept {
+  return simd::hash_bytes(key.data(), key.size(), seed);
+}
+
+void hash_keys_batch(std::span<const std::string_view> keys, std::uint64_t seed, std::uint64_t* out) noexcept {
+  simd::hash_batch(keys.data(), keys.size(), seed, out);
+}
+
+}  // namespace tern

@@ -1,0 +1,289 @@
+// The handles: opening, threads, closing, and what outlives it.
+#include <tern/store.h>
+
+#include <pthread.h>
+
+#include <bit>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "alloc/platform.h"
+#include "alloc/private_memory.h"
+#include "engine/store_core.h"
+
+namespace tern {
+namespace detail {
+
+thread_local constinit ThreadCache thread_cache{};
+
+namespace {
+
+// The process's live stores. Off every path of a read or a write; see store_core.h.
+struct LiveStores {
+  std::mutex mutex;
+  StoreCore* first = nullptr;
+  std::uint64_t last_id = 0;
+};
+
+LiveStores& live_stores() noexcept {
+  static LiveStores* const stores = [] {
+    void* memory = alloc::private_allocate(sizeof(LiveStores));
+    if (memory == nullptr) return static_cast<LiveStores*>(nullptr);
+    auto* s = new (memory) LiveStores;  // never destroyed: threads may end after static destructors have run
+    pthread_atfork([] { live_stores().mutex.lock(); }, [] { live_stores().mutex.unlock(); },
+                   [] {
+                     for (StoreCore* c = live_stores().first; c != nullptr; c = c->next_live) c->close();
+                     live_stores().mutex.unlock();
+                   });
+    return s;
+  }();
+  return *stores;
+}
+
+// What this thread has registered with, to give it back when the thread ends.
+struct Registration {
+  std::uint64_t store_id;
+  Thread<StdSync>* state;
+  Registration* next;
+};
+
+struct Registrations {
+  Registration* first = nullptr;
+  unsigned next_cache_entry = 0;
+
+  ~Registrations() {
+    LiveStores& live = live_stores();
+    const std::lock_guard<std::mutex> lock(live.mutex);
+    for (Registration* r = first; r != nullptr;) {
+      for (StoreCore* c = live.first; c != nullptr; c = c->next_live) {
+        if (c->id == r->store_id) c->core.space.release_thread(*r->state);
+      }
+      Registration* next = r->next;
+      alloc::private_free(r);
+      r = next;
+    }
+    first = nullptr;
+    thread_cache = {};
+  }
+};
+
+thread_local Registrations registrations;
+
+std::uint64_t system_now_ms(const void*) noexcept { return alloc::platform::monotonic_ns() / 1'000'000; }
+std::uint64_t injected_now_ms(const void* clock) noexcept {
+  const auto ms = static_cast<const Clock*>(clock)->now().count();
+  return ms < 0 ? 0 : static_cast<std::uint64_t>(ms);
+}
+
+constexpr std::size_t kMemoryBytesMin = std::size_t{4} << 20;
+constexpr std::size_t kMemoryBytesMax = std::size_t{8} << 40;
+constexpr std::uint64_t kValueBytesLimit = (std::uint64_t{1} << 32) - (64 << 10);
+constexpr unsigned kShardsMax = 1024;
+
+struct Plan {
+  CoreOptions core;
+  std::size_t value_bytes_max = 0;
+  std::size_t held_bytes_max = 0;
+};
+
+Error make_plan(const Options& o, Plan& plan) noexcept {
+  CoreOptions& c = plan.core;
+  c.memory_bytes = o.memory_bytes;
+  if (o.memory != nullptr || o.memory_size != 0) {
+    if (o.memory == nullptr || o.memory_size < kMemoryBytesMin) return {Status::kInvalidArgument, Field::kMemory};
+    if (o.memory_bytes_max != 0) return {Status::kInvalidArgument, Field::kMemoryBytesMax};
+    // What alignment and accounts take is the heap's to find; the region's whole granules are the budget.
+    const std::size_t granule = std::size_t{64} << 10;
+    const auto at = reinterpret_cast<std::uintptr_t>(o.memory);
+    const std::size_t skipped = (granule - at % granule) % granule;
+    c.region = static_cast<char*>(o.memory) + skipped;
+    c.region_bytes = (o.memory_size - skipped) / granule * granule;
+    c.memory_bytes = c.region_bytes - c.region_bytes / 8;  // an eighth is the table's addresses
+    if (c.memory_bytes < kMemoryBytesMin) return {Status::kInvalidArgument, Field::kMemory};
+  }
+  if (c.memory_bytes < kMemoryBytesMin || c.memory_bytes > kMemoryBytesMax) {
+    return {Status::kOutOfRange, Field::kMemoryBytes};
+  }
+  if (o.memory_bytes_max != 0 && (o.memory_bytes_max < o.memory_bytes || o.memory_bytes_max > kMemoryBytesMax)) {
+    return {Status::kOutOfRange, Field::kMemoryBytesMax};
+  }
+  c.memory_bytes_max = o.memory_bytes_max;
+  if (o.shard_count > kShardsMax) return {Status::kOutOfRange, Field::kShardCount};
+  if (o.shard_count != 0 && !std::has_single_bit(o.shard_count)) return {Status::kInvalidArgument, Field::kShardCount};
+  // A shard's first chunk takes 4 KiB or more: the shards together at most a sixteenth of the budget.
+  const std::size_t shards_that_fit = c.memory_bytes / (std::size_t{64} << 10);
+  if (o.shard_count > shards_that_fit) return {Status::kOutOfRange, Field::kShardCount};
+  c.shard_count = o.shard_count;
+  if (c.shard_count == 0) {
+    std::size_t wanted = std::bit_floor(c.memory_bytes / kMemoryBytesMin);
+    if (wanted > 256) wanted = 256;
+    c.shard_count = static_cast<unsigned>(wanted);
+  }
+  c.entries_max = o.entries_max;
+  c.align_records = o.align_records;
+  c.huge_pages = o.huge_pages;
+  c.prefault = o.prefault;
+  if (o.name.size() > 63) return {Status::kTooLarge, Field::kName};
+  if (o.value_bytes_max > kValueBytesLimit) return {Status::kOutOfRange, Field::kValueBytesMax};
+  if (o.held_bytes_max > kMemoryBytesMax) return {Status::kOutOfRange, Field::kHeldBytesMax};
+  // Half of what is left beside the table's first rows, the reserve and the accounts.
+  const std::size_t usable_half = (c.memory_bytes - c.memory_bytes / 8) / 2;
+  if (o.value_bytes_max > usable_half) return {Status::kOutOfRange, Field::kValueBytesMax};
+  plan.value_bytes_max = o.value_bytes_max;
+  if (plan.value_bytes_max == 0) plan.value_bytes_max = std::min<std::size_t>(std::size_t{64} << 20, usable_half);
+  plan.held_bytes_max = o.held_bytes_max != 0 ? o.held_bytes_max : c.memory_bytes / 8;
+  if (o.hash_seed) {
+    c.seed = *o.hash_seed;
+  } else if (!alloc::platform::random_bytes(&c.seed, sizeof c.seed)) {
+    return {Status::kIo, Field::kNone};
+  }
+  c.time = o.clock != nullptr ? Time{injected_now_ms, o.clock} : Time{system_now_ms, nullptr};
+  return {};
+}
+
+}  // namespace
+
+Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
+  Plan plan;
+  if (const Error e = make_plan(options, plan); e.status != Status::kOk) return e;
+  void* memory = alloc::private_allocate_aligned(sizeof(StoreCore), alignof(StoreCore));
+  if (memory == nullptr) return Status::kOutOfMemory;
+  auto* store = new (memory) StoreCore;
+  store->log_ = options.log;
+  store->log_user_ = options.log_user;
+  const alloc::Error opened = store->core.open(plan.core);
+  if (opened != alloc::Error::kNone) {
+    store->~StoreCore();
+    alloc::private_free(memory);
+    if (opened == alloc::Error::kOutOfMemory) return Status::kOutOfMemory;
+    return Error{Status::kInvalidArgument, options.memory != nullptr ? Field::kMemory : Field::kMemoryBytes};
+  }
+  store->value_bytes_max = plan.value_bytes_max;
+  store->held_bytes_max = plan.held_bytes_max;
+  std::memcpy(store->name, options.name.data(), options.name.size());
+  if (options.huge_pages) {
+    const alloc::Stats s = store->core.space.heap.stats();
+    if (s.huge_asked_bytes != 0 && s.huge_granted_bytes == 0) store->log("huge pages were refused: small pages are used");
+  }
+  LiveStores& live = live_stores();
+  const std::lock_guard<std::mutex> lock(live.mutex);
+  store->id = ++live.last_id;
+  store->next_live = live.first;
+  if (live.first != nullptr) live.first->previous_live = store;
+  live.first = store;
+  return store;
+}
+
+void StoreCore::destroy() noexcept {
+  {
+    LiveStores& live = live_stores();
+    const std::lock_guard<std::mutex> lock(live.mutex);
+    if (previous_live != nullptr) previous_live->next_live = next_live;
+    if (next_live != nullptr) next_live->previous_live = previous_live;
+    if (live.first == this) live.first = next_live;
+  }
+  this->~StoreCore();
+  alloc::private_free(this);
+}
+
+void StoreCore::drop_handle() noexcept {
+  if (handles_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;  // [handle] acq_rel
+  close();
+  const std::uint64_t held = held_.fetch_or(kLastHandleGone, std::memory_order_acq_rel);  // [held] acq_rel
+  if ((held & ~kLastHandleGone) == 0) destroy();
+}
+
+StoreCore::Thr* StoreCore::register_thread() noexcept {
+  Registrations& mine = registrations;
+  Thr* state = nullptr;
+  for (Registration* r = mine.first; r != nullptr; r = r->next) {
+    if (r->store_id == id) state = r->state;
+  }
+  if (state == nullptr) {
+    auto* r = static_cast<Registration*>(alloc::private_allocate(sizeof(Registration)));
+    if (r == nullptr) return nullptr;
+    state = core.space.register_thread(alloc::platform::thread_id() + 1);
+    if (state == nullptr) {
+      alloc::private_free(r);
+      return nullptr;
+    }
+    *r = {id, state, mine.first};
+    mine.first = r;
+  }
+  const unsigned entry = mine.next_cache_entry++ % ThreadCache::kEntries;
+  thread_cache.id[entry] = id;
+  thread_cache.state[entry] = state;
+  return state;
+}
+
+bool StoreCore::take_held(std::uint64_t bytes) noexcept {
+  const std::uint64_t add = kHeldOne + (bytes + 7) / 8;
+  std::uint64_t held = held_.load(std::memory_order_relaxed);  // the swap decides
+  do {
+    if (((held & kHeldBytes) + (bytes + 7) / 8) * 8 > held_bytes_max) return false;
+    if ((held >> 40 & 0x7FFFFF) == 0x7FFFFF) return false;
+  } while (!held_.compare_exchange_weak(held, held + add, std::memory_order_acq_rel));  // [held] acq_rel
+  return true;
+}
+
+void StoreCore::drop_held(std::uint64_t bytes) noexcept {
+  const std::uint64_t take = kHeldOne + (bytes + 7) / 8;
+  const std::uint64_t held = held_.fetch_sub(take, std::memory_order_acq_rel) - take;  // [held] acq_rel
+  if (held == kLastHandleGone) destroy();
+}
+
+}  // namespace detail
+
+using detail::StoreCore;
+
+Result<Store> Store::open(const Options& options) noexcept {
+  const Result<StoreCore*> r = StoreCore::open(options);
+  if (!r) return r.error();
+  return Result<Store>(Store(*r));
+}
+
+Store::Store(const Store& other) noexcept : core_(other.core_) {
+  if (core_ != nullptr) core_->add_handle();
+}
+Store& Store::operator=(const Store& other) noexcept {
+  Store copy(other);
+  std::swap(core_, copy.core_);
+  return *this;
+}
+Store::Store(Store&& other) noexcept : Operations<Store>(), core_(std::exchange(other.core_, nullptr)) {}
+Store& Store::operator=(Store&& other) noexcept {
+  Store moved(std::move(other));
+  std::swap(core_, moved.core_);
+  return *this;
+}
+Store::~Store() {
+  if (core_ != nullptr) core_->drop_handle();
+}
+void Store::close() noexcept {
+  if (core_ != nullptr) core_->close();
+}
+bool Store::is_open() const noexcept { return core_ != nullptr && !core_->is_closed(); }
+
+Result<Session> Store::session() const noexcept {
+  const detail::Call call(context());
+  if (!call.ok()) return call.error();
+  Session s;
+  core_->add_handle();
+  s.context_ = {core_, reinterpret_cast<detail::ThreadState*>(&call.thread())};
+  return Result<Session>(std::move(s));
+}
+
+Session::Session(Session&& other) noexcept
+    : Operations<Session>(), context_(std::exchange(other.context_, detail::Context{})) {}
+Session& Session::operator=(Session&& other) noexcept {
+  Session moved(std::move(other));
+  std::swap(context_, moved.context_);
+  return *this;
+}
+Session::~Session() {
+  if (context_.core != nullptr) context_.core->drop_handle();
+}
+
+}  // namespace tern

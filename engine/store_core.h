@@ -1,0 +1,150 @@
+// StoreCore: a store as a process sees it: the engine's core, its handles, the threads that use it, and its end.
+//
+// Lifetime. Handles and sessions are counted in `handles`; held values in `held`, one word with their bytes and a
+// mark. The last handle sets the mark; memory goes back with the last of both. A thread finds its state by a store id
+// that is never used twice, in a small thread-local cache (initial-exec: as fast as a Session), and gives it back when
+// it ends, through the process's list of live stores. In a forked child every store that was open is closed: other
+// threads' operations stopped half-way there.
+//
+// The list's mutex is taken when a store is opened or destroyed, when a thread ends, and around fork: never by a read
+// or a write.
+#ifndef TERN_ENGINE_STORE_CORE_H_
+#define TERN_ENGINE_STORE_CORE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include <tern/store.h>
+
+#include "alloc/platform.h"
+#include "engine/core.h"
+#include "engine/flights.h"
+#include "engine/groups.h"
+
+namespace tern::detail {
+
+// Values up to this size are copied inside the guard; a longer copy holds the record instead.
+inline constexpr std::uint64_t kCopyInGuardMax = 64 << 10;
+
+// What one thread has registered, by store id; the rest of its stores are found in its list.
+struct ThreadCache {
+  static constexpr unsigned kEntries = 4;
+  std::uint64_t id[kEntries];
+  Thread<StdSync>* state[kEntries];
+};
+
+class StoreCore {
+ public:
+  using Sync = StdSync;
+  using Thr = Thread<Sync>;
+
+  static Result<StoreCore*> open(const Options& options) noexcept;
+
+  bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }  // [close] acquire
+  void close() noexcept { closed_.store(true, std::memory_order_release); }            // [close] release
+
+  void add_handle() noexcept { handles_.fetch_add(1, std::memory_order_relaxed); }  // the caller has one
+  void drop_handle() noexcept;
+
+  // The calling thread's state; null: no memory for one.
+  Thr* thread() noexcept;
+  Thr* thread(const Context& c) noexcept {
+    return c.thread != nullptr ? reinterpret_cast<Thr*>(c.thread) : thread();
+  }
+
+  // --- held values ---------------------------------------------------------------------------------------------
+  // One word: 63 LAST_HANDLE_GONE | 62..40 count | 39..0 bytes in units of 8.
+  bool take_held(std::uint64_t bytes) noexcept;
+  void drop_held(std::uint64_t bytes) noexcept;
+  std::uint64_t held_count() const noexcept { return held_.load(std::memory_order_relaxed) >> 40 & 0x7FFFFF; }
+  std::uint64_t held_bytes() const noexcept { return (held_.load(std::memory_order_relaxed) & kHeldBytes) * 8; }
+
+  Lookup<HeldValue> hold(Thr& t, std::string_view key) noexcept;
+  void release(HeldValue& value) noexcept;
+
+  // --- the answers of a multi-key read -------------------------------------------------------------------------
+  struct Answers {
+    Values& values;
+    // False: no memory.
+    bool begin(std::size_t count) noexcept;
+    void set(std::size_t i, Error error) noexcept { values.answers_[i] = {0, 0, error}; }
+    bool add(std::size_t i, const char* value, std::uint64_t size) noexcept;
+  };
+
+  void log(const char* message) const noexcept {
+    if (log_ != nullptr) log_(log_user_, message);
+  }
+
+  Core<Sync> core;
+  Flights flights;
+  std::size_t value_bytes_max = 0;
+  std::size_t held_bytes_max = 0;
+  std::atomic<std::uint64_t> drafts{0};
+  std::uint64_t id = 0;
+  char name[64] = {};
+
+  // Of the list of live stores; under its mutex.
+  StoreCore* previous_live = nullptr;
+  StoreCore* next_live = nullptr;
+
+ private:
+  static constexpr std::uint64_t kHeldOne = std::uint64_t{1} << 40;
+  static constexpr std::uint64_t kHeldBytes = kHeldOne - 1;
+  static constexpr std::uint64_t kLastHandleGone = std::uint64_t{1} << 63;
+
+  void destroy() noexcept;
+  Thr* register_thread() noexcept;
+
+  alignas(128) std::atomic<bool> closed_{false};
+  alignas(128) std::atomic<std::uint64_t> handles_{1};
+  std::atomic<std::uint64_t> held_{0};
+  LogHook log_ = nullptr;
+  void* log_user_ = nullptr;
+};
+
+extern thread_local constinit ThreadCache thread_cache __attribute__((tls_model("initial-exec")));
+
+inline StoreCore::Thr* StoreCore::thread() noexcept {
+  for (unsigned i = 0; i != ThreadCache::kEntries; ++i) {
+    if (thread_cache.id[i] == id) [[likely]] return thread_cache.state[i];
+  }
+  return register_thread();
+}
+
+// The beginning of each call: is the store open, is the key one, which thread is this.
+class Call {
+ public:
+  explicit Call(const Context& c) noexcept : core_(c.core) {
+    if (core_ != nullptr && !core_->is_closed()) [[likely]] thread_ = core_->thread(c);
+  }
+  Call(const Context& c, std::string_view key) noexcept : core_(c.core), key_(key), has_key_(true) {
+    if (core_ != nullptr && !core_->is_closed() && key.size() - 1 < kKeyBytesMax) [[likely]] thread_ = core_->thread(c);
+  }
+  bool ok() const noexcept { return thread_ != nullptr; }
+  // Why it isn't.
+  [[gnu::noinline, gnu::cold]] Error error() const noexcept {
+    if (core_ == nullptr || core_->is_closed()) return {Status::kClosed, Field::kNone};
+    if (has_key_ && key_error(key_).status != Status::kOk) return key_error(key_);
+    return {Status::kOutOfMemory, Field::kNone};
+  }
+  StoreCore& store() const noexcept { return *core_; }
+  Core<StdSync>& core() const noexcept { return core_->core; }
+  Thread<StdSync>& thread() const noexcept { return *thread_; }
+
+  static Error key_error(std::string_view key) noexcept {
+    if (key.empty()) return {Status::kInvalidKey, Field::kKey};
+    if (key.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
+    return {};
+  }
+
+ private:
+  StoreCore* core_;
+  Thread<StdSync>* thread_ = nullptr;
+  std::string_view key_;
+  bool has_key_ = false;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_STORE_CORE_H_
