@@ -2,12 +2,11 @@
 //
 // Two bitmaps, a bit for each granule (64 KiB). `taken`: part of a span or an extent, or out for
 // decommitting. `dirty`: touched since it was reserved or given back, so that the kernel keeps
-// memory for it. A granule that is dirty and not taken costs memory and serves nobody: `resident`
-// counts it, and Heap::make_resident gives such back before the resident set would pass the budget.
+// memory for it. A granule that is dirty and not taken costs memory and serves nobody: the heap
+// counts it, and gives such back to the kernel when the resident set would pass the budget.
 //
-//   spans    grow from the low end: the lowest free granule, or the lowest free aligned group of
-//   them extents  grow from the high end, so that large values don't break up groups that spans
-//   could have
+//   spans    grow from the low end: the lowest free granule, or aligned group of granules
+//   extents  grow from the high end: large values don't break up groups that spans could have
 //
 // Claims set bits by compare-and-swap of one word, an extent's word by word; a word that is lost to
 // another thread on the way puts back what was taken. A thread stopped inside a claim costs this

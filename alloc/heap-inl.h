@@ -130,8 +130,7 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
   next += TableRange<Sync>::bytes_of(options.table_bytes_max);
   class_by_span_ = reinterpret_cast<std::uint8_t*>(next);
 
-  // No more than a five-hundredth of a small budget either: 8 threads with 3 classes hold 5 % of 4
-  // MiB.
+  // No more than 1/512 of a small budget either: 8 threads with 3 classes hold 5 % of 4 MiB.
   const std::size_t share = layout.limit_bytes / 512;
   for (unsigned c = 0; c < kClassCount; ++c) {
     std::size_t blocks =
@@ -140,8 +139,8 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
     if (blocks < 2) blocks = 2;
     capacity_[c] = class_bytes(c) <= largest_block_ ? static_cast<std::uint32_t>(blocks) : 0;
   }
-  capacity_[kReserveClass] =
-      0;  // its blocks go back at once: none may hide in the magazine of another thread
+  // Blocks of the reserve go back at once: none may hide in the magazine of another thread.
+  capacity_[kReserveClass] = 0;
 
   budget_.open(layout.limit_bytes / kPageBytes);
   resident_.store(0, std::memory_order_relaxed);

@@ -1,9 +1,9 @@
 // The heap: one reserved range of memory under one hard budget.
 //
-//   base                                                                                    address
-//   of offset 0 | table range        | accounts | granule | granule | granule |  ... | | chunks,
-//   committed  | fixed    | spans of one class ...   ->   <- ... extents          | | by the engine
-//   | overhead |                                                        |
+//   base: offset 0
+//   | table range       | accounts | granule | granule | granule |  ...                |
+//   | chunks, committed | fixed    | spans of one class ...  ->  <- ... extents        |
+//   | by the engine     | overhead |                                                   |
 //
 // The bytes. Everything that lives here is named by its offset from base in units of 8 bytes; 0
 // names nothing. The page range is cut into granules of 64 KiB (granules.h). A span is one granule,
@@ -59,17 +59,15 @@ namespace tern::alloc {
 enum class Error : std::uint8_t {
   kNone,
   kOutOfMemory,      // the system refused the mapping, or memory to fault it in: ask for less
-  kInvalidArgument,  // a size below its least or not a multiple as stated, or a region too small
-                     // for its options
+  kInvalidArgument,  // a size below its least, not a multiple as stated, or a region too small
   kTooLarge,  // past what offsets of 40 bits or a budget of 32 bits of pages can name (8 TiB)
 };
 
 struct HeapOptions {
   std::size_t memory_bytes = 0;  // the hard budget, over everything in the range; at least 4 MiB
   std::size_t memory_bytes_max = 0;  // what resize may raise it to; 0: memory_bytes
-  std::size_t table_bytes_max =
-      0;                   // address range at the front for the table; a multiple of 64 KiB
-  void* region = nullptr;  // the caller's memory instead of a mapping; kept by the caller
+  std::size_t table_bytes_max = 0;   // range for the table at the front; a multiple of 64 KiB
+  void* region = nullptr;            // the caller's memory instead of a mapping; kept by the caller
   std::size_t region_bytes = 0;
   bool huge_pages = true;  // ask for them; refusal is no error
   bool prefault = false;   // fault memory_bytes in at open
@@ -92,13 +90,12 @@ struct Stats {
   std::size_t table_bytes = 0;  // chunks committed
   std::size_t span_bytes = 0;   // with the reserve's
   std::size_t extent_bytes = 0;
-  std::size_t overhead_bytes = 0;     // accounts
-  std::size_t reserve_bytes = 0;      // spans kept for removals
-  std::size_t resident_bytes = 0;     // estimate: memory that the kernel keeps for the range
-  std::size_t decommitted_bytes = 0;  // given back to the kernel since open
-  std::size_t huge_asked_bytes = 0;   // ranges for which huge pages were asked
-  std::size_t huge_granted_bytes =
-      0;  // of these, where the kernel took the advice; what backs them now: huge_bytes()
+  std::size_t overhead_bytes = 0;      // accounts
+  std::size_t reserve_bytes = 0;       // spans kept for removals
+  std::size_t resident_bytes = 0;      // estimate: memory that the kernel keeps for the range
+  std::size_t decommitted_bytes = 0;   // given back to the kernel since open
+  std::size_t huge_asked_bytes = 0;    // ranges for which huge pages were asked
+  std::size_t huge_granted_bytes = 0;  // ... and the kernel took the advice
   std::size_t class_count = 0;
   ClassStats classes[kAllClasses] = {};  // the last is the reserve's
 };
@@ -107,8 +104,7 @@ struct Stats {
 struct DefaultShape {
   static constexpr std::size_t kGranuleBytes = 64 << 10;
   static constexpr std::size_t kMemoryBytesMin = 4 << 20;
-  static constexpr std::size_t kLargeSpansFrom =
-      256 << 20;  // memory_bytes from which spans are 32 granules
+  static constexpr std::size_t kLargeSpansFrom = 256 << 20;  // memory_bytes
   static constexpr unsigned kLargeSpanGranules = 32;
   static constexpr std::size_t kSmallSpanLargest = 8 << 10;
   static constexpr std::size_t kLargeSpanLargest = 64 << 10;
@@ -300,8 +296,8 @@ class BasicHeap {
 
   // Read by every call, written by open.
   std::byte* base_ = nullptr;
-  std::uint8_t* class_by_span_ =
-      nullptr;               // class of the span at base + i spans; a span's owner writes it
+  // Class of the span at base + i spans; a span's owner writes it.
+  std::uint8_t* class_by_span_ = nullptr;
   unsigned span_shift_ = 0;  // log2 of a span's units
   std::size_t largest_block_ = 0;
   Offset first_unit_ = 0;  // offset of the page range

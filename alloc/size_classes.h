@@ -23,7 +23,8 @@ inline constexpr unsigned kClassCount =
 
 // The reserve for removals is a class of its own that no size leads to.
 inline constexpr unsigned kReserveClass = kClassCount;
-inline constexpr std::size_t kReserveBlockBytes = 288;
+// Room for a removal of a key of 254 bytes, and a multiple of a cache line: an overflow bucket may lie in one.
+inline constexpr std::size_t kReserveBlockBytes = 320;
 inline constexpr unsigned kAllClasses = kClassCount + 1;
 static_assert(kAllClasses <= 128, "a class takes 7 bits of a span's state");
 

@@ -2,9 +2,8 @@
 // blocks.
 //
 //   state   one word a span  [63:32] free count | [31:8] spare | [7:0] class + 1, 0: no span here
-//   bitmap  one bit a block, set: free. Beside the state where 64 bits suffice, else inside the
-//   span listed  a row of bits a class: the span may have free blocks of it; one row for spans that
-//   may be empty
+//   bitmap  one bit a block, set: free. Beside the state if 64 bits suffice, else inside the span
+//   listed  a row of bits a class: the span may have free blocks of it; and a row for empty spans
 //
 // Taking blocks is two steps: `reserve` lowers the free count by k, and with it this thread owns k
 // of the set bits, whichever; `gather` then clears k bits word by word. Giving sets the bits first
@@ -30,7 +29,7 @@
 //
 // Progress: lock-free. A thread stopped in `take` costs the blocks that it has reserved; one
 // stopped in `give` the blocks that it hasn't counted, and if it hasn't listed the span, this span
-// until the next block is freed there.
+// until it is empty.
 #ifndef TERN_ALLOC_SPANS_H_
 #define TERN_ALLOC_SPANS_H_
 

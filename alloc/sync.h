@@ -10,6 +10,7 @@
 // A policy has:
 //   template <class T> using Atomic        same size and alignment as T, overlays raw zero-filled memory
 //   static void point(const char* name)    a named step: linearization points, publish, retire, migrate
+//   static void plain_write(p, n), plain_read(p, n)   bytes that are not atomic are written or freed, or read here
 //   static constexpr Mutant mutant         the bug that this instantiation carries, kNone outside tests
 //   static constexpr bool kWordwise        true: vector loads over atomic words are replaced by word loads
 //
@@ -18,6 +19,7 @@
 #define TERN_ALLOC_SYNC_H_
 
 #include <atomic>
+#include <cstddef>
 
 namespace tern::detail {
 
@@ -92,6 +94,8 @@ struct StdSync {
 #else
   static void point(const char*) noexcept {}
 #endif
+  static void plain_write(const void*, std::size_t) noexcept {}
+  static void plain_read(const void*, std::size_t) noexcept {}
 };
 
 // True in the instantiation that carries the bug `m`.

@@ -66,6 +66,27 @@ class ChangeBase {
   bool absent_ = false;
 };
 
+// set without conditions: the shortest way.
+template <class Sync>
+class PutChange : public ChangeBase<Sync> {
+ public:
+  PutChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value) noexcept
+      : ChangeBase<Sync>(space, t, key), value_(value) {
+    this->build_from(value, false, 0);  // before the bucket is looked at, whose fetch this overlaps
+  }
+  Decision judge(const Head<Sync>& head) noexcept {
+    this->note(head);
+    return Decision::kPut;
+  }
+  std::uint64_t record(Thread<Sync>&, const Head<Sync>&) noexcept {
+    // Without memory at first, once more: commit has reclaimed meanwhile what it could.
+    return this->record_ != 0 ? this->record_ : this->build_from(value_, false, 0);
+  }
+
+ private:
+  std::string_view value_;
+};
+
 // Conditions of a set, and where the previous value goes.
 struct SetTerms {
   bool if_absent = false;
@@ -105,13 +126,6 @@ class SetChange : public ChangeBase<Sync> {
     return r;
   }
 
-  // Before commit, so that the allocation overlaps the fetch of the bucket. False: no memory.
-  bool prepare() noexcept {
-    if (terms_.keep_deadline || draft_) return true;
-    built_ = this->build_from(value_, terms_.has_deadline, terms_.deadline_ms) != 0;
-    return built_;
-  }
-
   Decision judge(const Head<Sync>& head) noexcept {
     this->note(head);
     status = Status::kOk;
@@ -144,7 +158,6 @@ class SetChange : public ChangeBase<Sync> {
   std::string_view value_;
   SetTerms terms_;
   bool draft_ = false;
-  bool built_ = false;
   CopyFn copy_ = nullptr;
   void* copy_to_ = nullptr;
 };
@@ -263,7 +276,7 @@ class AddChange : public ChangeBase<Sync> {
     return status == Status::kOk ? Decision::kPut : Decision::kKeep;
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
-    char text[64];
+    char text[192];  // a number takes 24; copy_bytes has a branch that could read 128 and a compiler that warns of it
     const std::to_chars_result end = std::to_chars(text, text + sizeof text, sum);
     return this->build_from({text, static_cast<std::size_t>(end.ptr - text)}, head.present && head.has_deadline,
                             head.deadline_ms);

@@ -105,7 +105,7 @@ class Commit {
       : table_(table), space_(table.space()), time_(time), bound_(bound) {}
 
   // What a record says at this moment. `r` is decided.
-  static Head<Sync> head_of(const Space<Sync>& space, const Time& time, Rec& r, Stamp s, std::size_t key_size) noexcept {
+  [[gnu::always_inline]] static Head<Sync> head_of(const Space<Sync>& space, const Time& time, Rec& r, Stamp s, std::size_t key_size) noexcept {
     Head<Sync> h;
     h.record = &r;
     h.stamp = s;
@@ -133,7 +133,7 @@ class Commit {
 
   // Inside a guard. `hash` is the key's.
   template <class Change>
-  Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
+  [[gnu::always_inline]] Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
     Shd& s = table_.shard_of(hash);
     std::uint64_t tomb = 0;
     for (;;) {
@@ -270,7 +270,7 @@ class Commit {
   }
 
   template <class Change>
-  MaybeCommitted enter(Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash, std::string_view key,
+  [[gnu::noinline]] MaybeCommitted enter(Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash, std::string_view key,
                        Change& change) noexcept {
     if (!bound_.take()) return {true, {Outcome::kOutOfMemory, 0}};
     std::uint64_t own = change.record(t, Head<Sync>{});
@@ -312,7 +312,7 @@ class Commit {
   }
 
   // The tomb at `own` leaves its slot: nothing below it, so absence says the same.
-  void bury(Thr& t, Shd& s, std::uint64_t hash, std::string_view key, std::uint64_t own) noexcept {
+  [[gnu::noinline]] void bury(Thr& t, Shd& s, std::uint64_t hash, std::string_view key, std::uint64_t own) noexcept {
     for (;;) {
       const Place<Sync> place = Ins::locate(table_, t, s, hash, key);
       if (place.out_of_memory || !place.found || place.found.word.offset() != own) return;
@@ -351,7 +351,7 @@ class Commit {
   }
 
   // Without memory for the note, the versions stay until the key's next write.
-  void keep_for_views(Thr& t, Shd& s, std::uint64_t hash) noexcept {
+  [[gnu::noinline]] void keep_for_views(Thr& t, Shd& s, std::uint64_t hash) noexcept {
     const std::uint64_t node = space_.heap.allocate(t.cache, sizeof(KeptKey<Sync>));
     if (node == 0) return;
     space_.heap.template at<KeptKey<Sync>>(node)->hash = hash;

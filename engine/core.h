@@ -116,7 +116,9 @@ class Core {
     if (found && found.stamp.plain()) [[likely]] {
       size = found.record->link_word().length18();
       if (size <= size_max) [[likely]] {
-        simd::copy_bytes(out, found.record->bytes() + kRecordHeaderBytes + key.size(), size);
+        const char* value = found.record->bytes() + kRecordHeaderBytes + key.size();
+        Sync::plain_read(value, size);
+        simd::copy_bytes(out, value, size);
         t.counters.hits.add();
       } else {
         size = kTooLong;
@@ -149,6 +151,7 @@ class Core {
   bool read_found(Thr& t, const typename Tbl::Found& found, std::string_view key, Fn& fn) noexcept {
     const HeadT h = look(found, key);
     if (!h.present) return missed(t);
+    Sync::plain_read(h.value, h.value_size);
     fn(h.value, h.value_size);
     t.counters.hits.add();
     return true;
@@ -174,7 +177,7 @@ class Core {
 
   // Runs a Change. `removes`: it needs little or no memory and is let through when the limbo is past its cap.
   template <class Change>
-  Committed write(Thr& t, std::uint64_t hash, std::string_view key, Change& change, bool removes = false) noexcept {
+  [[gnu::always_inline]] Committed write(Thr& t, std::uint64_t hash, std::string_view key, Change& change, bool removes = false) noexcept {
     let_limbo_drain(t);
     Grd guard(space, t);
     if (!space.epoch.admit(space, t) && !removes) {
@@ -245,7 +248,9 @@ class Core {
   // A write inside a visitor's callback: if all guards around it are visits, their records are held and the guard is
   // announced anew, so that a long visit that writes doesn't fill the limbo.
   void let_limbo_drain(Thr& t) noexcept {
-    if (t.visits == nullptr) [[likely]] return;
+    if (t.visits != nullptr) [[unlikely]] hold_what_is_visited(t);
+  }
+  [[gnu::noinline]] void hold_what_is_visited(Thr& t) noexcept {
     std::uint64_t frames = 0;
     for (VisitFrame* f = t.visits; f != nullptr; f = f->outer) ++frames;
     if (t.epoch.nest != frames) return;

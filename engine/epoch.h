@@ -109,8 +109,8 @@ class Epoch {
   template <class Store, class StoreThread>
   bool admit(Store& store, StoreThread& st) noexcept {
     Thread& t = st.epoch;
-    if (t.open == nullptr && !open_next(store, st)) return false;
-    if (!t.over_cap || planted<Sync>(Mutant::kLimboUncounted)) return true;
+    if (t.open == nullptr && !open_next(store, st)) [[unlikely]] return false;
+    if (!t.over_cap || planted<Sync>(Mutant::kLimboUncounted)) [[likely]] return true;
     reclaim_all(store, st);
     t.over_cap = limbo_bytes() > limbo_bytes_max_;
     return !t.over_cap;
@@ -120,10 +120,10 @@ class Epoch {
   // bag, and a bag that fills is followed by the next before this returns; without memory for one, the record is
   // kept in `stuck` until there is.
   template <class Store, class StoreThread>
-  void retire(Store& store, StoreThread& st, std::uint64_t record, std::uint64_t bytes) noexcept {
+  [[gnu::always_inline]] void retire(Store& store, StoreThread& st, std::uint64_t record, std::uint64_t bytes) noexcept {
     Thread& t = st.epoch;
     Sync::point("epoch.retire");
-    if (t.open == nullptr && !open_next(store, st)) {
+    if (t.open == nullptr && !open_next(store, st)) [[unlikely]] {
       lost_.fetch_add(bytes, std::memory_order_relaxed);  // counter only
       return;
     }
@@ -143,7 +143,7 @@ class Epoch {
 
   // Frees every closed bag of every thread that may be freed. O(threads + bags).
   template <class Store, class StoreThread>
-  void reclaim_all(Store& store, StoreThread& st) noexcept {
+  [[gnu::noinline]] void reclaim_all(Store& store, StoreThread& st) noexcept {
     flush(store, st);
     advance_and_scan(store);
     const std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire
@@ -159,8 +159,8 @@ class Epoch {
   // Moves G and looks who is inside. One of several concurrent callers does the work.
   template <class Store>
   void advance_and_scan(Store& store) noexcept {
-    std::uint64_t g = epoch_.load(std::memory_order_seq_cst);
-    if (!epoch_.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst)) return;
+    std::uint64_t g = epoch_.load(std::memory_order_seq_cst);                          // [announce] seq_cst
+    if (!epoch_.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst)) return;  // [announce] seq_cst
     scan(store);
   }
 
@@ -192,7 +192,7 @@ class Epoch {
   }
 
   template <class Store, class StoreThread>
-  void close_bag(Store& store, StoreThread& st) noexcept {
+  [[gnu::noinline]] void close_bag(Store& store, StoreThread& st) noexcept {
     Thread& t = st.epoch;
     Bag<Sync>& bag = *t.open;
     const std::uint64_t label = bag.label.load(std::memory_order_relaxed);
@@ -216,7 +216,7 @@ class Epoch {
 
   // The next bag of the ring, freed if it was full; another ring if it can't be. False: no memory for one.
   template <class Store, class StoreThread>
-  bool open_next(Store& store, StoreThread& st) noexcept {
+  [[gnu::noinline]] bool open_next(Store& store, StoreThread& st) noexcept {
     Thread& t = st.epoch;
     if (t.ring_of_open == nullptr) {
       t.ring_of_open = &t.ring;
@@ -262,7 +262,7 @@ class Epoch {
   }
 
   template <class Store, class StoreThread>
-  void free_while_over(Store& store, StoreThread& st) noexcept {
+  [[gnu::noinline]] void free_while_over(Store& store, StoreThread& st) noexcept {
     Thread& t = st.epoch;
     advance_and_scan(store);
     const std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire

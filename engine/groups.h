@@ -36,58 +36,35 @@ class Groups {
 
   explicit Groups(Core<Sync>& core) noexcept : core_(core) {}
 
+  // One key on its way: the bucket first, then what its slot said.
+  struct Cell {
+    const Bkt* bucket;
+    std::uint64_t size;  // N when the home was computed
+    std::uint64_t candidate;
+  };
+  // Candidates that are no offsets of records.
+  static constexpr std::uint64_t kMissing = 0;
+  static constexpr std::uint64_t kLate = 1;
+
   // sink(i, record or null, const char* value, std::uint64_t size) for each of `count` <= 64 keys, inside one guard;
   // keys of length 0 are handed out as missing. In any order.
   template <class Sink>
   void read(Thr& t, const std::string_view* keys, unsigned count, Sink&& sink) noexcept {
     std::uint64_t hash[kGroupKeys];
-    Bkt* bucket[kGroupKeys];
-    std::uint64_t size[kGroupKeys];
-    std::uint64_t candidate[kGroupKeys];
+    Cell cell[kGroupKeys];
     std::uint8_t late[kGroupKeys];
-    unsigned late_count = 0;
-    std::uint64_t hits = 0;
     simd::hash_batch(keys, count, core_.space.seed, hash);
     Guard<Sync> guard(core_.space, t);
-    const Tbl& table = core_.table;
+    fetch_buckets(hash, count, cell);
+    unsigned late_count = fetch_records(hash, count, cell, late);
+    std::uint64_t hits = 0;
     for (unsigned i = 0; i != count; ++i) {
-      const auto& s = table.shard_of(hash[i]);
-      const ShardSize n = Tbl::size_of(s);
-      size[i] = n.word();
-      bucket[i] = &table.bucket(s, n.home(hash[i]));
-      prefetch_second_level(bucket[i]);
-    }
-    for (unsigned i = 0; i != count; ++i) {
-      const std::uint16_t tag = tag_of(hash[i]);
-      const Bkt& b = *bucket[i];
-      const Ctl c = b.control();
-      const unsigned m = b.matches(tag);
-      candidate[i] = 0;
-      if (!c.ready()) [[unlikely]] {
-        late[late_count++] = static_cast<std::uint8_t>(i);
+      const std::uint64_t at = cell[i].candidate;
+      if (at <= kLate) [[unlikely]] {
+        if (at == kMissing) sink(i, static_cast<Rec*>(nullptr), static_cast<const char*>(nullptr), std::uint64_t{0});
         continue;
       }
-      if (m == 0) {
-        const bool sure = !c.may_overflow(tag) && Tbl::size_of(table.shard_of(hash[i])).word() == size[i];
-        if (sure) [[likely]] {
-          sink(i, static_cast<Rec*>(nullptr), static_cast<const char*>(nullptr), std::uint64_t{0});
-        } else {
-          prefetch_overflow(table, c);
-          late[late_count++] = static_cast<std::uint8_t>(i);
-        }
-        continue;
-      }
-      const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
-      if (!w.is_current() || w.tag() != tag) [[unlikely]] {
-        late[late_count++] = static_cast<std::uint8_t>(i);
-        continue;
-      }
-      candidate[i] = w.offset();
-      prefetch_block(w.offset());
-    }
-    for (unsigned i = 0; i != count; ++i) {
-      if (candidate[i] == 0) continue;
-      Rec* r = core_.space.record(candidate[i]);
+      Rec* r = core_.space.record(at);
       const Stamp s = r->stamp_word();
       if (s.plain() && core_.space.has_key(*r, s, keys[i])) [[likely]] {
         ++hits;
@@ -135,9 +112,50 @@ class Groups {
   }
 
  private:
+  [[gnu::noinline]] void fetch_buckets(const std::uint64_t* hash, unsigned count, Cell* cell) const noexcept {
+    const Tbl& table = core_.table;
+    for (unsigned i = 0; i != count; ++i) {
+      const auto& s = table.shard_of(hash[i]);
+      const ShardSize n = Tbl::size_of(s);
+      cell[i].size = n.word();
+      cell[i].bucket = &table.bucket(s, n.home(hash[i]));
+      prefetch_second_level(cell[i].bucket);
+    }
+  }
+
+  // Answers how many are for the way of a single call, in `late`.
+  [[gnu::noinline]] unsigned fetch_records(const std::uint64_t* hash, unsigned count, Cell* cell,
+                                           std::uint8_t* late) const noexcept {
+    unsigned late_count = 0;
+    const Tbl& table = core_.table;
+    for (unsigned i = 0; i != count; ++i) {
+      const std::uint16_t tag = tag_of(hash[i]);
+      const Bkt& b = *cell[i].bucket;
+      const Ctl c = b.control();
+      const unsigned m = b.matches(tag);
+      if (c.ready()) [[likely]] {
+        if (m != 0) [[likely]] {
+          const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+          if (w.is_current() && w.tag() == tag) [[likely]] {
+            cell[i].candidate = w.offset();
+            prefetch_block(w.offset());
+            continue;
+          }
+        } else if (!c.may_overflow(tag) && Tbl::size_of(table.shard_of(hash[i])).word() == cell[i].size) [[likely]] {
+          cell[i].candidate = kMissing;
+          continue;
+        }
+      }
+      prefetch_overflow(table, c);
+      cell[i].candidate = kLate;
+      late[late_count++] = static_cast<std::uint8_t>(i);
+    }
+    return late_count;
+  }
+
   // Every line of the block and no more: a third line that isn't fetched costs a third of the rate, one too many a
   // tenth.
-  void prefetch_block(std::uint64_t offset) const noexcept {
+  [[gnu::always_inline]] void prefetch_block(std::uint64_t offset) const noexcept {
     const char* at = core_.space.heap.template at<char>(offset);
     const std::size_t into = reinterpret_cast<std::uintptr_t>(at) & 63;
     const std::size_t end = into + core_.space.heap.block_bytes(offset);

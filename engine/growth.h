@@ -38,7 +38,7 @@ class Growth {
   }
 
   // One bucket more. False: no memory for it; the chains get longer instead.
-  static bool grow_one(Tbl& table, Thr& t, Shd& s) noexcept {
+  [[gnu::noinline]] static bool grow_one(Tbl& table, Thr& t, Shd& s) noexcept {
     const ShardSize size = Tbl::size_of(s);
     const std::uint32_t n = size.buckets();
     if (n >= 1u << 31) return false;
@@ -53,7 +53,7 @@ class Growth {
   }
 
   // Completes the split that opens bucket q (q < N). False: it needs an overflow bucket and there is no memory.
-  static bool help_split(Tbl& table, Thr& t, Shd& s, std::uint32_t q) noexcept {
+  [[gnu::noinline]] static bool help_split(Tbl& table, Thr& t, Shd& s, std::uint32_t q) noexcept {
     Bkt& target = table.bucket(s, q);
     if (target.control().ready()) return true;
     Bkt& source = table.bucket(s, split_source(q));

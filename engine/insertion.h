@@ -43,8 +43,28 @@ class Insertion {
   enum class Outcome : std::uint8_t { kLive, kKilled, kRetry, kOutOfMemory };
 
   // For a write: completes the split of the key's home, finishes a tentative entry of the key, and answers a slot
-  // that may be replaced, or that the key is absent (true at one moment during the call).
-  static Place<Sync> locate(Tbl& table, Thr& t, Shd& s, std::uint64_t hash, std::string_view key) noexcept {
+  // that may be replaced, or that the key is absent (true at one moment during the call). What almost every overwrite
+  // finds is looked at here, inlined as Table::find is, the rest in locate_slowly.
+  [[gnu::always_inline]] static Place<Sync> locate(Tbl& table, Thr& t, Shd& s, std::uint64_t hash,
+                                                   std::string_view key) noexcept {
+    const std::uint16_t tag = tag_of(hash);
+    const std::uint32_t home = Tbl::size_of(s).home(hash);
+    Bkt& b = table.bucket(s, home);
+    const unsigned m = b.matches(tag);
+    if (b.control().ready() && m != 0) [[likely]] {
+      const auto i = static_cast<unsigned>(std::countr_zero(m));
+      const SlotWord w = b.at(i);
+      if (w.is_live() && w.tag() == tag) [[likely]] {
+        auto* r = table.space().record(w.offset());
+        const Stamp stamp = r->stamp_word();
+        if (table.space().has_key(*r, stamp, key)) [[likely]] return {{&b.slot[i], r, w, stamp}, &b, home, false};
+      }
+    }
+    return locate_slowly(table, t, s, hash, key);
+  }
+
+  [[gnu::noinline]] static Place<Sync> locate_slowly(Tbl& table, Thr& t, Shd& s, std::uint64_t hash,
+                                                     std::string_view key) noexcept {
     const std::uint16_t tag = tag_of(hash);
     for (;;) {
       Place<Sync> place;
@@ -103,7 +123,7 @@ class Insertion {
   // Enters the record at `own` under its key, absent from place.home when last looked.
   //   kLive      it is or was in the table. kRetry: nothing was placed; locate again.
   //   kKilled    it was placed and killed: others may have seen it, so the caller goes on with a copy.
-  static Outcome insert(Tbl& table, Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash,
+  [[gnu::noinline]] static Outcome insert(Tbl& table, Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash,
                         std::string_view key, std::uint64_t own) noexcept {
     const std::uint16_t tag = tag_of(hash);
     Word* slot = nullptr;

@@ -137,7 +137,7 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, Values&
   return {};
 }
 
-Result<void> get_many(Context c, std::span<const std::string_view> keys, char* out, std::size_t stride,
+[[gnu::flatten]] Result<void> get_many(Context c, std::span<const std::string_view> keys, char* out, std::size_t stride,
                       std::span<Lookup<std::size_t>> answers) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
@@ -190,7 +190,7 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
   return {};
 }
 
-Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<std::uint64_t>> answers) noexcept {
+[[gnu::flatten]] Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<std::uint64_t>> answers) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
   if (const Error e = check_count(items.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
@@ -222,8 +222,7 @@ Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<s
         to = set(c, item.key, item.value, o);
         continue;
       }
-      SetChange<StdSync> change(core.space, call.thread(), item.key, item.value, {});
-      change.prepare();  // without memory, commit asks once more and refuses
+      PutChange<StdSync> change(core.space, call.thread(), item.key, item.value);
       const Committed done = core.write(call.thread(), hash[i], item.key, change);
       if (done.outcome == Outcome::kPut) [[likely]] {
         to = done.version;

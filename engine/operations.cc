@@ -166,16 +166,17 @@ Token prefetch(Context c, std::string_view key) noexcept {
   return {key, hash};
 }
 
-Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
+[[gnu::flatten]] Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
   const Call call(c, key);
   if (!call.ok()) [[unlikely]] return call.error();
   if (value.size() > call.store().value_bytes_max) [[unlikely]] return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   const std::uint64_t hash = core.hash_of(key);
   core.prefetch_bucket(hash);
-  SetChange<StdSync> change(core.space, call.thread(), key, value, {});
-  change.prepare();  // without memory, commit asks once more and refuses
-  return answer(change, core.write(call.thread(), hash, key, change));
+  PutChange<StdSync> change(core.space, call.thread(), key, value);
+  const Committed done = core.write(call.thread(), hash, key, change);
+  if (done.outcome == Outcome::kPut) [[likely]] return done.version;
+  return Status::kOutOfMemory;
 }
 
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value, const SetOptions& o) noexcept {

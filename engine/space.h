@@ -181,6 +181,7 @@ class Space {
 
   [[gnu::always_inline]] bool has_key(const Rec& r, Stamp s, std::string_view key) const noexcept {
     if (!s.has_ext()) [[likely]] {
+      Sync::plain_read(r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0), s.klen8());
       return s.klen8() == key.size() &&
              simd::key_equal(r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0), key.data(), key.size());
     }
@@ -215,7 +216,29 @@ class Space {
 
   // A record that nobody else sees, PENDING, with its key in place and room for the value. Frees what may be freed
   // if there is no memory, once.
-  Built build(Thr& t, const Spec& spec) noexcept {
+  [[gnu::always_inline]] Built build(Thr& t, const Spec& spec) noexcept {
+    const std::size_t bytes = kRecordHeaderBytes + spec.key.size() + spec.value_size;
+    if (!spec.has_deadline && !spec.absent && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
+      const std::uint64_t offset = heap.allocate(t.cache, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
+      if (offset != 0) [[likely]] {
+        Rec& r = *new (heap.at(offset)) Rec;
+        r.w0.store(Stamp::pending(0, static_cast<std::uint8_t>(spec.key.size())).word(),
+                   std::memory_order_relaxed);  // [publish] comes with the slot's swap
+        r.link.store(Link::first(spec.value_size).word(), std::memory_order_relaxed);  // [publish] as above
+        r.meta.store(0, std::memory_order_relaxed);                                    // [publish] as above
+        char* key = r.bytes() + kRecordHeaderBytes;
+        Sync::plain_write(key, bytes - kRecordHeaderBytes);
+        simd::copy_bytes(key, spec.key.data(), spec.key.size());
+        return {offset, key + spec.key.size()};
+      }
+    }
+    return build_any(t, spec);
+  }
+  // Below the largest class of the smallest store, and below the longest value that the header can tell.
+  static constexpr std::size_t kPlainBytesMax = 8 << 10;
+  static_assert(kPlainBytesMax < kShortValueMax);
+
+  [[gnu::noinline]] Built build_any(Thr& t, const Spec& spec) noexcept {
     const bool long_key = spec.key.size() > kShortKeyMax;
     bool extent_value = false;
     std::size_t bytes = 0;
@@ -254,6 +277,7 @@ class Space {
       r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, extent_value ? Ext::kExtent : 0).word());
       if (extent_value) r.put_plain_word(l.ref_at, extent_at);
     }
+    Sync::plain_write(r.bytes() + l.ext_at, l.bytes - l.ext_at);
     simd::copy_bytes(r.bytes() + l.key_at, spec.key.data(), spec.key.size());
     char* value = extent_value ? heap.template at<char>(extent_at) + sizeof(ExtentHeader) : r.bytes() + l.value_at;
     return {offset, value};
@@ -261,7 +285,7 @@ class Space {
 
   // The record that says "removed here". A key of more than 254 bytes stays in the record `below`, which gets a hold.
   // From the reserve when the budget is used up.
-  std::uint64_t build_tomb(Thr& t, std::string_view key, std::uint64_t below) noexcept {
+  [[gnu::noinline]] std::uint64_t build_tomb(Thr& t, std::string_view key, std::uint64_t below) noexcept {
     const bool by_reference = key.size() > kShortKeyMax;
     const RecordLayout l = RecordLayout::of(false, by_reference, by_reference, by_reference ? 0 : key.size(), 0);
     std::uint64_t offset = heap.allocate(t.cache, l.bytes);
@@ -296,7 +320,7 @@ class Space {
 
   // The same bytes in a fresh block: a record that was killed in its slot is never placed again (rule Q1). The
   // extent, if there is one, is shared. 0: no memory.
-  std::uint64_t copy_of(Thr& t, std::uint64_t offset) noexcept {
+  [[gnu::noinline]] std::uint64_t copy_of(Thr& t, std::uint64_t offset) noexcept {
     const Rec& r = *record(offset);
     const Stamp s = r.stamp_word();
     const Bytes key = key_of(r, s);
@@ -318,6 +342,8 @@ class Space {
                   std::memory_order_relaxed);                                                 // [publish] as above
       at += 8;
     }
+    Sync::plain_read(r.bytes() + at, bytes - at);
+    Sync::plain_write(c.bytes() + at, bytes - at);
     std::memcpy(c.bytes() + at, r.bytes() + at, bytes - at);
     if (extent_value) extent(r.ref(s)).references.fetch_add(1, std::memory_order_relaxed);  // holding one already
     return to;
@@ -327,7 +353,9 @@ class Space {
   void discard(Thr& t, std::uint64_t offset) noexcept { free_record(t, offset); }
 
   // A record that was unlinked: freed when nobody can be reading it.
-  void retire(Thr& t, std::uint64_t offset) noexcept { epoch.retire(*this, t, offset, bytes_of(offset)); }
+  [[gnu::always_inline]] void retire(Thr& t, std::uint64_t offset) noexcept {
+    epoch.retire(*this, t, offset, bytes_of(offset));
+  }
 
   // After the grace period. No new hold can appear now: a hold is taken inside a guard that found the record linked.
   void reclaim(Thr& t, std::uint64_t offset) noexcept {
@@ -399,6 +427,7 @@ class Space {
       if (e.extent()) drop_extent(r.ref(s));
       if (e.key_ref()) drop_hold(t, r.ref(s));
     }
+    Sync::plain_write(r.bytes() + kRecordHeaderBytes, heap.block_bytes(offset) - kRecordHeaderBytes);
     heap.free(t.cache, offset);
   }
 

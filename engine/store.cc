@@ -1,8 +1,6 @@
 // The handles: opening, threads, closing, and what outlives it.
 #include <tern/store.h>
 
-#include <pthread.h>
-
 #include <bit>
 #include <cstring>
 #include <mutex>
@@ -32,11 +30,11 @@ LiveStores& live_stores() noexcept {
     void* memory = alloc::private_allocate(sizeof(LiveStores));
     if (memory == nullptr) return static_cast<LiveStores*>(nullptr);
     auto* s = new (memory) LiveStores;  // never destroyed: threads may end after static destructors have run
-    pthread_atfork([] { live_stores().mutex.lock(); }, [] { live_stores().mutex.unlock(); },
-                   [] {
-                     for (StoreCore* c = live_stores().first; c != nullptr; c = c->next_live) c->close();
-                     live_stores().mutex.unlock();
-                   });
+    alloc::platform::at_fork([] { live_stores().mutex.lock(); }, [] { live_stores().mutex.unlock(); },
+                             [] {
+                               for (StoreCore* c = live_stores().first; c != nullptr; c = c->next_live) c->close();
+                               live_stores().mutex.unlock();
+                             });
     return s;
   }();
   return *stores;

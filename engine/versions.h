@@ -45,7 +45,7 @@ class Versions {
 
   // The writer of `r`, which has just replaced `old` (0: nothing): stamps it, and retires what it replaced if it can
   // be told at once that no view needs it. True: versions are left for a view.
-  static bool stamp_own(Space<Sync>& space, Thr& t, std::uint64_t own, std::uint64_t old) noexcept {
+  [[gnu::always_inline]] static bool stamp_own(Space<Sync>& space, Thr& t, std::uint64_t own, std::uint64_t old) noexcept {
     Rec& r = *space.record(own);
     Stamp s = r.stamp_word();
     if (old == 0) {
@@ -72,7 +72,7 @@ class Versions {
   }
 
   // Unhooks what no view needs below `head`, in a bounded number of steps. True: something is left for a view.
-  static bool trim(Space<Sync>& space, Thr& t, std::uint64_t head) noexcept {
+  [[gnu::noinline]] static bool trim(Space<Sync>& space, Thr& t, std::uint64_t head) noexcept {
     bool kept = false;
     Rec* r = space.record(head);
     Stamp rs = r->stamp_word();

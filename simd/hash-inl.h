@@ -79,10 +79,9 @@ HWY_INLINE V mix_words(V w0, V w1, V w2, V w3, V size, V k0, V k1, V k2, V k3) {
   const ComplexLanes p = multiply_complex(add_halves(w0, k0), add_halves(w2, k2));
   const ComplexLanes q = multiply_complex(add_halves(w1, k1), add_halves(w3, k3));
   const V length = multiply_low_halves(size, hn::Set(lanes, hash_parts::kSizeFactor));
-  const ComplexLanes h = multiply_complex(hn::Xor(hn::Add(p.re, q.re), length),
-                                          hn::Add(p.im, q.im));
-  const V rotated =
-      hn::BitCast(lanes, hn::Shuffle2301(hn::BitCast(Halves(), h.im)));
+  const ComplexLanes h =
+      multiply_complex(hn::Xor(hn::Add(p.re, q.re), length), hn::Add(p.im, q.im));
+  const V rotated = hn::BitCast(lanes, hn::Shuffle2301(hn::BitCast(Halves(), h.im)));
   return hn::Xor(h.re, rotated);
 }
 
@@ -157,8 +156,7 @@ HWY_INLINE bool all_between(V size, std::uint64_t least, std::uint64_t most) {
   const hn::RebindToSigned<Lanes> with_sign;
   const V outside =
       hn::Or(hn::Sub(size, hn::Set(lanes, least)), hn::Sub(hn::Set(lanes, most), size));
-  return hn::AllFalse(with_sign,
-                      hn::Lt(hn::BitCast(with_sign, outside), hn::Zero(with_sign)));
+  return hn::AllFalse(with_sign, hn::Lt(hn::BitCast(with_sign, outside), hn::Zero(with_sign)));
 }
 
 inline void hash_array(const std::string_view* keys, std::size_t count, const HashKeys& derived,

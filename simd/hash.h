@@ -20,25 +20,26 @@
 //    instructions there, most of them carrying; a complex product takes 8 and carries nothing.
 //  * Proof. The first line is NH (UMAC, Black et al. 1999) over Gaussian integers instead of
 //    integers. They have no zero divisors, so for independent random k and two different inputs of
-//    one length at most four values of the last key make z equal: probability <= 2^-58 (keys
-//    have 60 free bits) for the price of NH's two 32-bit passes. NH's own pass gives 2^-32.
+//    one length at most four values of the last key make z equal: probability <= 2^-62 of a
+//    128-bit z, for the price of NH's two 32-bit passes. NH's own pass gives 2^-32.
 //    Here the keys come from one seed, so that is an argument, not a promise.
 //  * Crafted keys. Every factor of the first line contains a secret key, so there is no word that
 //    makes a product zero whatever the seed (wyhash and its heirs have one: a word equal to a
 //    public constant erases its neighbour). A pair of keys that collides under one seed has no more
 //    than the chance of any other pair under the next. Words never meet the length linearly: keys
-//    of two lengths with the same four words differ in the second product, by a multiple of secrets.
+//    of two lengths with the same four words differ in the second product, by a multiple of
+//    secrets.
 //  * Who knows the seed can make collisions at will, as with any hash of this speed: a store keeps
 //    its seed secret.
 //
 // Measured (figures in README.md) and rejected: the same shape with 64 x 64-bit folds, 1.85 times
-// slower in lanes, though some 2 ns quicker for one key alone; words kept apart by cmov'd offsets
-// instead of `inner_offset`, more instructions; a branch at 16 bytes, a tenth faster when lengths
-// can be foreseen and a third slower when not; AES rounds, which baseline x86-64 lacks where the
-// scalar form is inlined. Not measured: XXH3's 32-bit self-products (lo(x) * hi(x) + neighbour), a
-// few multiplications less, where two words changed by opposite differences cancel with probability
-// 2^-32, for many differences at once. The tests of quality found, and rule out now: chains that
-// shared keys in another order, and a seed that made k0 zero.
+// slower in lanes; a branch at 16 bytes, a tenth faster when lengths can be foreseen and a quarter
+// slower when they mix. One key alone costs some 6 TSC cycles more latency than XXH3, which folds.
+// Not measured: AES rounds, which baseline x86-64 lacks where the scalar form is inlined; XXH3's
+// 32-bit self-products (lo(x) * hi(x) + neighbour), a few multiplications less, where two words
+// changed by opposite differences cancel with probability 2^-32, for many differences at once.
+// The tests of quality found, and rule out now: chains that shared keys in another order, and a
+// guessable seed that made k0 zero.
 //
 // Limits: little-endian only. Not cryptographic. The values are frozen (tests/simd): public API and
 // files depend on them.
@@ -74,10 +75,6 @@ inline constexpr std::uint64_t kSeedXor0 = 0xE4C7420206E23F1DU;
 inline constexpr std::uint64_t kSeedXor1 = 0x0157B14206418579U;
 inline constexpr std::uint64_t kSeedFactor0 = 0x7AA078555B116D7DU;
 inline constexpr std::uint64_t kSeedFactor1 = 0x0C4B860FEE4BA54DU;
-// Bit 31 of each half of a key is one, bit 30 zero: no seed makes a factor zero for words whose
-// halves are zero or small, which are the words that people have.
-inline constexpr std::uint64_t kKeyOnes = 0x8000000080000000U;
-inline constexpr std::uint64_t kKeyZeroes = 0x4000000040000000U;
 inline constexpr std::uint32_t kSizeFactor = 0x9E3779B1U;
 inline constexpr std::size_t kWordBytes = 8;
 inline constexpr std::size_t kShortBytesMax = 32;
@@ -97,7 +94,8 @@ inline Product multiply(std::uint64_t a, std::uint64_t b) noexcept {
   const std::uint64_t low = (a & kHalf) * (b & kHalf);
   const std::uint64_t middle = (a >> 32) * (b & kHalf) + (low >> 32);
   const std::uint64_t middle2 = (a & kHalf) * (b >> 32) + (middle & kHalf);
-  return {(middle2 << 32) | (low & kHalf), (a >> 32) * (b >> 32) + (middle >> 32) + (middle2 >> 32)};
+  return {(middle2 << 32) | (low & kHalf),
+          (a >> 32) * (b >> 32) + (middle >> 32) + (middle2 >> 32)};
 #endif
 }
 
@@ -161,8 +159,8 @@ inline Pair pair(std::uint64_t low, std::uint64_t high) noexcept {
 }
 inline Pair pair_at(const unsigned char* low, const unsigned char* high) noexcept {
   const __m128i v = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(low));
-  return {_mm_castps_si128(
-      _mm_loadh_pi(_mm_castsi128_ps(v), reinterpret_cast<const __m64*>(high)))};
+  return {
+      _mm_castps_si128(_mm_loadh_pi(_mm_castsi128_ps(v), reinterpret_cast<const __m64*>(high)))};
 }
 inline Pair key_pair(const HashKeys& keys, std::size_t index) noexcept {
   return {_mm_load_si128(reinterpret_cast<const __m128i*>(keys.key + index))};
@@ -262,8 +260,9 @@ inline HashKeys derive_keys(std::uint64_t seed) noexcept {
   const std::uint64_t turned = std::rotl(seed, 32);
   const Product p = multiply(seed ^ kSeedXor0, kSeedFactor0);
   const Product q = multiply(turned ^ kSeedXor1, kSeedFactor1);
-  const auto shaped = [](std::uint64_t key) { return (key | kKeyOnes) & ~kKeyZeroes; };
-  return {{shaped(p.low), shaped(p.high ^ seed), shaped(q.high ^ turned), shaped(q.low)}};
+  // Dense even where a product is zero. Each key takes every value for some seed, zero too: that
+  // seed is a bad one for words of zero, and one of 2^64 that nothing leads to.
+  return {{p.low ^ kSeedFactor1, p.high ^ seed, q.high ^ turned, q.low ^ kSeedFactor0}};
 }
 
 // The hash of `size` bytes at `data` (which may be null if size is 0). Equal on every machine and

@@ -7,8 +7,9 @@
 //
 // Why plain vector loads are good enough although other threads store to these words:
 //  * The words are 8-byte atomics, naturally aligned, in one cache line. On x86-64 and aarch64 an
-//    aligned 16-byte vector load never splits one of its 8-byte halves, so each word seen is a value
-//    that the word really held; two words may be from different moments, as with single loads.
+//    aligned 16-byte vector load never splits one of its 8-byte halves, so each word seen is a
+//    value that the word really held; two words may be from different moments, as with single
+//    loads.
 //  * Nothing but the mask leaves the function. A bit too many costs one wasted load. A missing bit
 //    may decide that a key is absent (PROTOCOLS.md A), so each word must be as fresh as a seq_cst
 //    load would have it. On x86-64 a seq_cst load is a plain load. On aarch64 a plain load may pass

@@ -28,15 +28,15 @@ inline constexpr std::size_t kKeysAtOneMomentMax = 4'096;
 
 // A key that was hashed and whose lines are on their way into the cache; see prefetch(). Refers to the key's bytes.
 struct Token {
-  std::string_view key;
+  std::string_view key{};
   std::uint64_t hash = 0;
 };
 
 // One write of set_many. Refers to the bytes.
 struct Item {
-  std::string_view key;
-  std::string_view value;
-  std::optional<std::chrono::milliseconds> ttl;
+  std::string_view key{};
+  std::string_view value{};
+  std::optional<std::chrono::milliseconds> ttl{};
 };
 
 // What a function given to update() wants: keep, replace or remove. The bytes of a replacement must live until the
@@ -60,13 +60,13 @@ class Update {
 // What a loader given to get_or_load() brings.
 struct Loaded {
   Status status = Status::kNotFound;               // ok: `value` counts; not_found: no such thing; else: the error
-  Value value;
-  std::optional<std::chrono::milliseconds> ttl;    // instead of LoadOptions::ttl
+  Value value{};
+  std::optional<std::chrono::milliseconds> ttl{};    // instead of LoadOptions::ttl
 };
 
 struct LoadOptions {
-  std::optional<std::chrono::milliseconds> ttl;           // lifetime of what was loaded
-  std::optional<std::chrono::milliseconds> negative_ttl;  // remember a not_found for so long; none: don't
+  std::optional<std::chrono::milliseconds> ttl{};           // lifetime of what was loaded
+  std::optional<std::chrono::milliseconds> negative_ttl{};  // remember a not_found for so long; none: don't
   // Each lifetime is shortened by a random share of up to this many per cent, so that what was loaded together
   // doesn't expire together. 0 to 50.
   unsigned jitter_percent = 0;

@@ -43,7 +43,7 @@ struct Options {
   std::size_t held_bytes_max = 0;
   // Seed of the key hash; by default from the operating system's randomness, one for each store. Fix it only for
   // reproducible runs: it is what keeps crafted keys from colliding.
-  std::optional<std::uint64_t> hash_seed;
+  std::optional<std::uint64_t> hash_seed{};
   // Not owned; must outlive the store. Null: the system's.
   const Clock* clock = nullptr;
   // Ask for transparent huge pages (a third more throughput on tables past the last cache). Refusal is logged.
@@ -58,7 +58,7 @@ struct Options {
   void* memory = nullptr;
   std::size_t memory_size = 0;
   // Shown by stats; copied, at most 63 bytes.
-  std::string_view name;
+  std::string_view name{};
   LogHook log = nullptr;
   void* log_user = nullptr;
 };
@@ -66,12 +66,12 @@ struct Options {
 // What a write asks for beside its value. Conditions are judged on the key's state at the moment of the write.
 struct SetOptions {
   // Lifetime from now, > 0 and up to 139 years. Absent: the entry lives until it is removed.
-  std::optional<std::chrono::milliseconds> ttl;
+  std::optional<std::chrono::milliseconds> ttl{};
   // Keep the deadline that the key has. Not together with ttl.
   bool keep_ttl = false;
   bool if_absent = false;   // else: exists
   bool if_present = false;  // else: not_found
-  std::optional<std::uint64_t> if_version;  // else: mismatch (also for a missing key)
+  std::optional<std::uint64_t> if_version{};  // else: mismatch (also for a missing key)
   // Receives the value that was replaced (empty if there was none), of the same moment.
   Value* return_previous = nullptr;
 };

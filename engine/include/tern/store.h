@@ -59,7 +59,7 @@ struct Inspection {
   unsigned slot = 0;                // 0 to 6 in the bucket itself, 7 and more in its overflow chain
   unsigned older_versions = 0;      // kept for open views
   unsigned holds = 0;
-  std::optional<std::chrono::milliseconds> ttl;
+  std::optional<std::chrono::milliseconds> ttl{};
 };
 
 // Something that keeps memory from being reused.
@@ -133,7 +133,7 @@ class TERN_API Store : public Operations<Store> {
   Result<void> resize(std::size_t memory_bytes) const noexcept;
   // Walks the whole store and checks every invariant, with no other thread inside. ok, or corrupt; `report` (if not
   // null) gets a line for each finding.
-  Result<void> verify(LogHook report = nullptr, void* user = nullptr) const noexcept;
+  Result<void> (verify)(LogHook report = nullptr, void* user = nullptr) const noexcept;  // in brackets: some hosts have a macro of this name
 
   detail::Context context() const noexcept { return {core_, nullptr}; }
 

@@ -56,9 +56,9 @@ class TERN_API Value {
 
 // A key's state at one moment.
 struct Entry {
-  Value value;
+  Value value{};
   std::uint64_t version = 0;                       // grows with each change of the key, also across removals
-  std::optional<std::chrono::milliseconds> ttl;    // what remains, >= 1 ms; none: no deadline
+  std::optional<std::chrono::milliseconds> ttl{};    // what remains, >= 1 ms; none: no deadline
 };
 
 // The answers of get_many, in the order asked, in one buffer that is reused from call to call: a reader that keeps

@@ -1,0 +1,164 @@
+// A thread stopped for ever at any named step of any operation delays nobody (R5): with it parked there, the
+// operations of another thread all succeed on a store with room. Built with the library's steps visible.
+#include <tern/store.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "alloc/sync.h"
+#include "tests/engine/api/store_fixture.h"
+#include "tests/sync/parked.h"
+
+namespace tern::test {
+namespace {
+
+using concurrency::Parking;
+
+constexpr unsigned kKeys = 400;
+
+Store roomy_store(const Clock* clock) {
+  Options options = small_options(clock);
+  options.memory_bytes = 64 * kMiB;
+  options.shard_count = 1;
+  Store store = open_or_fail(options);
+  for (unsigned i = 0; i < kKeys; ++i) EXPECT_TRUE(store.set(numbered("k", i), numbered("", i)));
+  return store;
+}
+
+// Once through an operation that a thread is to be stopped in. `n` makes keys differ from time to time.
+using Action = void (*)(const Store&, unsigned n);
+struct Named {
+  const char* name;
+  Action act;
+};
+
+const Named kActions[] = {
+    {"get", [](const Store& s, unsigned n) { (void)s.get(numbered("k", n % kKeys)); }},
+    {"get of a missing key", [](const Store& s, unsigned n) { (void)s.get(numbered("missing", n)); }},
+    {"hold and release", [](const Store& s, unsigned n) { (void)s.hold(numbered("k", n % kKeys)); }},
+    {"set of a new key", [](const Store& s, unsigned n) { (void)s.set(numbered("new", n), pattern(n % 200)); }},
+    {"set of a key that is there",
+     [](const Store& s, unsigned n) { (void)s.set(numbered("k", n % kKeys), pattern(n % 200)); }},
+    {"set of a large value", [](const Store& s, unsigned n) { (void)s.set("large", pattern(100'000 + n)); }},
+    {"set with a lifetime",
+     [](const Store& s, unsigned n) { (void)s.set(numbered("k", n % kKeys), "1", {.ttl = 1h}); }},
+    {"expire", [](const Store& s, unsigned n) { (void)s.expire(numbered("k", n % kKeys), 1h); }},
+    {"del and set",
+     [](const Store& s, unsigned n) {
+       (void)s.del(numbered("k", n % kKeys));
+       (void)s.set(numbered("k", n % kKeys), "1");
+     }},
+    {"increment", [](const Store& s, unsigned n) { (void)s.increment(numbered("c", n % 7)); }},
+    {"compare_and_swap", [](const Store& s, unsigned) { (void)s.compare_and_swap("k1", "1", "1"); }},
+    {"get_many",
+     [](const Store& s, unsigned) {
+       const std::string_view keys[] = {"k1", "k2", "k3", "missing"};
+       Values values;
+       (void)s.get_many(keys, values);
+       (void)s.get_many_at_one_moment(keys, values);
+     }},
+    {"set_many and del_many",
+     [](const Store& s, unsigned n) {
+       const std::string a = numbered("m", n), b = numbered("m", n + 1);
+       const Item items[] = {{a, "1", {}}, {b, "2", {}}, {"k3", "3", {}}};
+       Result<std::uint64_t> versions[3];
+       (void)s.set_many(items, versions);
+       const std::string_view keys[] = {a, b};
+       Result<bool> removed[2];
+       (void)s.del_many(keys, removed);
+     }},
+    {"tick", [](const Store& s, unsigned n) {
+       (void)s.set("k1", pattern(n % 100));
+       (void)s.tick(100us);
+     }},
+};
+
+// What the others do while the thread is parked: all of it must succeed.
+void others(const Store& store, unsigned operations) {
+  Values values;
+  for (unsigned i = 0; i < operations; ++i) {
+    const std::string key = numbered("k", i % kKeys);
+    switch (i % 8) {
+      case 0: {
+        const Result<std::uint64_t> r = store.set(key, pattern(i % 100));
+        ASSERT_TRUE(r) << status_name(r.status()) << " after " << i;
+        break;
+      }
+      case 1: {
+        const Result<std::uint64_t> r = store.set(numbered("others", i), "v");
+        ASSERT_TRUE(r) << status_name(r.status()) << " after " << i;
+        break;
+      }
+      case 2: ASSERT_TRUE(store.increment("others' counter")); break;
+      case 3: ASSERT_TRUE(store.del(numbered("others", i - 2))); break;
+      case 4: ASSERT_TRUE(store.exists(key)); break;
+      case 5: ASSERT_FALSE(store.hold(key).failed()); break;
+      case 6: {
+        const std::string_view keys[] = {key, "k1", "large"};
+        ASSERT_TRUE(store.get_many(keys, values));
+        break;
+      }
+      default: ASSERT_FALSE(store.get(key).failed()); break;
+    }
+  }
+}
+
+struct HookGuard {
+  HookGuard() { detail::StdSync::hook = &Parking::hook; }
+  ~HookGuard() { detail::StdSync::hook = nullptr; }
+};
+
+TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
+  const HookGuard hook;
+  ManualClock clock;
+  const unsigned operations = quick_or_long(4'000u, 100'000u);
+  unsigned parked_count = 0;
+  std::map<std::string, unsigned> where;
+  for (const Named& action : kActions) {
+    // The steps that this operation goes through, growth and reclamation included.
+    std::vector<std::string> points;
+    {
+      const Store store = roomy_store(&clock);
+      Parking parking;
+      std::jthread([&] {
+        Parking::Role role(parking, 0);
+        for (unsigned n = 0; n < 1'000; ++n) action.act(store, n);
+      }).join();
+      points = parking.seen();
+    }
+    EXPECT_FALSE(points.empty()) << action.name;
+    for (const std::string& point : points) {
+      SCOPED_TRACE(std::string(action.name) + " stopped at " + point);
+      const Store store = roomy_store(&clock);
+      {
+        Parking parking;
+        parking.arm(1, point);
+        std::jthread stopped([&] {
+          Parking::Role role(parking, 1);
+          for (unsigned n = 0; n < 1'000; ++n) action.act(store, n);
+        });
+        if (parking.wait(1)) {
+          ++parked_count;
+          ++where[point];
+          others(store, operations);
+        }
+        parking.release();
+      }
+      ASSERT_TRUE(whole(store));
+      if (HasFatalFailure()) return;
+    }
+  }
+  for (const auto& [point, count] : where) std::printf("%-20s %u\n", point.c_str(), count);
+  std::printf("%u times a thread was parked, %u operations of others each time\n", parked_count, operations);
+  EXPECT_GT(parked_count, 40u);
+  EXPECT_GT(where.size(), 15u);
+}
+
+}  // namespace
+}  // namespace tern::test

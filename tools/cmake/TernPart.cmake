@@ -1,0 +1,25 @@
+# tern_part(NAME SOURCES... [LIBRARIES...])
+# One part of the library (simd, alloc, the engine) as an OBJECT library. libtern takes the objects of all
+# parts, so that a static libtern.a is complete and exports no internal target; tests link a part directly and
+# reach what the shared library hides. No exception leaves Tern, and none is thrown inside.
+function(tern_part name)
+  cmake_parse_arguments(P "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_library(${name} OBJECT ${P_SOURCES})
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_compile_options(${name} PRIVATE -fno-exceptions -fno-rtti)
+  if(P_LIBRARIES)
+    target_link_libraries(${name} PUBLIC ${P_LIBRARIES})
+  endif()
+endfunction()
+
+# tern_require(PACKAGE DEBIAN_PACKAGE [find_package arguments...])
+# A missing package is an error that says what to install; nothing is ever downloaded.
+macro(tern_require package debian_package)
+  find_package(${package} QUIET ${ARGN})
+  if(NOT ${package}_FOUND)
+    message(FATAL_ERROR "${package} was not found. Install it with:\n"
+                        "  apt-get install ${debian_package}\n"
+                        "or everything that Tern needs with: tools/dev packages | xargs apt-get install -y")
+  endif()
+endmacro()

@@ -1,0 +1,100 @@
+// The program `tern`: demo, bench, replay. The only file that includes CLI11, which takes seconds
+// to compile.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "bench/options.h"
+#include "tools/demo.h"
+
+namespace {
+
+using tern::bench::BenchOptions;
+using tern::bench::ReplayOptions;
+
+// "1,2,4" or several words.
+template <class T>
+void list(CLI::App* app, const char* name, std::vector<T>& into, const char* what) {
+  app->add_option(name, into, what)->delimiter(',');
+}
+
+void bench_options(CLI::App* app, BenchOptions& o) {
+  app->add_option(
+      "--suite", o.suite,
+      "core: the rows and floors of a release; seeds: the figures of the seed documents");
+  list(app, "--entries", o.entries,
+       "keys in each store (1000000; the core suite: 1000000,10000000)");
+  list(app, "--workloads", o.workloads,
+       "fill, get-uniform, get-zipf, get-latest, get-miss, ycsb-a, -b, -c, -d, -f (all)");
+  list(app, "--stores", o.stores,
+       "tern, tbb, libcuckoo, abseil64, unordered, libcds (all that are here)");
+  list(app, "--threads", o.threads, "numbers of pinned threads (1, 2, 4, ... all processors)");
+  list(app, "--batch", o.batches, "keys a call; more than 1 is for Tern alone (1,64)");
+  app->add_option("--key-bytes", o.key_bytes,
+                  "64, 16-24, or ranges with weights: 16-24:0.9,100-200:0.1")
+      ->capture_default_str();
+  app->add_option("--value-bytes", o.value_bytes, "as --key-bytes, at least 8")
+      ->capture_default_str();
+  app->add_option("--seconds", o.seconds, "of each slice")->capture_default_str();
+  app->add_option("--warm-up", o.warm_up_seconds, "seconds before each slice")
+      ->capture_default_str();
+  app->add_option("--repeats", o.repeats, "rounds over all stores; medians are taken over them")
+      ->capture_default_str();
+  app->add_option("--seed", o.seed, "of keys drawn")->capture_default_str();
+  app->add_option("--memory-bytes", o.memory_bytes, "Tern's budget (from the sizes)")
+      ->transform(CLI::AsSizeValue(false));
+  app->add_flag("!--no-huge-pages", o.huge_pages,
+                "refuse transparent huge pages to every store alike");
+  app->add_option("--cachebench", o.cachebench,
+                  "a configuration file of CacheBench instead of --workloads");
+  app->add_flag("--check", o.check, "exit with 1 when a floor is missed");
+  app->add_option("--json", o.json, "write everything to FILE (-: standard output)");
+  app->add_option("--csv", o.csv, "write the rows to FILE");
+  app->add_option("--hgrm", o.hgrm, "write percentiles of each row to PREFIX....hgrm");
+  app->add_option("--plot", o.plot, "draw the rows with gnuplot into FILE.svg or FILE.png");
+}
+
+void replay_options(CLI::App* app, ReplayOptions& o) {
+  app->add_option("files", o.files,
+                  "traces: .csv, .csv.zst (key,size), .oracleGeneral, .oracleGeneral.zst");
+  app->add_option("--traces", o.directory, "every compressed trace of a folder");
+  app->add_option("--format", o.format, "csv or oracle, where the name doesn't tell");
+  app->add_option("--memory-bytes", o.memory_bytes, "the store's budget, as 256M")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+  app->add_option("--entries-max", o.entries_max, "bound on entries (0: none)")
+      ->capture_default_str();
+  app->add_flag("--unit-sizes", o.unit_sizes, "every object counts as one of 8 bytes");
+  app->add_option("--threads", o.threads, "pinned threads")->capture_default_str();
+  app->add_option("--requests", o.requests_max, "only the first N requests (0: all)")
+      ->capture_default_str();
+  app->add_option("--json", o.json,
+                  "one object a trace to FILE (-: standard output, nothing else then)");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  CLI::App app{
+      "Tern, an in-process cache engine: what it does, how fast, and how it serves real traces"};
+  app.require_subcommand(1);
+  CLI::App* const demo = app.add_subcommand("demo", "the operations one by one, each checked");
+  BenchOptions bench_with;
+  CLI::App* const bench =
+      app.add_subcommand("bench", "throughput, latency and memory beside other stores");
+  bench_options(bench, bench_with);
+  ReplayOptions replay_with;
+  CLI::App* const replay = app.add_subcommand("replay", "a cache trace through the store");
+  replay_options(replay, replay_with);
+  CLI11_PARSE(app, argc, argv);
+  if (*demo) return tern::tools::run_demo();
+  if (*replay) return tern::bench::run_replay(replay_with);
+  if (*bench) {
+    bench_with.argv = argv;
+    return tern::bench::run_bench(bench_with);
+  }
+  return 2;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "tern: %s\n", e.what());
+  return 1;
+}
