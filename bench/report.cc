@@ -94,6 +94,15 @@ void print_group(const Results& results, std::string_view workload, std::uint64_
                 time_text(r->latency.percentile(0.9999)).c_str(), bytes, r->sum & 0xFFFF'FFFFu,
                 r->pinned ? "" : "  (not pinned)");
   }
+  if (rows.front()->workload == "fill") {
+    std::printf("  resident in huge pages:");
+    for (const Row* r : rows) {
+      if (r->threads == rows.front()->threads && r->mode == Mode::kPlain) {
+        std::printf(" %s %.0f %%", r->store.c_str(), 100 * r->huge_share);
+      }
+    }
+    std::printf("\n");
+  }
   std::fflush(stdout);
 }
 

@@ -72,7 +72,7 @@ class Audit {
       Bkt& bucket = table.bucket(s, b);
       const Ctl c = bucket.control();
       if (!c.ready() && b + kSplitsOpenMax < size.buckets()) fail(report, "table: an old bucket is not ready");
-      for (Bkt* o = table.overflow(c); o != nullptr; o = table.overflow(o->control())) table_bytes += 64;
+      for (Ctl o = c; o.overflow() != 0; o = table.overflow(o)->control()) table_bytes += block(core, o.overflow());
       unsigned position = 0;
       table.for_each_slot(bucket, [&](auto& slot, SlotWord w) {
         ++position;

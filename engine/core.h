@@ -179,12 +179,16 @@ class Core {
   template <class Change>
   [[gnu::always_inline]] Committed write(Thr& t, std::uint64_t hash, std::string_view key, Change& change, bool removes = false) noexcept {
     let_limbo_drain(t);
-    Grd guard(space, t);
-    if (!space.epoch.admit(space, t) && !removes) {
-      t.counters.refused.add();
-      return {Committed::Outcome::kOutOfMemory, 0};
+    Committed c{Committed::Outcome::kOutOfMemory, 0};
+    for (int attempt = 0; attempt != 2; ++attempt) {
+      {
+        Grd guard(space, t);
+        if (space.epoch.admit(space, t) || removes) [[likely]] c = committer().commit(t, hash, key, change);
+      }
+      if (c.outcome != Committed::Outcome::kOutOfMemory) [[likely]] break;
+      // Once more, after what this thread itself protected inside the guard could go too.
+      if (attempt == 0) space.epoch.reclaim_all(space, t);
     }
-    const Committed c = committer().commit(t, hash, key, change);
     if (c.outcome == Committed::Outcome::kPut) {
       t.counters.sets.add();
     } else if (c.outcome == Committed::Outcome::kRemoved && change.existed) {

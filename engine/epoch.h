@@ -141,12 +141,19 @@ class Epoch {
     if (st.epoch.open != nullptr && st.epoch.open->count != 0) close_bag(store, st);
   }
 
-  // Frees every closed bag of every thread that may be freed. O(threads + bags).
+  // Frees what may be freed: the caller's open bag, and every closed bag of every thread. O(threads + bags). Outside
+  // a guard it reaches all that no other thread protects.
   template <class Store, class StoreThread>
   [[gnu::noinline]] void reclaim_all(Store& store, StoreThread& st) noexcept {
-    flush(store, st);
     advance_and_scan(store);
     const std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire
+    // In place: closing a bag for each refused write would grow the ring for a handful of records.
+    if (Bag<Sync>* open = st.epoch.open; open != nullptr && may_free(open->label.load(std::memory_order_relaxed), safe)) {
+      const std::uint64_t count = open->count;
+      open->count = 0;
+      open->bytes = 0;
+      for (std::uint64_t i = 0; i != count; ++i) store.reclaim(st, open->records[i]);
+    }
     store.for_each_thread([&](Thread& other) {
       if (other.limbo_bytes.load(std::memory_order_relaxed) == 0) return;  // a hint
       for (BagRing<Sync>* ring = &other.ring; ring != nullptr;
@@ -274,16 +281,20 @@ class Epoch {
     }
   }
 
+  static bool may_free(std::uint64_t label, std::uint64_t safe) noexcept {
+    return planted<Sync>(Mutant::kFreeAtEqualEpoch) ? label <= safe : label < safe;
+  }
+
   template <class Store, class StoreThread>
   void try_free(Store& store, StoreThread& st, Thread& owner, Bag<Sync>& bag, std::uint64_t safe) noexcept {
     std::uint64_t full = Bag<Sync>::kFull;
     if (bag.state.load(std::memory_order_acquire) != full) return;  // [bag] acquire
     const std::uint64_t label = bag.label.load(std::memory_order_relaxed);
-    if (planted<Sync>(Mutant::kFreeAtEqualEpoch) ? label > safe : label >= safe) return;
+    if (!may_free(label, safe)) return;
     if (!bag.state.compare_exchange_strong(full, Bag<Sync>::kClaimed, std::memory_order_acq_rel)) return;  // [bag] acquire
     // Between the look at the label and the claim the owner may have freed and filled it again.
     const std::uint64_t now = bag.label.load(std::memory_order_relaxed);
-    if (planted<Sync>(Mutant::kFreeAtEqualEpoch) ? now > safe : now >= safe) {
+    if (!may_free(now, safe)) {
       bag.state.store(Bag<Sync>::kFull, std::memory_order_release);  // [bag] release
       return;
     }

@@ -42,10 +42,14 @@ std::chrono::milliseconds shortened(const Call& call, std::chrono::milliseconds 
   return ttl - std::chrono::milliseconds(static_cast<std::int64_t>(off));
 }
 
-Error check(const LoadOptions& o) noexcept {
-  if (o.ttl && o.ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
-  if (o.negative_ttl && o.negative_ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
+Error check(const Call& call, const LoadOptions& o) noexcept {
+  for (const auto& ttl : {o.ttl, o.negative_ttl}) {
+    if (!ttl) continue;
+    if (ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
+    if (const DeadlineAt d = deadline_after(call, ttl->count()); d.error.status != Status::kOk) return d.error;
+  }
   if (o.stale.count() < 0) return {Status::kInvalidArgument, Field::kTtl};
+  if (o.stale.count() > kTtlMsMax) return {Status::kOutOfRange, Field::kTtl};
   if (o.jitter_percent > 50) return {Status::kOutOfRange, Field::kJitterPercent};
   return {};
 }
@@ -68,7 +72,7 @@ void store_absent(const Call& call, std::uint64_t hash, std::string_view key, st
 Lookup<Value> get_or_load(Context c, std::string_view key, LoadFn loader, const LoadOptions& o) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.error();
-  if (const Error e = check(o); e.status != Status::kOk) return e;
+  if (const Error e = check(call, o); e.status != Status::kOk) return e;
   const std::uint64_t hash = call.core().hash_of(key);
   auto& counters = call.thread().counters;
   Lookup<Value> answer{Value()};

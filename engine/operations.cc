@@ -15,22 +15,6 @@ namespace {
 using Outcome = Committed::Outcome;
 using HeadT = Head<StdSync>;
 
-// 139 years: a ttl past it is out of range, and so is a deadline that the 43 bits of X can't hold.
-constexpr std::int64_t kTtlMsMax = std::int64_t{139} * 365 * 86'400'000;
-
-struct DeadlineAt {
-  std::uint64_t ms = 0;
-  Error error;
-};
-
-DeadlineAt deadline_after(const Call& call, std::int64_t ttl_ms) noexcept {
-  if (ttl_ms > kTtlMsMax) return {0, {Status::kOutOfRange, Field::kTtl}};
-  const std::uint64_t now = call.core().time.now();
-  const std::uint64_t ttl = static_cast<std::uint64_t>(ttl_ms);
-  if (now >= Deadline::kNever || ttl >= Deadline::kNever - now) return {0, {Status::kOutOfRange, Field::kTtl}};
-  return {now + ttl, {}};
-}
-
 bool copy_to_value(void* to, std::string_view bytes) noexcept { return static_cast<Value*>(to)->assign(bytes); }
 
 Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcept {

@@ -4,8 +4,9 @@
 //    8  link  63 CLOSED | 62 TRIMMED | 61..58 type4 | 57..40 vlen18 | 39..0 offset of the older version
 //   16  meta  63 ORPHAN | 62..50 holds13 | 49..48 access2 | 47..0 version
 //   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19..0 0
-//       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61..48 0 | 47..32 key length | 31..0 value length
-//       [REF] if EXTENT or KEYREF: offset of the extent that holds the value, or of the record that holds the key
+//       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61 KEY_IN_EXTENT | 60..48 0 | 47..32 key length | 31..0 value length
+//       [REF] if EXTENT or KEYREF: offset of the extent that holds the value (KEY_IN_EXTENT: after the key, which is
+//             longer than the largest block), or of the record that holds the key
 //       key bytes, value bytes
 //
 // 24 bytes before the key for the ordinary record, 32 with a deadline. All of w0, link, meta and X are atomic; EXT,
@@ -160,6 +161,7 @@ class Ext {
  public:
   static constexpr std::uint64_t kExtent = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kKeyRef = std::uint64_t{1} << 62;
+  static constexpr std::uint64_t kKeyInExtent = std::uint64_t{1} << 61;
   constexpr explicit Ext(std::uint64_t word) noexcept : word_(word) {}
   static constexpr Ext of(std::size_t key_size, std::uint64_t value_size, std::uint64_t flags) noexcept {
     return Ext(flags | std::uint64_t{key_size} << 32 | value_size);
@@ -167,6 +169,7 @@ class Ext {
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr bool extent() const noexcept { return (word_ & kExtent) != 0; }
   constexpr bool key_ref() const noexcept { return (word_ & kKeyRef) != 0; }
+  constexpr bool key_in_extent() const noexcept { return (word_ & kKeyInExtent) != 0; }
   constexpr bool has_ref() const noexcept { return (word_ & (kExtent | kKeyRef)) != 0; }
   constexpr std::size_t key_size() const noexcept { return word_ >> 32 & 0xFFFF; }
   constexpr std::uint64_t value_size() const noexcept { return word_ & 0xFFFFFFFF; }

@@ -176,6 +176,7 @@ class Space {
       return key_of(holder, holder.stamp_word());
     }
     const std::size_t size = s.klen8() == 255 ? e.key_size() : s.klen8();
+    if (e.key_in_extent()) return {heap.template at<char>(r.ref(s)) + sizeof(ExtentHeader), size};
     return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0) + 8 + (e.has_ref() ? 8 : 0), size};
   }
 
@@ -200,7 +201,9 @@ class Space {
     }
     const Ext e = r.ext(s);
     const std::uint64_t size = length == Link::kLengthMask ? e.value_size() : length;
-    if (e.extent()) return {heap.template at<char>(r.ref(s)) + sizeof(ExtentHeader), size};
+    if (e.extent()) {
+      return {heap.template at<char>(r.ref(s)) + sizeof(ExtentHeader) + (e.key_in_extent() ? key_size : 0), size};
+    }
     return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0) + 8 + (e.has_ref() ? 8 : 0) + key_size, size};
   }
 
@@ -240,20 +243,25 @@ class Space {
 
   [[gnu::noinline]] Built build_any(Thr& t, const Spec& spec) noexcept {
     const bool long_key = spec.key.size() > kShortKeyMax;
-    bool extent_value = false;
-    std::size_t bytes = 0;
-    RecordLayout l;
-    bool ext = long_key || spec.value_size > kShortValueMax;
-    l = RecordLayout::of(spec.has_deadline, ext, false, spec.key.size(), spec.value_size);
+    const bool long_value = spec.value_size > kShortValueMax;
+    bool ext = long_key || long_value;
+    RecordLayout l = RecordLayout::of(spec.has_deadline, ext, false, spec.key.size(), spec.value_size);
+    std::uint64_t where = 0;  // what of it lies in an extent
     if (l.bytes > heap.largest_block()) {
-      ext = extent_value = true;
+      ext = true;
+      where = Ext::kExtent;
       l = RecordLayout::of(spec.has_deadline, true, true, spec.key.size(), 0);
+      if (l.bytes > heap.largest_block()) {
+        where |= Ext::kKeyInExtent;
+        l = RecordLayout::of(spec.has_deadline, true, true, 0, 0);
+      }
     }
-    bytes = l.bytes;
+    const bool key_in_extent = (where & Ext::kKeyInExtent) != 0;
+    std::size_t bytes = l.bytes;
     if (align_records && bytes > 64 && bytes <= 128) bytes = 128;
     std::uint64_t extent_at = 0;
-    if (extent_value) {
-      extent_at = allocate_extent(t, spec.value_size);
+    if (where != 0) {
+      extent_at = allocate_extent(t, spec.value_size + (key_in_extent ? spec.key.size() : 0));
       if (extent_at == 0) return {};
     }
     const std::uint64_t offset = allocate(t, bytes);
@@ -264,7 +272,6 @@ class Space {
     Rec& r = *new (heap.at(offset)) Rec;
     const std::uint64_t flags = (spec.has_deadline ? Stamp::kHasX : 0) | (ext ? Stamp::kHasExt : 0) |
                                 (spec.absent ? Stamp::kAbsent : 0);
-    const bool long_value = spec.value_size > kShortValueMax;
     r.w0.store(Stamp::pending(flags, static_cast<std::uint8_t>(long_key ? 255 : spec.key.size())).word(),
                std::memory_order_relaxed);  // [publish] comes with the slot's swap
     r.link.store(Link::first(long_value ? Link::kLengthMask : spec.value_size).word(), std::memory_order_relaxed);
@@ -274,13 +281,15 @@ class Space {
       r.x().store(Deadline::at(spec.deadline_ms).word(), std::memory_order_relaxed);  // [publish] as above
     }
     if (ext) {
-      r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, extent_value ? Ext::kExtent : 0).word());
-      if (extent_value) r.put_plain_word(l.ref_at, extent_at);
+      r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where).word());
+      if (where != 0) r.put_plain_word(l.ref_at, extent_at);
     }
     Sync::plain_write(r.bytes() + l.ext_at, l.bytes - l.ext_at);
-    simd::copy_bytes(r.bytes() + l.key_at, spec.key.data(), spec.key.size());
-    char* value = extent_value ? heap.template at<char>(extent_at) + sizeof(ExtentHeader) : r.bytes() + l.value_at;
-    return {offset, value};
+    char* in_extent = heap.template at<char>(extent_at) + sizeof(ExtentHeader);
+    char* key = key_in_extent ? in_extent : r.bytes() + l.key_at;
+    simd::copy_bytes(key, spec.key.data(), spec.key.size());
+    if (where == 0) return {offset, r.bytes() + l.value_at};
+    return {offset, in_extent + (key_in_extent ? spec.key.size() : 0)};
   }
 
   // The record that says "removed here". A key of more than 254 bytes stays in the record `below`, which gets a hold.
@@ -323,11 +332,13 @@ class Space {
   [[gnu::noinline]] std::uint64_t copy_of(Thr& t, std::uint64_t offset) noexcept {
     const Rec& r = *record(offset);
     const Stamp s = r.stamp_word();
+    const Ext e = s.has_ext() ? r.ext(s) : Ext(0);
     const Bytes key = key_of(r, s);
-    const Bytes value = value_of(r, s, key.size);
-    const bool extent_value = s.has_ext() && r.ext(s).extent();
-    const std::size_t bytes =
-        static_cast<std::size_t>(key.data - r.bytes()) + key.size + (extent_value ? 0 : value.size);
+    const std::uint64_t value_size = value_of(r, s, key.size).size;
+    const bool extent_value = e.extent();
+    const std::size_t bytes = RecordLayout::of(s.has_x(), s.has_ext(), e.has_ref(), e.key_in_extent() ? 0 : key.size,
+                                               extent_value ? 0 : value_size)
+                                  .bytes;
     const std::uint64_t to = allocate(t, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
     if (to == 0) return 0;
     Rec& c = *new (heap.at(to)) Rec;

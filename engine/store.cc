@@ -123,7 +123,7 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   c.align_records = o.align_records;
   c.huge_pages = o.huge_pages;
   c.prefault = o.prefault;
-  if (o.name.size() > 63) return {Status::kTooLarge, Field::kName};
+  if (o.name.size() > 63) return {Status::kInvalidArgument, Field::kName};
   if (o.value_bytes_max > kValueBytesLimit) return {Status::kOutOfRange, Field::kValueBytesMax};
   if (o.held_bytes_max > kMemoryBytesMax) return {Status::kOutOfRange, Field::kHeldBytesMax};
   // Half of what is left beside the table's first rows, the reserve and the accounts.

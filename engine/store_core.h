@@ -145,6 +145,23 @@ class Call {
   bool has_key_ = false;
 };
 
+// 139 years: a ttl past it is out of range, and so is a deadline that the 43 bits of X can't hold.
+inline constexpr std::int64_t kTtlMsMax = std::int64_t{139} * 365 * 86'400'000;
+
+struct DeadlineAt {
+  std::uint64_t ms = 0;
+  Error error;
+};
+
+// `ttl_ms` > 0.
+inline DeadlineAt deadline_after(const Call& call, std::int64_t ttl_ms) noexcept {
+  if (ttl_ms > kTtlMsMax) return {0, {Status::kOutOfRange, Field::kTtl}};
+  const std::uint64_t now = call.core().time.now();
+  const std::uint64_t ttl = static_cast<std::uint64_t>(ttl_ms);
+  if (now >= Deadline::kNever || ttl >= Deadline::kNever - now) return {0, {Status::kOutOfRange, Field::kTtl}};
+  return {now + ttl, {}};
+}
+
 }  // namespace tern::detail
 
 #endif  // TERN_ENGINE_STORE_CORE_H_

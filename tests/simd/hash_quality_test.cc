@@ -153,9 +153,9 @@ std::vector<Named> families(bool wide) {
   if (wide)
     sparse_sizes = {{3, 8},  {4, 6},  {5, 5},  {8, 4},  {9, 4},  {12, 4},  {16, 4}, {20, 3},
                     {24, 3}, {32, 3}, {33, 3}, {48, 3}, {64, 3}, {128, 2}, {256, 2}};
-  for (const auto& [size, bits] : sparse_sizes) {
-    all.push_back({"sparse " + std::to_string(size) + " bytes, " + std::to_string(bits) + " bits",
-                   [size = size, bits = bits](Family& f) { sparse(f, size, bits); }});
+  for (const auto& [length, ones] : sparse_sizes) {
+    all.push_back({"sparse " + std::to_string(length) + " bytes, " + std::to_string(ones) + " bits",
+                   [size = length, bits = ones](Family& f) { sparse(f, size, bits); }});
   }
   const int longest = wide ? 7 : 5;
   all.push_back({"permutations of low bits", [=](Family& f) {
@@ -298,7 +298,7 @@ std::vector<Named> families(bool wide) {
              for (std::size_t b = 0; b < words; ++b) {
                if (a == b) continue;
                for (std::uint64_t d = 1; d < (wide ? 2000U : 200U); d += 2) {
-                 for (const int turn : {0, 16, 32, 52}) {  // d below 2^12: no two are equal
+                 for (const int turn : {0, 16, 32, 48}) {  // 3 d stays below 2^13: all keys differ
                    key = base;
                    key[a] += std::rotl(d, turn) * (a < b ? 1 : 3);
                    key[b] -= std::rotl(d, turn) * (a < b ? 1 : 3);

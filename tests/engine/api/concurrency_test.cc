@@ -1,4 +1,5 @@
-// Real threads on a store: growth under load, counters, exchanges, reads at one moment, full stores.
+// Real threads on a store: growth under load, counters, exchanges, reads at one moment, full
+// stores.
 #include <tern/store.h>
 
 #include <algorithm>
@@ -35,8 +36,8 @@ void together(unsigned threads, Fn&& fn) {
   }
 }
 
-// A write that may meet a limbo full of what a thread off the processor keeps from being reused: asks again. Bounded,
-// so that a store that never recovers fails the test.
+// A write that may meet a limbo full of what a thread off the processor keeps from being reused:
+// asks again. Bounded, so that a store that never recovers fails the test.
 template <class Fn>
 auto persistently(Fn&& write) {
   auto r = write();
@@ -56,12 +57,14 @@ std::string signed_value(std::string_view key, std::uint64_t n, std::size_t size
   return v;
 }
 bool is_signed_by(std::string_view value, std::string_view key) {
-  if (!value.starts_with(key) || value.size() <= key.size() || value[key.size()] != '#') return false;
+  if (!value.starts_with(key) || value.size() <= key.size() || value[key.size()] != '#')
+    return false;
   std::uint64_t n = 0;
   const char* end = value.data() + value.size();
   const auto parsed = std::from_chars(value.data() + key.size() + 1, end, n);
   if (parsed.ec != std::errc() || parsed.ptr == end || *parsed.ptr != '#') return false;
-  return std::all_of(parsed.ptr + 1, end, [&](char c) { return c == static_cast<char>('a' + n % 26); });
+  return std::all_of(parsed.ptr + 1, end,
+                     [&](char c) { return c == static_cast<char>('a' + n % 26); });
 }
 
 Options options_of(std::size_t memory_bytes) {
@@ -93,7 +96,8 @@ TEST(GrowthUnderLoadTest, EveryKeyThatWasInsertedIsThereOnce) {
   });
   EXPECT_EQ(inserted, shared) << "one inserter for each key";
   EXPECT_EQ(store.stats().entries, kThreads * own + shared);
-  for (unsigned i = 0; i < kThreads * own; ++i) ASSERT_EQ(value_of(store, numbered("own", i)), numbered("own", i));
+  for (unsigned i = 0; i < kThreads * own; ++i)
+    ASSERT_EQ(value_of(store, numbered("own", i)), numbered("own", i));
   for (unsigned i = 0; i < shared; ++i) ASSERT_TRUE(*store.exists(numbered("shared", i)));
   EXPECT_TRUE(whole(store));
 }
@@ -103,7 +107,8 @@ TEST(GrowthUnderLoadTest, AKeyThatIsAlwaysThereIsNeverMissed) {
   options.shard_count = 1;
   const Store store = open_or_fail(options);
   constexpr unsigned kStable = 64;
-  for (unsigned i = 0; i < kStable; ++i) ASSERT_TRUE(store.set(numbered("stable", i), signed_value(numbered("stable", i), 0, 40)));
+  for (unsigned i = 0; i < kStable; ++i)
+    ASSERT_TRUE(store.set(numbered("stable", i), signed_value(numbered("stable", i), 0, 40)));
   const unsigned count = quick_or_long(60'000u, 1'000'000u);
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> looks{0};
@@ -127,7 +132,8 @@ TEST(GrowthUnderLoadTest, AKeyThatIsAlwaysThereIsNeverMissed) {
             ASSERT_TRUE(is_signed_by(*values[i], keys[i]));
           }
           ASSERT_TRUE(*store.exists(key));
-          ASSERT_TRUE(store.visit(key, [&](std::string_view v) { ASSERT_TRUE(is_signed_by(v, key)); }));
+          ASSERT_TRUE(
+              store.visit(key, [&](std::string_view v) { ASSERT_TRUE(is_signed_by(v, key)); }));
         }
         ++looks;
       }
@@ -136,7 +142,8 @@ TEST(GrowthUnderLoadTest, AKeyThatIsAlwaysThereIsNeverMissed) {
   std::jthread overwriter([&] {
     for (unsigned n = 1; !stop; ++n) {
       const std::string key = numbered("stable", n % kStable);
-      const auto r = persistently([&] { return store.set(key, signed_value(key, n, 30 + n % 100)); });
+      const auto r =
+          persistently([&] { return store.set(key, signed_value(key, n, 30 + n % 100)); });
       ASSERT_TRUE(r) << status_name(r.status());
     }
   });
@@ -147,7 +154,8 @@ TEST(GrowthUnderLoadTest, AKeyThatIsAlwaysThereIsNeverMissed) {
   stop = true;
   readers.clear();
   overwriter.join();
-  std::printf("%llu looks while %u keys came\n", static_cast<unsigned long long>(looks.load()), count);
+  std::printf("%llu looks while %u keys came\n", static_cast<unsigned long long>(looks.load()),
+              count);
   EXPECT_EQ(store.stats().entries, count + kStable);
   EXPECT_TRUE(whole(store));
 }
@@ -158,7 +166,8 @@ TEST(CounterTest, IncrementsOfAllThreadsSumExactly) {
   constexpr unsigned kCounters = 4;
   together(kThreads, [&](unsigned t) {
     for (unsigned i = 0; i < each; ++i) {
-      const auto r = persistently([&] { return store.increment(numbered("c", (t + i) % kCounters)); });
+      const auto r =
+          persistently([&] { return store.increment(numbered("c", (t + i) % kCounters)); });
       ASSERT_TRUE(r) << status_name(r.status());
     }
   });
@@ -203,8 +212,9 @@ TEST(CounterTest, ExchangesByValueAndByVersionLoseNothing) {
       for (;;) {
         const Lookup<Entry> old = store.get_entry("by version");
         ASSERT_TRUE(old);
-        const auto r = store.compare_and_swap_version("by version", old->version,
-                                                      std::to_string(std::stoll(std::string(old->value.view())) + 1));
+        const auto r = store.compare_and_swap_version(
+            "by version", old->version,
+            std::to_string(std::stoll(std::string(old->value.view())) + 1));
         if (r && *r) break;
         ++failed;
         ASSERT_TRUE(r.ok() || r.status() == Status::kOutOfMemory);
@@ -221,7 +231,8 @@ TEST(CounterTest, OneThreadWinsEachKey) {
   constexpr unsigned kKeys = 2'000;
   std::atomic<unsigned> inserted{0}, removed{0}, taken{0};
   together(kThreads, [&](unsigned t) {
-    for (unsigned i = 0; i < kKeys; ++i) inserted += *store.set_nx(numbered("k", i), numbered("t", t));
+    for (unsigned i = 0; i < kKeys; ++i)
+      inserted += *store.set_nx(numbered("k", i), numbered("t", t));
   });
   EXPECT_EQ(inserted, kKeys);
   together(kThreads, [&](unsigned) {
@@ -259,7 +270,8 @@ TEST(VersionsUnderLoadTest, VersionsOfAKeyAreDifferentAndGrowInEveryThread) {
 TEST(HoldUnderLoadTest, HeldValuesStayAsTheyWereWhileWritersGoOn) {
   const Store store = open_or_fail(options_of(32 * kMiB));
   constexpr unsigned kKeys = 16;
-  for (unsigned k = 0; k < kKeys; ++k) ASSERT_TRUE(store.set(numbered("k", k), signed_value(numbered("k", k), 0, 200)));
+  for (unsigned k = 0; k < kKeys; ++k)
+    ASSERT_TRUE(store.set(numbered("k", k), signed_value(numbered("k", k), 0, 200)));
   const unsigned rounds = quick_or_long(10'000u, 500'000u);
   together(4, [&](unsigned t) {
     std::mt19937 random(t);
@@ -271,7 +283,8 @@ TEST(HoldUnderLoadTest, HeldValuesStayAsTheyWereWhileWritersGoOn) {
     for (unsigned i = 0; i < rounds; ++i) {
       const std::string key = numbered("k", random() % kKeys);
       if (t < 2) {
-        const auto r = persistently([&] { return store.set(key, signed_value(key, i, 100 + random() % 300)); });
+        const auto r = persistently(
+            [&] { return store.set(key, signed_value(key, i, 100 + random() % 300)); });
         ASSERT_TRUE(r) << status_name(r.status());
         if (random() % 8 == 0) {
           ASSERT_TRUE(store.del(key));
@@ -320,13 +333,15 @@ TEST(HoldUnderLoadTest, ValuesHeldByOneThreadAreReleasedByAnother) {
 }
 
 TEST(OneMomentTest, TransfersNeverChangeTheSumThatAReaderSees) {
-  // A transfer takes from one account and then gives to another: two writes. The reader's moment may lie between
-  // them, so money is at most one transfer short for each writer, and never too much.
+  // A transfer takes from one account and then gives to another: two writes. The reader's moment
+  // may lie between them, so money is at most one transfer short for each writer, and never too
+  // much.
   const Store store = open_or_fail(options_of(32 * kMiB));
   constexpr unsigned kAccounts = 24;
   constexpr std::int64_t kEach = 1'000;
   constexpr unsigned kWriters = 3;
-  for (unsigned a = 0; a < kAccounts; ++a) ASSERT_TRUE(store.set(numbered("account", a), std::to_string(kEach)));
+  for (unsigned a = 0; a < kAccounts; ++a)
+    ASSERT_TRUE(store.set(numbered("account", a), std::to_string(kEach)));
   std::vector<std::string> names;
   for (unsigned a = 0; a < kAccounts; ++a) names.push_back(numbered("account", a));
   const std::vector<std::string_view> keys(names.begin(), names.end());
@@ -380,7 +395,8 @@ TEST(FullStoreUnderLoadTest, WritersSeeOutOfMemoryOnlyAndReadersNeverWrongData) 
       const std::string key = numbered("k", random() % 20'000);
       switch (random() % 8) {
         case 0: {
-          // From the reserve; that too may be in limbo while a thread inside a call is off the processor.
+          // From the reserve; that too may be in limbo while a thread inside a call is off the
+          // processor.
           const Result<bool> r = persistently([&] {
             const Result<bool> once = store.del(key);
             removals_refused += once.status() == Status::kOutOfMemory;
@@ -408,7 +424,8 @@ TEST(FullStoreUnderLoadTest, WritersSeeOutOfMemoryOnlyAndReadersNeverWrongData) 
     }
   });
   std::printf("%llu writes, %llu refused; %llu removals had to ask again\n",
-              static_cast<unsigned long long>(ok.load()), static_cast<unsigned long long>(refused.load()),
+              static_cast<unsigned long long>(ok.load()),
+              static_cast<unsigned long long>(refused.load()),
               static_cast<unsigned long long>(removals_refused.load()));
   EXPECT_GT(refused, 0u) << "the store was never full";
   EXPECT_GT(ok, 0u);
@@ -456,23 +473,50 @@ TEST(MixedLoadTest, EveryOperationBesideEveryOtherKeepsTheStoreWhole) {
       const std::string key = numbered("k", random() % 500);
       const std::string value = signed_value(key, i, random() % 600);
       const auto fine = [](Status s) {
-        ASSERT_TRUE(s == Status::kOk || s == Status::kOutOfMemory || s == Status::kNotFound || s == Status::kExists ||
-                    s == Status::kMismatch || s == Status::kConflict)
+        ASSERT_TRUE(s == Status::kOk || s == Status::kOutOfMemory || s == Status::kNotFound ||
+                    s == Status::kExists || s == Status::kMismatch || s == Status::kConflict)
             << status_name(s);
       };
       switch (random() % 20) {
-        case 0: fine(session.set(key, value).status()); break;
-        case 1: fine(session.set(key, value, {.ttl = milliseconds(1 + random() % 20)}).status()); break;
-        case 2: fine(session.set(key, value, {.if_absent = true}).status()); break;
-        case 3: fine(session.set(key, value, {.keep_ttl = true, .if_present = true}).status()); break;
-        case 4: fine(session.del(key).status()); break;
-        case 5: fine(session.get_and_del(key).status()); break;
-        case 6: fine(session.get_and_set(key, value).status()); break;
-        case 7: fine(session.expire(key, milliseconds(random() % 20)).status()); break;
-        case 8: fine(session.persist(key).status()); break;
-        case 9: clock.advance(1ms); break;
-        case 10: fine(session.compare_and_delete(key, value).status()); break;
-        case 11: fine(session.update(key, [&](std::optional<std::string_view>) { return Update::replace(value); }).status()); break;
+        case 0:
+          fine(session.set(key, value).status());
+          break;
+        case 1:
+          fine(session.set(key, value, {.ttl = milliseconds(1 + random() % 20)}).status());
+          break;
+        case 2:
+          fine(session.set(key, value, {.if_absent = true}).status());
+          break;
+        case 3:
+          fine(session.set(key, value, {.keep_ttl = true, .if_present = true}).status());
+          break;
+        case 4:
+          fine(session.del(key).status());
+          break;
+        case 5:
+          fine(session.get_and_del(key).status());
+          break;
+        case 6:
+          fine(session.get_and_set(key, value).status());
+          break;
+        case 7:
+          fine(session.expire(key, milliseconds(random() % 20)).status());
+          break;
+        case 8:
+          fine(session.persist(key).status());
+          break;
+        case 9:
+          clock.advance(1ms);
+          break;
+        case 10:
+          fine(session.compare_and_delete(key, value).status());
+          break;
+        case 11:
+          fine(session
+                   .update(key,
+                           [&](std::optional<std::string_view>) { return Update::replace(value); })
+                   .status());
+          break;
         case 12: {
           Result<Draft> draft = session.allocate(key, value.size());
           fine(draft.status());
@@ -486,7 +530,8 @@ TEST(MixedLoadTest, EveryOperationBesideEveryOtherKeepsTheStoreWhole) {
           std::vector<std::string> names;
           for (unsigned n = 0; n < 20; ++n) names.push_back(numbered("k", random() % 500));
           const std::vector<std::string_view> keys(names.begin(), names.end());
-          ASSERT_TRUE(i % 2 == 0 ? session.get_many(keys, values) : session.get_many_at_one_moment(keys, values));
+          ASSERT_TRUE(i % 2 == 0 ? session.get_many(keys, values)
+                                 : session.get_many_at_one_moment(keys, values));
           for (unsigned n = 0; n < 20; ++n) {
             if (values[n]) {
               ASSERT_TRUE(is_signed_by(*values[n], keys[n]));
@@ -509,8 +554,12 @@ TEST(MixedLoadTest, EveryOperationBesideEveryOtherKeepsTheStoreWhole) {
           }
           break;
         }
-        case 16: ASSERT_TRUE(store.tick(50us)); break;
-        case 17: (void)store.inspect(key); break;
+        case 16:
+          ASSERT_TRUE(store.tick(50us));
+          break;
+        case 17:
+          (void)store.inspect(key);
+          break;
         default: {
           const Lookup<Value> v = session.get(key);
           ASSERT_FALSE(v.failed());

@@ -1,4 +1,5 @@
-// Writes that depend on what is there: set's conditions, set_nx, compare_and_swap, compare_and_delete, update.
+// Writes that depend on what is there: set's conditions, set_nx, compare_and_swap,
+// compare_and_delete, update.
 #include <tern/store.h>
 
 #include <optional>
@@ -211,7 +212,8 @@ TEST_F(ConditionalTest, UpdateSeesWhatIsThereAndDecides) {
   EXPECT_EQ(value_of(store, "k"), "created!");
 
   const std::uint64_t version = store.get_entry("k")->version;
-  const auto kept = store.update("k", [](std::optional<std::string_view>) { return Update::keep(); });
+  const auto kept =
+      store.update("k", [](std::optional<std::string_view>) { return Update::keep(); });
   ASSERT_TRUE(kept);
   EXPECT_EQ(*kept, Update::Kind::kKeep);
   EXPECT_EQ(store.get_entry("k")->version, version);
@@ -282,7 +284,9 @@ TEST_F(ConditionalTest, UpdateRunsAgainWhenAnotherWriteCameBetween) {
   const auto r = store.update("k", [&](std::optional<std::string_view> v) {
     bytes = std::string(v.value_or("?")) + "+";
     if (++calls <= 3) {
-      std::jthread([&] { ASSERT_TRUE(store.set("k", numbered("", static_cast<unsigned>(calls)))); }).join();
+      std::jthread([&] {
+        ASSERT_TRUE(store.set("k", numbered("", static_cast<unsigned>(calls))));
+      }).join();
     }
     return Update::replace(bytes);
   });

@@ -132,7 +132,8 @@ TEST_F(DraftTest, TooLargeAndBadKeysAreRefusedAtAllocate) {
             (Error{Status::kTooLarge, Field::kKey}));
   EXPECT_EQ(store.allocate("k", std::size_t{1} << 40).error(),
             (Error{Status::kTooLarge, Field::kValue}));
-  EXPECT_EQ(store.allocate("k", ~std::size_t{0}).error(), (Error{Status::kTooLarge, Field::kValue}));
+  EXPECT_EQ(store.allocate("k", ~std::size_t{0}).error(),
+            (Error{Status::kTooLarge, Field::kValue}));
 }
 
 TEST_F(DraftTest, AnEmptyValueAndALongKey) {

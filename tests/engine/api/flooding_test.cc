@@ -1,4 +1,5 @@
-// Keys crafted to collide under one seed do no harm under another (R13). Judged by counts, not by time.
+// Keys crafted to collide under one seed do no harm under another (R13). Judged by counts, not by
+// time.
 #include <tern/hash.h>
 #include <tern/store.h>
 
@@ -14,7 +15,8 @@ namespace {
 
 constexpr std::uint64_t kKnownSeed = 0x1234;
 
-// Keys whose hashes agree in the 14 lowest bits under the known seed: one bucket in a table of up to 16,384.
+// Keys whose hashes agree in the 14 lowest bits under the known seed: one bucket in a table of up
+// to 16,384.
 std::vector<std::string> crafted_keys(std::size_t count) {
   std::vector<std::string> keys;
   for (std::uint64_t n = 0; keys.size() < count; ++n) {
@@ -63,7 +65,8 @@ TEST(FloodingTest, KeysCraftedForOneSeedAreOrdinaryUnderAnother) {
     ASSERT_TRUE(secret.set(key, "v"));
   }
   for (const std::string& key : ordinary) ASSERT_TRUE(benign.set(key, "v"));
-  EXPECT_GT(load_of(victim, keys).fullest, 300u) << "the keys do collide where they were crafted for";
+  EXPECT_GT(load_of(victim, keys).fullest, 300u)
+      << "the keys do collide where they were crafted for";
   const Load usual = load_of(benign, ordinary);
   for (const Store* store : {&other, &secret}) {
     const Load load = load_of(*store, keys);

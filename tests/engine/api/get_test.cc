@@ -124,9 +124,9 @@ TEST_F(GetTest, AnOwnedValueIsACopy) {
 }
 
 TEST_F(GetTest, KeysWithEmbeddedZeroesAreDifferentKeys) {
-  const std::string_view keys[] = {std::string_view("a", 1), std::string_view("a\0", 2),
+  const std::string_view keys[] = {std::string_view("a", 1),     std::string_view("a\0", 2),
                                    std::string_view("a\0\0", 3), std::string_view("\0a", 2),
-                                   std::string_view("\0", 1), std::string_view("a\0b", 3)};
+                                   std::string_view("\0", 1),    std::string_view("a\0b", 3)};
   for (std::size_t i = 0; i < std::size(keys); ++i) {
     ASSERT_TRUE(store.set(keys[i], numbered("v", i)));
   }
@@ -204,7 +204,8 @@ TEST_F(GetTest, VisitsNest) {
 }
 
 TEST_F(GetTest, AVisitThatFillsTheStoreDoesNotKeepItsMemoryFromBeingReused) {
-  // Writes below a visit retire far more than the budget: what they retire has to come back while it runs.
+  // Writes below a visit retire far more than the budget: what they retire has to come back while
+  // it runs.
   ASSERT_TRUE(store.set("k", "visited"));
   const Lookup<bool> r = store.visit("k", [&](std::string_view bytes) {
     const std::string value = pattern(4'000);

@@ -1,5 +1,6 @@
-// Histories of real threads, judged by the linearizability checker, key by key (R1). Built with the library's steps
-// visible: at some of them a thread gives up the processor, as on few cores calls would hardly ever overlap.
+// Histories of real threads, judged by the linearizability checker, key by key (R1). Built with the
+// library's steps visible: at some of them a thread gives up the processor, as on few cores calls
+// would hardly ever overlap.
 #include <tern/store.h>
 
 #include <atomic>
@@ -41,16 +42,27 @@ struct YieldingSteps {
 std::string key_name(std::uint32_t key) { return numbered("key", key); }
 
 // One random operation on `key`, recorded with its answer.
-void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsigned thread, std::uint32_t key,
-         std::mt19937& random, std::uint64_t last_version) {
+void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsigned thread,
+         std::uint32_t key, std::mt19937& random, std::uint64_t last_version) {
   const std::string name = key_name(key);
   RegisterOp op;
   op.key = key;
   op.argument = std::to_string(random() % 4);
   op.expected = std::to_string(random() % 4);
-  constexpr Kind kKinds[] = {Kind::kGet, Kind::kGet, Kind::kGet, Kind::kSet, Kind::kSet, Kind::kSetNx, Kind::kDel,
-                             Kind::kGetAndSet, Kind::kGetAndDel, Kind::kCompareAndSwap, Kind::kCompareAndSwapVersion,
-                             Kind::kCompareAndDelete, Kind::kIncrement, Kind::kExists};
+  constexpr Kind kKinds[] = {Kind::kGet,
+                             Kind::kGet,
+                             Kind::kGet,
+                             Kind::kSet,
+                             Kind::kSet,
+                             Kind::kSetNx,
+                             Kind::kDel,
+                             Kind::kGetAndSet,
+                             Kind::kGetAndDel,
+                             Kind::kCompareAndSwap,
+                             Kind::kCompareAndSwapVersion,
+                             Kind::kCompareAndDelete,
+                             Kind::kIncrement,
+                             Kind::kExists};
   op.kind = kKinds[random() % std::size(kKinds)];
   if (op.kind == Kind::kCompareAndSwapVersion) op.expected_version = last_version;
   const auto answered = [](RegisterOp& o, const auto& r) {
@@ -69,15 +81,21 @@ void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsign
       }
       break;
     }
-    case Kind::kExists: answered(o, store.exists(name)); break;
+    case Kind::kExists:
+      answered(o, store.exists(name));
+      break;
     case Kind::kSet: {
       const Result<std::uint64_t> r = store.set(name, o.argument);
       o.refused = !r.ok();
       o.version = *r;
       break;
     }
-    case Kind::kSetNx: answered(o, store.set_nx(name, o.argument)); break;
-    case Kind::kDel: answered(o, store.del(name)); break;
+    case Kind::kSetNx:
+      answered(o, store.set_nx(name, o.argument));
+      break;
+    case Kind::kDel:
+      answered(o, store.del(name));
+      break;
     case Kind::kGetAndSet: {
       const Lookup<Value> r = store.get_and_set(name, o.argument);
       o.refused = r.failed();
@@ -92,11 +110,15 @@ void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsign
       if (r) o.value = std::string(r->view());
       break;
     }
-    case Kind::kCompareAndSwap: answered(o, store.compare_and_swap(name, o.expected, o.argument)); break;
+    case Kind::kCompareAndSwap:
+      answered(o, store.compare_and_swap(name, o.expected, o.argument));
+      break;
     case Kind::kCompareAndSwapVersion:
       answered(o, store.compare_and_swap_version(name, o.expected_version, o.argument));
       break;
-    case Kind::kCompareAndDelete: answered(o, store.compare_and_delete(name, o.expected)); break;
+    case Kind::kCompareAndDelete:
+      answered(o, store.compare_and_delete(name, o.expected));
+      break;
     case Kind::kIncrement: {
       const Result<std::int64_t> r = store.increment(name);
       o.refused = r.status() == Status::kOutOfMemory;
@@ -104,7 +126,8 @@ void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsign
       o.number = *r;
       break;
     }
-    default: break;
+    default:
+      break;
   }
   recorder.end(call);
 }

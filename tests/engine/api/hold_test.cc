@@ -206,7 +206,8 @@ TEST_F(HoldTest, AnotherThreadMayReleaseEvenAfterItsOwnerHasGone) {
 }
 
 TEST_F(HoldTest, HeldBytesComeBackToTheBudgetWhenReleased) {
-  // Hold and remove more than the budget, a part at a time: each part's memory must be reusable afterwards.
+  // Hold and remove more than the budget, a part at a time: each part's memory must be reusable
+  // afterwards.
   for (unsigned round = 0; round < 40; ++round) {
     std::vector<HeldValue> held;
     for (unsigned i = 0; i < 100; ++i) {

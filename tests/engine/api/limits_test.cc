@@ -63,8 +63,8 @@ TEST_F(LimitsTest, AKeyPastTheLimitIsTooLargeForEveryCall) {
 TEST_F(LimitsTest, KeysOfEveryLengthAroundTheLimits) {
   std::vector<std::size_t> sizes;
   for (std::size_t n = 1; n <= 40; ++n) sizes.push_back(n);
-  for (const std::size_t n : {63u, 64u, 65u, 127u, 128u, 129u, 253u, 254u, 255u, 256u, 257u, 4'095u, 4'096u,
-                              8'191u, 8'192u, 8'193u, 32'768u, 65'526u, 65'527u}) {
+  for (const std::size_t n : {63u, 64u, 65u, 127u, 128u, 129u, 253u, 254u, 255u, 256u, 257u, 4'095u,
+                              4'096u, 8'191u, 8'192u, 8'193u, 32'768u, 65'526u, 65'527u}) {
     sizes.push_back(n);
   }
   for (const std::size_t n : sizes) {
@@ -100,7 +100,8 @@ TEST_F(LimitsTest, LongKeysThatDifferInOneByteAreDifferent) {
 }
 
 TEST_F(LimitsTest, RecordsOfEverySizeThroughTheFineClasses) {
-  // 24 bytes of header (32 with a deadline) and the key: every record size from 16 to 300 and a little more.
+  // 24 bytes of header (32 with a deadline) and the key: every record size from 16 to 300 and a
+  // little more.
   for (const std::size_t key_size : {1u, 7u, 8u, 20u, 254u, 255u}) {
     const std::string key = pattern(key_size, 1);
     for (std::size_t v = 0; v <= 300; ++v) {
@@ -117,8 +118,9 @@ TEST_F(LimitsTest, ValuesAroundEveryBoundary) {
   std::vector<std::size_t> sizes;
   const std::size_t key_size = 3;
   for (std::size_t boundary = 256; boundary <= 2 * kMiB; boundary *= 2) {
-    for (const std::size_t header : {std::size_t{0}, std::size_t{24} + key_size, std::size_t{32} + key_size,
-                                     std::size_t{40} + key_size, std::size_t{64}}) {
+    for (const std::size_t header :
+         {std::size_t{0}, std::size_t{24} + key_size, std::size_t{32} + key_size,
+          std::size_t{40} + key_size, std::size_t{64}}) {
       for (const int delta : {-1, 0, 1}) {
         sizes.push_back(boundary - header + static_cast<std::size_t>(delta));
       }
@@ -137,8 +139,8 @@ TEST_F(LimitsTest, ValuesAroundEveryBoundary) {
 
 TEST_F(LimitsTest, TheLimitOnValuesIsExact) {
   Options options = small_options(&clock);
-  for (const std::size_t limit : {std::size_t{1}, std::size_t{64}, std::size_t{65'536}, std::size_t{300'000},
-                                  std::size_t{3'000'000}}) {
+  for (const std::size_t limit : {std::size_t{1}, std::size_t{64}, std::size_t{65'536},
+                                  std::size_t{300'000}, std::size_t{3'000'000}}) {
     options.value_bytes_max = limit;
     const Store s = open_or_fail(options);
     ASSERT_TRUE(s.set("k", pattern(limit))) << limit;
@@ -160,7 +162,8 @@ TEST_F(LimitsTest, TheLimitOnValuesIsExact) {
 }
 
 TEST_F(LimitsTest, TheDefaultLimitOnValuesFollowsTheBudget) {
-  // Half of what a 16 MiB budget can hold, so something between 4 MiB and 8 MiB; the rest is refused by its size.
+  // Half of what a 16 MiB budget can hold, so something between 4 MiB and 8 MiB; the rest is
+  // refused by its size.
   EXPECT_TRUE(store.set("k", pattern(4 * kMiB)));
   EXPECT_TRUE(store.get("k")->view() == pattern(4 * kMiB));
   EXPECT_EQ(store.set("k", std::string(8 * kMiB + 1, 'x')).error(),
@@ -174,8 +177,8 @@ TEST_F(LimitsTest, LargeValuesOfALargeStore) {
   Options options = small_options(&clock);
   options.memory_bytes = 300 * kMiB;  // the large spans
   const Store s = open_or_fail(options);
-  for (const std::size_t n : {std::size_t{65'535}, std::size_t{65'536}, std::size_t{65'537}, kMiB, 2 * kMiB - 64,
-                              2 * kMiB, 64 * kMiB}) {
+  for (const std::size_t n : {std::size_t{65'535}, std::size_t{65'536}, std::size_t{65'537}, kMiB,
+                              2 * kMiB - 64, 2 * kMiB, 64 * kMiB}) {
     const std::string value = pattern(n, static_cast<unsigned>(n));
     ASSERT_TRUE(s.set("k", value)) << n;
     ASSERT_NO_FATAL_FAILURE(expect_value(s, "k", value)) << n;
@@ -185,7 +188,8 @@ TEST_F(LimitsTest, LargeValuesOfALargeStore) {
 }
 
 TEST_F(LimitsTest, ReplacingBetweenAllSizesLosesNothing) {
-  const std::size_t sizes[] = {0, 100, 70'000, 1, 300'000, 8'000, 2'000'000, 24, 65'536, 262'143, 262'142};
+  const std::size_t sizes[] = {0,         100, 70'000, 1,       300'000, 8'000,
+                               2'000'000, 24,  65'536, 262'143, 262'142};
   for (const std::size_t from : sizes) {
     for (const std::size_t to : sizes) {
       ASSERT_TRUE(store.set("k", pattern(from, 1)));

@@ -61,9 +61,11 @@ TEST_F(LoadTest, ALongValueComesBackWhole) {
 }
 
 TEST_F(LoadTest, TheLoadersErrorIsHandedOnAndNothingIsStored) {
-  for (const Status status : {Status::kUnavailable, Status::kTimedOut, Status::kIo, Status::kCancelled}) {
-    const Lookup<Value> r =
-        store.get_or_load("k", [&](std::string_view) { return Loaded{status, Value("x"), {}}; });
+  for (const Status status :
+       {Status::kUnavailable, Status::kTimedOut, Status::kIo, Status::kCancelled}) {
+    const Lookup<Value> r = store.get_or_load("k", [&](std::string_view) {
+      return Loaded{status, Value("x"), {}};
+    });
     EXPECT_TRUE(r.failed());
     EXPECT_EQ(r.status(), status);
     EXPECT_EQ(value_of(store, "k"), std::nullopt);
@@ -101,7 +103,8 @@ TEST_F(LoadTest, ANegativeAnswerIsRememberedForItsTime) {
 
 TEST_F(LoadTest, ASetOverridesANegativeAnswer) {
   EXPECT_TRUE(
-      store.get_or_load("k", [](std::string_view) { return Loaded{}; }, {.negative_ttl = 1h}).missing());
+      store.get_or_load("k", [](std::string_view) { return Loaded{}; }, {.negative_ttl = 1h})
+          .missing());
   ASSERT_TRUE(store.set("k", "there"));
   EXPECT_EQ(value_of(store, "k"), "there");
   EXPECT_EQ(load("k", "loaded"), "there");
@@ -109,7 +112,8 @@ TEST_F(LoadTest, ASetOverridesANegativeAnswer) {
 
 TEST_F(LoadTest, SetNxTakesANegativeAnswerForAbsent) {
   EXPECT_TRUE(
-      store.get_or_load("k", [](std::string_view) { return Loaded{}; }, {.negative_ttl = 1h}).missing());
+      store.get_or_load("k", [](std::string_view) { return Loaded{}; }, {.negative_ttl = 1h})
+          .missing());
   EXPECT_TRUE(*store.set_nx("k", "v"));
   EXPECT_EQ(value_of(store, "k"), "v");
 }
@@ -117,8 +121,11 @@ TEST_F(LoadTest, SetNxTakesANegativeAnswerForAbsent) {
 TEST_F(LoadTest, TheLifetimeIsThatOfTheOptionsOrOfTheLoader) {
   EXPECT_EQ(load("a", "v", {.ttl = 100ms}), "v");
   EXPECT_EQ(*store.ttl("a"), 100ms);
-  ASSERT_TRUE(store.get_or_load(
-      "b", [](std::string_view) { return Loaded{Status::kOk, Value("v"), 30ms}; }, {.ttl = 100ms}));
+  ASSERT_TRUE(store.get_or_load("b",
+                                [](std::string_view) {
+                                  return Loaded{Status::kOk, Value("v"), 30ms};
+                                },
+                                {.ttl = 100ms}));
   EXPECT_EQ(*store.ttl("b"), 30ms);
   clock.advance(30ms);
   EXPECT_EQ(value_of(store, "b"), std::nullopt);
@@ -293,8 +300,9 @@ TEST_F(LoadTest, AValueThatCantBeStoredIsGivenToItsCallerAllTheSame) {
   Options options = small_options(&clock);
   options.value_bytes_max = 100;
   const Store limited = open_or_fail(options);
-  const Lookup<Value> r = limited.get_or_load(
-      "k", [](std::string_view) { return Loaded{Status::kOk, Value(std::string(101, 'x')), {}}; });
+  const Lookup<Value> r = limited.get_or_load("k", [](std::string_view) {
+    return Loaded{Status::kOk, Value(std::string(101, 'x')), {}};
+  });
   ASSERT_TRUE(r);
   EXPECT_EQ(r->view(), std::string(101, 'x'));
   EXPECT_EQ(value_of(limited, "k"), std::nullopt);

@@ -39,7 +39,8 @@ TEST_F(ManyTest, AnswersComeInTheOrderAskedForEveryGroupSize) {
   set_every_second(keys);
   Values values;
   for (std::size_t count = 0; count <= keys.size(); ++count) {
-    const std::vector<std::string_view> asked(keys.begin(), keys.begin() + static_cast<long>(count));
+    const std::vector<std::string_view> asked(keys.begin(),
+                                              keys.begin() + static_cast<long>(count));
     ASSERT_TRUE(store.get_many(asked, values));
     ASSERT_EQ(values.size(), count);
     for (std::size_t i = 0; i < count; ++i) {
@@ -102,7 +103,12 @@ TEST_F(ManyTest, AValueLongerThanTheStrideIsNotCopied) {
   EXPECT_EQ(*answers[1], 9u);
   EXPECT_EQ(*answers[2], 8u);
   EXPECT_EQ(*answers[3], 9u);
-  EXPECT_EQ(std::string_view(out, 33), "1234####" "########" "12345678" "########" "#");
+  EXPECT_EQ(std::string_view(out, 33),
+            "1234####"
+            "########"
+            "12345678"
+            "########"
+            "#");
 }
 
 TEST_F(ManyTest, TooFewPlacesForTheAnswersIsRefused) {
@@ -163,8 +169,8 @@ TEST_F(ManyTest, ABadItemFailsAlone) {
   options.value_bytes_max = 100;
   const Store limited = open_or_fail(options);
   const std::string too_long(kKeyBytesMax + 1, 'k'), large(101, 'v');
-  const Item items[] = {{"a", "1", {}},   {"", "2", {}},      {too_long, "3", {}},
-                        {"b", large, {}}, {"c", "4", 0ms},    {"d", "5", milliseconds::max()},
+  const Item items[] = {{"a", "1", {}},   {"", "2", {}},     {too_long, "3", {}},
+                        {"b", large, {}}, {"c", "4", 0ms},   {"d", "5", milliseconds::max()},
                         {"e", "6", 50ms}, {"f", "seven", {}}};
   Result<std::uint64_t> answers[std::size(items)];
   ASSERT_TRUE(limited.set_many(items, answers));
@@ -237,8 +243,9 @@ TEST_F(ManyTest, OneKeyMoreIsTooLarge) {
   const Error expected{Status::kTooLarge, Field::kKeys};
   EXPECT_EQ(store.get_many(keys, values).error(), expected);
   EXPECT_EQ(store.get_many(keys, out.data(), 1, sizes).error(), expected);
-  EXPECT_EQ(store.visit_many(keys, [](std::size_t, Lookup<std::string_view>) { ADD_FAILURE(); }).error(),
-            expected);
+  EXPECT_EQ(
+      store.visit_many(keys, [](std::size_t, Lookup<std::string_view>) { ADD_FAILURE(); }).error(),
+      expected);
   EXPECT_EQ(store.set_many(items, versions).error(), expected);
   EXPECT_EQ(store.del_many(keys, removed).error(), expected);
   EXPECT_EQ(store.stats().sets, 0u);

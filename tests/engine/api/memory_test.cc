@@ -44,7 +44,8 @@ TEST_P(FullStoreTest, FillsToTheBudgetAndChangesNothingPastIt) {
   const Store store = open_with(4 * kMiB);
   const Filled full = fill(store, size);
   EXPECT_EQ(full.status, Status::kOutOfMemory);
-  EXPECT_GT(full.count * (size + 30), 4 * kMiB * 55 / 100) << full.count << " entries of " << size << " bytes";
+  EXPECT_GT(full.count * (size + 30), 4 * kMiB * 55 / 100)
+      << full.count << " entries of " << size << " bytes";
   EXPECT_EQ(store.stats().entries, full.count);
   EXPECT_GE(store.stats().refused, 1u);
   EXPECT_LE(store.stats().memory_used_bytes, store.stats().memory_bytes);
@@ -95,7 +96,8 @@ TEST_P(FullStoreTest, OverwritesGoOnInAStoreThatIsNearlyFull) {
   const std::size_t size = GetParam();
   const Store store = open_with(4 * kMiB);
   const Filled full = fill(store, size);
-  for (unsigned i = 0; i < std::max(8u, full.count / 10); ++i) ASSERT_TRUE(*store.del(numbered("k", i)));
+  for (unsigned i = 0; i < std::max(8u, full.count / 10); ++i)
+    ASSERT_TRUE(*store.del(numbered("k", i)));
   const unsigned first = std::max(8u, full.count / 10);
   ASSERT_LT(first, full.count);
   for (unsigned n = 0; n < 3 * full.count; ++n) {
@@ -113,7 +115,8 @@ TEST(MemoryTest, RoomMovesBetweenSizes) {
   const Store store = open_with(8 * kMiB);
   const Filled large = fill(store, 60'000);
   for (unsigned round = 0; round < 3; ++round) {
-    for (const std::size_t size : {std::size_t{64}, std::size_t{4'000}, std::size_t{150'000}, std::size_t{60'000}}) {
+    for (const std::size_t size :
+         {std::size_t{64}, std::size_t{4'000}, std::size_t{150'000}, std::size_t{60'000}}) {
       for (unsigned i = 0;; ++i) {
         const Result<bool> r = store.del(numbered("k", i));
         ASSERT_TRUE(r);
@@ -125,7 +128,8 @@ TEST(MemoryTest, RoomMovesBetweenSizes) {
       EXPECT_EQ(f.status, Status::kOutOfMemory);
       EXPECT_GT(f.count * (size + 30), 8 * kMiB * 55 / 100) << size << " in round " << round;
       if (size == 60'000) {
-        EXPECT_GE(f.count, large.count * 75 / 100) << "what the table has grown by is missing, no more";
+        EXPECT_GE(f.count, large.count * 75 / 100)
+            << "what the table has grown by is missing, no more";
       }
     }
   }
@@ -142,15 +146,18 @@ TEST(MemoryTest, EveryWriteOfAFullStoreAnswersAndChangesNothingWhenRefused) {
   }
   const std::string large = pattern(500'000);
   const auto refused_or_done = [&](Status status, const char* what) {
-    EXPECT_TRUE(status == Status::kOk || status == Status::kOutOfMemory) << what << " " << status_name(status);
+    EXPECT_TRUE(status == Status::kOk || status == Status::kOutOfMemory)
+        << what << " " << status_name(status);
   };
   EXPECT_EQ(store.set("text", large).status(), Status::kOutOfMemory);
   EXPECT_EQ(store.append("text", large).status(), Status::kOutOfMemory);
   EXPECT_EQ(store.compare_and_swap("text", "some text", large).status(), Status::kOutOfMemory);
   EXPECT_EQ(store.get_and_set("text", large).status(), Status::kOutOfMemory);
   EXPECT_EQ(store.allocate("text", large.size()).status(), Status::kOutOfMemory);
-  EXPECT_EQ(store.update("text", [&](std::optional<std::string_view>) { return Update::replace(large); }).status(),
-            Status::kOutOfMemory);
+  EXPECT_EQ(
+      store.update("text", [&](std::optional<std::string_view>) { return Update::replace(large); })
+          .status(),
+      Status::kOutOfMemory);
   EXPECT_EQ(value_of(store, "text"), "some text");
   const Result<std::int64_t> n = store.increment("number");
   refused_or_done(n.status(), "increment");
@@ -161,8 +168,9 @@ TEST(MemoryTest, EveryWriteOfAFullStoreAnswersAndChangesNothingWhenRefused) {
   EXPECT_TRUE(*store.expire("text", 0ms)) << "a removal";
   EXPECT_TRUE(*store.compare_and_delete("number", n ? "2" : "1")) << "a removal";
   EXPECT_TRUE(store.get_and_del("k0").found()) << "a removal";
-  EXPECT_TRUE(*store.update("k1", [](std::optional<std::string_view>) { return Update::remove(); }) ==
-              Update::Kind::kRemove);
+  EXPECT_TRUE(*store.update("k1", [](std::optional<std::string_view>) {
+    return Update::remove();
+  }) == Update::Kind::kRemove);
   EXPECT_TRUE(whole(store));
 }
 
@@ -189,7 +197,8 @@ TEST(MemoryTest, EntriesMaxBoundsTheEntries) {
   EXPECT_EQ(store.append("one more", "v").status(), Status::kOutOfMemory);
   EXPECT_EQ(value_of(store, "one more"), std::nullopt);
   EXPECT_EQ(store.stats().entries, 100u);
-  for (unsigned i = 0; i < 100; ++i) ASSERT_TRUE(store.set(numbered("k", i), "replaced")) << "is no insert";
+  for (unsigned i = 0; i < 100; ++i)
+    ASSERT_TRUE(store.set(numbered("k", i), "replaced")) << "is no insert";
   ASSERT_TRUE(*store.del("k0"));
   EXPECT_TRUE(store.set("one more", "v"));
   EXPECT_EQ(store.set("and another", "v").status(), Status::kOutOfMemory);
@@ -212,8 +221,10 @@ TEST(MemoryTest, ResizeUpMakesRoomWithinWhatWasReserved) {
   unsigned count = small.count;
   while (store.set(numbered("k", count), pattern(1'000, count))) ++count;
   EXPECT_GT(count, small.count * 3);
-  for (unsigned i = 0; i < count; i += 7) ASSERT_TRUE(value_of(store, numbered("k", i)) == pattern(1'000, i));
-  EXPECT_EQ(store.resize(16 * kMiB + 65'536).error(), (Error{Status::kOutOfRange, Field::kMemoryBytes}));
+  for (unsigned i = 0; i < count; i += 7)
+    ASSERT_TRUE(value_of(store, numbered("k", i)) == pattern(1'000, i));
+  EXPECT_EQ(store.resize(16 * kMiB + 65'536).error(),
+            (Error{Status::kOutOfRange, Field::kMemoryBytes}));
   EXPECT_EQ(store.stats().memory_bytes, 16 * kMiB);
   EXPECT_TRUE(whole(store));
 }
@@ -222,7 +233,8 @@ TEST(MemoryTest, ResizeBelowWhatIsInUseIsRefusedAndChangesNothing) {
   const Store store = open_with(16 * kMiB);
   const Filled full = fill(store, 1'000);
   for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, 4 * kMiB, 8 * kMiB}) {
-    EXPECT_EQ(store.resize(bytes).error(), (Error{Status::kOutOfRange, Field::kMemoryBytes})) << bytes;
+    EXPECT_EQ(store.resize(bytes).error(), (Error{Status::kOutOfRange, Field::kMemoryBytes}))
+        << bytes;
   }
   EXPECT_EQ(store.stats().memory_bytes, 16 * kMiB);
   EXPECT_EQ(store.stats().entries, full.count);

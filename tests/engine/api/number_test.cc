@@ -90,8 +90,9 @@ TEST_F(NumberTest, InitialPlusDeltaMayOverflowToo) {
 }
 
 TEST_F(NumberTest, WhatIsNoNumberIsTheWrongType) {
-  const std::string_view texts[] = {"",    " ",   "x",  "1x",  "x1",   "1 ", " 1",  "1.5",
-                                    "0x1", "1e3", "--1", "-",  "+",    "1-", "1,0", std::string_view("1\0", 2)};
+  const std::string_view texts[] = {
+      "",    " ",   "x",   "1x", "x1", "1 ", " 1",  "1.5",
+      "0x1", "1e3", "--1", "-",  "+",  "1-", "1,0", std::string_view("1\0", 2)};
   for (const std::string_view text : texts) {
     ASSERT_TRUE(store.set("k", text));
     EXPECT_EQ(store.increment("k").status(), Status::kWrongType) << "'" << text << "'";
@@ -138,8 +139,8 @@ double read_back(const std::string& text) {
 }
 
 TEST_F(NumberTest, FloatsAreWrittenInTheShortestFormThatReadsBackEqual) {
-  const double sums[] = {0.1 + 0.2, 1.0 / 3.0,  1e300,  5e-324, 123456789.125, 2.5,     -0.75,
-                         1e21,      1e-7,       3.0,    100.0,  1.7976931348623157e308, -5e-324};
+  const double sums[] = {0.1 + 0.2, 1.0 / 3.0, 1e300, 5e-324, 123456789.125,          2.5,    -0.75,
+                         1e21,      1e-7,      3.0,   100.0,  1.7976931348623157e308, -5e-324};
   for (const double sum : sums) {
     ASSERT_TRUE(store.del("k"));
     const Result<double> r = store.increment_float("k", sum);
@@ -190,9 +191,10 @@ TEST_F(NumberTest, FloatsThatLeaveTheRangeChangeNothing) {
 }
 
 TEST_F(NumberTest, WhatIsNoFloatIsRefused) {
-  for (const std::string_view text : {std::string_view(""), std::string_view(" 1"), std::string_view("1 "),
-                                      std::string_view("1.5x"), std::string_view("."), std::string_view("e5"),
-                                      std::string_view("1.5\0", 4), std::string_view("0x1p3")}) {
+  for (const std::string_view text :
+       {std::string_view(""), std::string_view(" 1"), std::string_view("1 "),
+        std::string_view("1.5x"), std::string_view("."), std::string_view("e5"),
+        std::string_view("1.5\0", 4), std::string_view("0x1p3")}) {
     ASSERT_TRUE(store.set("k", text));
     EXPECT_EQ(store.increment_float("k", 1).status(), Status::kWrongType) << "'" << text << "'";
     EXPECT_EQ(value_of(store, "k"), text);

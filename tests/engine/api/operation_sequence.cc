@@ -16,33 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include "tests/engine/api/sequence_bytes.h"
+
 namespace tern::test {
 namespace {
 
 using std::chrono::milliseconds;
-
-class StillClock final : public Clock {
- public:
-  milliseconds now() const noexcept override { return at; }
-  milliseconds at{1'000'000};
-};
-
-// Reads the sequence; zeroes behind its end.
-class Bytes {
- public:
-  explicit Bytes(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  bool empty() const { return at_ >= bytes_.size(); }
-  unsigned byte() { return empty() ? 0 : bytes_[at_++]; }
-  unsigned two_bytes() {
-    const unsigned high = byte();
-    return high << 8 | byte();
-  }
-  unsigned below(unsigned n) { return (n <= 256 ? byte() : two_bytes()) % n; }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-  std::size_t at_ = 0;
-};
 
 struct Known {
   std::string value;
@@ -90,7 +69,7 @@ class Run {
  private:
   static constexpr std::size_t kValueMax = 40'000;
 
-  // --- keys, values, options from bytes ------------------------------------------------------------------------
+  // ------------------------------------------------------------------------
 
   std::string key() {
     const unsigned n = in_.below(key_count_);
@@ -137,7 +116,8 @@ class Run {
     return o;
   }
 
-  // --- the model -----------------------------------------------------------------------------------------------
+  // --- the model
+  // -----------------------------------------------------------------------------------------------
 
   Known* live(std::string_view k) {
     const auto it = entries_.find(k);
@@ -145,7 +125,9 @@ class Run {
     if (it->second.deadline && clock_.at >= *it->second.deadline) return nullptr;
     return &it->second;
   }
-  static bool legal(const std::optional<milliseconds>& t) { return !t || (t->count() > 0 && t->count() < (1LL << 40)); }
+  static bool legal(const std::optional<milliseconds>& t) {
+    return !t || (t->count() > 0 && t->count() < (1LL << 40));
+  }
   static Status refusal(const milliseconds& t) {
     return t.count() <= 0 ? Status::kInvalidArgument : Status::kOutOfRange;
   }
@@ -157,11 +139,13 @@ class Run {
     if (!legal(o.ttl)) return refusal(*o.ttl);
     const Known* e = live(k);
     if (o.if_absent && e != nullptr) return Status::kExists;
-    if (o.if_version && (e == nullptr || (e->version != 0 && e->version != *o.if_version))) return Status::kMismatch;
+    if (o.if_version && (e == nullptr || (e->version != 0 && e->version != *o.if_version)))
+      return Status::kMismatch;
     if (o.if_present && e == nullptr) return Status::kNotFound;
     return Status::kOk;
   }
-  bool wrote(std::string_view k, std::string_view v, std::optional<milliseconds> deadline, std::uint64_t version) {
+  bool wrote(std::string_view k, std::string_view v, std::optional<milliseconds> deadline,
+             std::uint64_t version) {
     std::uint64_t& last = versions_[std::string(k)];
     if (version != 0) {
       if (version <= last) return false;
@@ -189,14 +173,16 @@ class Run {
     return bytes > std::size_t{3} << 20;
   }
 
-  // --- verdicts ------------------------------------------------------------------------------------------------
+  // ------------------------------------------------------------------------------------------------
 
   void fail(const std::string& what) {
     if (!result_.difference.empty()) return;
-    result_.difference = what + " (operation " + std::to_string(result_.operations) + "); before it:";
+    result_.difference =
+        what + " (operation " + std::to_string(result_.operations) + "); before it:";
     const std::size_t from = log_.size() > 40 ? log_.size() - 40 : 0;
     for (std::size_t i = from; i < log_.size(); ++i) {
-      result_.difference += std::string("\n  ") + log_[i].first + " key " + std::to_string(log_[i].second);
+      result_.difference +=
+          std::string("\n  ") + log_[i].first + " key " + std::to_string(log_[i].second);
     }
   }
   void expect(bool as_the_model, const char* what) {
@@ -204,13 +190,16 @@ class Run {
   }
   void expect_status(Status got, Status expected) {
     note(static_cast<std::uint64_t>(got));
-    if (got != expected) fail(std::string(op_) + " answered " + status_name(got) + " instead of " + status_name(expected));
+    if (got != expected)
+      fail(std::string(op_) + " answered " + status_name(got) + " instead of " +
+           status_name(expected));
   }
   // True: refused for lack of memory, which changed nothing and is plausible.
   bool refused(Status got) {
     if (got != Status::kOutOfMemory) return false;
     note(1'000);
-    if (!may_be_full()) fail(std::string(op_) + " answered out_of_memory in a store that is nearly empty");
+    if (!may_be_full())
+      fail(std::string(op_) + " answered out_of_memory in a store that is nearly empty");
     return true;
   }
   void note(std::uint64_t n) { digest_ = (digest_ ^ n) * 0x100000001b3u; }
@@ -226,7 +215,8 @@ class Run {
     expect(got == expected, "another value");
   }
 
-  // --- operations ----------------------------------------------------------------------------------------------
+  // --- operations
+  // ----------------------------------------------------------------------------------------------
 
   void operate(unsigned code) {
     using Operation = void (Run::*)();
@@ -328,7 +318,8 @@ class Run {
     const std::string k = key();
     const Known* e = live(k);
     const auto r = call([&](auto& h) {
-      return h.visit(k, [&](std::string_view v) { expect(e != nullptr && v == e->value, "another value"); });
+      return h.visit(
+          k, [&](std::string_view v) { expect(e != nullptr && v == e->value, "another value"); });
     });
     found(r, e);
   }
@@ -441,7 +432,8 @@ class Run {
   void compare_and_swap_version() {
     const std::string k = key(), v = value();
     const Known* e = live(k);
-    const std::uint64_t version = e != nullptr && e->version != 0 && in_.byte() % 4 != 0 ? e->version : versions_[k] + 3;
+    const std::uint64_t version =
+        e != nullptr && e->version != 0 && in_.byte() % 4 != 0 ? e->version : versions_[k] + 3;
     const auto r = call([&](auto& h) { return h.compare_and_swap_version(k, version, v); });
     if (refused(r.status())) return;
     if (v.size() > kValueMax) {
@@ -539,7 +531,8 @@ class Run {
     const Known* e = live(k);
     const auto r = call([&](auto& h) {
       return h.update(k, [&](std::optional<std::string_view> current) {
-        expect(current.has_value() == (e != nullptr) && (e == nullptr || *current == e->value), "saw another value");
+        expect(current.has_value() == (e != nullptr) && (e == nullptr || *current == e->value),
+               "saw another value");
         return choice == 0 ? Update::keep() : choice == 1 ? Update::remove() : Update::replace(v);
       });
     });
@@ -557,7 +550,8 @@ class Run {
     const std::optional<milliseconds> t = ttl();
     const milliseconds by = t.value_or(milliseconds(20));
     const bool at = in_.byte() % 2 == 0 && by != milliseconds::max();
-    const auto r = call([&](auto& h) { return at ? h.expire_at(k, clock_.at + by) : h.expire(k, by); });
+    const auto r =
+        call([&](auto& h) { return at ? h.expire_at(k, clock_.at + by) : h.expire(k, by); });
     if (refused(r.status())) return;
     if (by == milliseconds::max()) {
       expect_status(r.status(), Status::kOutOfRange);
@@ -651,8 +645,9 @@ class Run {
       expect(calls == keys.size(), "another number of calls");
       return;
     }
-    const auto r = call(
-        [&](auto& h) { return form == 1 ? h.get_many_at_one_moment(asked, values_) : h.get_many(asked, values_); });
+    const auto r = call([&](auto& h) {
+      return form == 1 ? h.get_many_at_one_moment(asked, values_) : h.get_many(asked, values_);
+    });
     expect_status(r.status(), Status::kOk);
     expect(values_.size() == keys.size(), "another number of answers");
     for (std::size_t i = 0; i < keys.size() && i < values_.size(); ++i) {
@@ -677,7 +672,9 @@ class Run {
       SetOptions o;
       o.ttl = items[i].ttl;
       expect_status(answers[i].status(), judge(keys[i], contents[i].size(), o));
-      if (answers[i]) expect(wrote(keys[i], contents[i], deadline_after(o, keys[i]), *answers[i]), "the version didn't grow");
+      if (answers[i])
+        expect(wrote(keys[i], contents[i], deadline_after(o, keys[i]), *answers[i]),
+               "the version didn't grow");
     }
   }
   void del_many() {
@@ -734,23 +731,29 @@ class Run {
     const auto i = store_.inspect(k);
     Known* e = live(k);
     if (!found(i, e)) return;
-    expect(i->key_bytes == k.size() && i->value_bytes == e->value.size(), "inspect tells other sizes");
+    expect(i->key_bytes == k.size() && i->value_bytes == e->value.size(),
+           "inspect tells other sizes");
     learn_version(k, *e, i->version);
-    for (const std::uint64_t n : {i->stamp, std::uint64_t{i->shard}, i->bucket, std::uint64_t{i->slot}, i->block_bytes}) note(n);
+    for (const std::uint64_t n :
+         {i->stamp, std::uint64_t{i->shard}, i->bucket, std::uint64_t{i->slot}, i->block_bytes})
+      note(n);
   }
 
   void check_whole() {
     op_ = "verify";
     std::string findings;
-    const LogHook collect = [](void* to, const char* line) { *static_cast<std::string*>(to) += std::string("\n  ") + line; };
+    const LogHook collect = [](void* to, const char* line) {
+      *static_cast<std::string*>(to) += std::string("\n  ") + line;
+    };
     if (!store_.verify(collect, &findings)) fail("verify: " + findings);
     const Stats s = store_.stats();
     std::size_t present = 0;
     for (const auto& [k, e] : entries_) present += !e.deadline || clock_.at < *e.deadline;
     expect(s.entries >= present, "stats counts too few entries");
     expect(s.memory_used_bytes <= s.memory_bytes, "more in use than the budget");
-    for (const std::uint64_t n : {s.entries, s.hits, s.misses, s.sets, s.deletes, s.expired, s.memory_used_bytes,
-                                  s.table_bytes, s.record_bytes, s.limbo_bytes, s.buckets, s.epoch}) {
+    for (const std::uint64_t n :
+         {s.entries, s.hits, s.misses, s.sets, s.deletes, s.expired, s.memory_used_bytes,
+          s.table_bytes, s.record_bytes, s.limbo_bytes, s.buckets, s.epoch}) {
       note(n);
     }
   }

@@ -29,21 +29,25 @@ TEST(OptionsTest, EachFieldOutOfRangeIsNamed) {
     return options;
   };
   expect_refused(with([](Options& o) { o.memory_bytes = 0; }), Field::kMemoryBytes, "no memory");
-  expect_refused(with([](Options& o) { o.memory_bytes = 4 * kMiB - 1; }), Field::kMemoryBytes, "too little");
-  expect_refused(with([](Options& o) { o.memory_bytes = (std::size_t{8} << 40) + 1; }), Field::kMemoryBytes,
-                 "too much");
-  expect_refused(with([](Options& o) { o.memory_bytes = ~std::size_t{0}; }), Field::kMemoryBytes, "the most");
-  expect_refused(with([](Options& o) { o.memory_bytes_max = o.memory_bytes - 1; }), Field::kMemoryBytesMax,
-                 "less than the budget");
+  expect_refused(with([](Options& o) { o.memory_bytes = 4 * kMiB - 1; }), Field::kMemoryBytes,
+                 "too little");
+  expect_refused(with([](Options& o) { o.memory_bytes = (std::size_t{8} << 40) + 1; }),
+                 Field::kMemoryBytes, "too much");
+  expect_refused(with([](Options& o) { o.memory_bytes = ~std::size_t{0}; }), Field::kMemoryBytes,
+                 "the most");
+  expect_refused(with([](Options& o) { o.memory_bytes_max = o.memory_bytes - 1; }),
+                 Field::kMemoryBytesMax, "less than the budget");
   expect_refused(with([](Options& o) { o.memory_bytes_max = (std::size_t{8} << 40) + 1; }),
                  Field::kMemoryBytesMax, "too much to reserve");
-  expect_refused(with([](Options& o) { o.shard_count = 3; }), Field::kShardCount, "no power of two");
+  expect_refused(with([](Options& o) { o.shard_count = 3; }), Field::kShardCount,
+                 "no power of two");
   expect_refused(with([](Options& o) { o.shard_count = 2'048; }), Field::kShardCount, "too many");
-  expect_refused(with([](Options& o) { o.shard_count = 0x80000000u; }), Field::kShardCount, "far too many");
+  expect_refused(with([](Options& o) { o.shard_count = 0x80000000u; }), Field::kShardCount,
+                 "far too many");
   expect_refused(with([](Options& o) { o.value_bytes_max = (std::size_t{4} << 30) - 65'535; }),
                  Field::kValueBytesMax, "past what a length can say");
-  expect_refused(with([](Options& o) { o.value_bytes_max = ~std::size_t{0}; }), Field::kValueBytesMax,
-                 "the most");
+  expect_refused(with([](Options& o) { o.value_bytes_max = ~std::size_t{0}; }),
+                 Field::kValueBytesMax, "the most");
   const std::string name(64, 'n');
   expect_refused(with([&](Options& o) { o.name = name; }), Field::kName, "64 bytes");
 }
@@ -146,7 +150,8 @@ TEST(OptionsTest, TheCallersOwnMemoryHoldsTheWholeStore) {
   struct Free {
     void operator()(char* p) const { std::free(p); }
   };
-  const std::unique_ptr<char, Free> region(static_cast<char*>(std::aligned_alloc(4'096, kBytes + 8'192)));
+  const std::unique_ptr<char, Free> region(
+      static_cast<char*>(std::aligned_alloc(4'096, kBytes + 8'192)));
   char* const end = region.get() + kBytes;
   std::fill(region.get(), end + 8'192, '\xA5');  // what was there doesn't matter
   Options options = small_options();
@@ -159,7 +164,8 @@ TEST(OptionsTest, TheCallersOwnMemoryHoldsTheWholeStore) {
     EXPECT_GE(store.stats().memory_bytes, kBytes / 2);
     unsigned count = 0;
     Status last = Status::kOk;
-    for (; last == Status::kOk; ++count) last = store.set(numbered("k", count), pattern(200, count)).status();
+    for (; last == Status::kOk; ++count)
+      last = store.set(numbered("k", count), pattern(200, count)).status();
     EXPECT_EQ(last, Status::kOutOfMemory);
     for (unsigned i = 0; i + 1 < count; i += 97) {
       const Lookup<HeldValue> held = store.hold(numbered("k", i));
@@ -170,7 +176,8 @@ TEST(OptionsTest, TheCallersOwnMemoryHoldsTheWholeStore) {
     }
     EXPECT_TRUE(whole(store));
   }
-  for (const char* p = end; p < end + 8'192; ++p) ASSERT_EQ(*p, '\xA5') << "written past the region";
+  for (const char* p = end; p < end + 8'192; ++p)
+    ASSERT_EQ(*p, '\xA5') << "written past the region";
   // The region serves another store afterwards.
   const Store again = open_or_fail(options);
   EXPECT_EQ(value_of(again, "k0"), std::nullopt);

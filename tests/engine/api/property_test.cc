@@ -1,4 +1,5 @@
-// Random sequences of all operations against a model; a failure is shrunk and prints its seed and its bytes.
+// Random sequences of all operations against a model; a failure is shrunk and prints its seed and
+// its bytes.
 #include <gtest/gtest.h>
 #include <tern/store.h>
 
@@ -33,7 +34,8 @@ RC_GTEST_PROP(OperationSequenceTest, AShortSequenceAnswersAsTheModel, ()) {
   RC_CLASSIFY(r.operations > 200, "more than 200 operations");
 }
 
-std::vector<std::uint8_t> random_bytes(std::uint64_t seed, std::size_t count, std::uint8_t keys, std::uint8_t flags) {
+std::vector<std::uint8_t> random_bytes(std::uint64_t seed, std::size_t count, std::uint8_t keys,
+                                       std::uint8_t flags) {
   std::mt19937_64 random(seed);
   std::vector<std::uint8_t> bytes(count);
   for (std::uint8_t& b : bytes) b = static_cast<std::uint8_t>(random());
@@ -46,7 +48,8 @@ TEST(LongSequenceTest, SequencesOnFewAndManyKeysAnswerAsTheModel) {
   std::size_t operations = 0;
   const std::uint64_t first = long_run() ? std::random_device()() : 1;
   for (std::uint64_t seed = first; seed < first + quick_or_long(24u, 2'000u); ++seed) {
-    const auto bytes = random_bytes(seed, 60'000, static_cast<std::uint8_t>(seed % 4), static_cast<std::uint8_t>(seed / 4));
+    const auto bytes = random_bytes(seed, 60'000, static_cast<std::uint8_t>(seed % 4),
+                                    static_cast<std::uint8_t>(seed / 4));
     const SequenceResult r = run_operations(bytes);
     ASSERT_EQ(r.difference, "") << "seed " << seed;
     operations += r.operations;
@@ -80,9 +83,15 @@ TEST(DeterminismTest, EveryKeyLiesInTheSamePlaceOnEveryRun) {
     for (unsigned i = 0; i < 40'000; ++i) {
       const std::string key = numbered("k", random() % 20'000);
       switch (random() % 4) {
-        case 0: (void)store.del(key); break;
-        case 1: (void)store.set(key, "with a lifetime", {.ttl = milliseconds(1 + random() % 50)}); break;
-        default: (void)store.set(key, pattern(random() % 100)); break;
+        case 0:
+          (void)store.del(key);
+          break;
+        case 1:
+          (void)store.set(key, "with a lifetime", {.ttl = milliseconds(1 + random() % 50)});
+          break;
+        default:
+          (void)store.set(key, pattern(random() % 100));
+          break;
       }
       if (i % 100 == 0) clock.advance(1ms);
     }

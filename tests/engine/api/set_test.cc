@@ -82,7 +82,8 @@ TEST_F(SetTest, EveryKindOfChangeRaisesTheVersion) {
   grew("compare_and_swap_version");
   ASSERT_TRUE(store.get_and_set("k", "z"));
   grew("get_and_set");
-  ASSERT_TRUE(store.update("k", [](std::optional<std::string_view>) { return Update::replace("u"); }));
+  ASSERT_TRUE(
+      store.update("k", [](std::optional<std::string_view>) { return Update::replace("u"); }));
   grew("update");
   ASSERT_TRUE(store.allocate("k", 1)->publish());
   grew("publish");

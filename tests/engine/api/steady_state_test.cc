@@ -1,8 +1,9 @@
 // In a steady state get, set, del, get_many and set_many neither allocate nor make a system call.
 //
-// Allocations are counted by operator new and malloc of this program, through which the library's process-private
-// memory goes too if it was built with TERN_ALLOCATOR=system; with mimalloc it would need a system call sooner or
-// later. System calls are forbidden by a filter of the kernel, in a forked process that opens its own store.
+// Allocations are counted by operator new and malloc of this program, through which the library's
+// process-private memory goes too if it was built with TERN_ALLOCATOR=system; with mimalloc it
+// would need a system call sooner or later. System calls are forbidden by a filter of the kernel,
+// in a forked process that opens its own store.
 #include <gtest/gtest.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -53,7 +54,9 @@ void* memalign(std::size_t alignment, std::size_t n) noexcept {
   allocations.fetch_add(1, std::memory_order_relaxed);
   return __libc_memalign(alignment, n);
 }
-void* aligned_alloc(std::size_t alignment, std::size_t n) noexcept { return memalign(alignment, n); }
+void* aligned_alloc(std::size_t alignment, std::size_t n) noexcept {
+  return memalign(alignment, n);
+}
 int posix_memalign(void** out, std::size_t alignment, std::size_t n) noexcept {
   *out = memalign(alignment, n);
   return *out != nullptr ? 0 : ENOMEM;
@@ -96,14 +99,31 @@ class Workload {
     for (unsigned n = 0; n < operations; ++n) {
       const std::string_view key = names_[next(kKeys)];
       switch (next(12)) {
-        case 0: wrong += store_.get(key, std::span<char>(buffer)).failed(); break;
-        case 1: wrong += session_.get(key, std::span<char>(buffer)).failed(); break;
-        case 2: wrong += !wrote(store_.set(key, std::string_view(value_).substr(next(kValueBytes))).status()); break;
-        case 3: wrong += !wrote(session_.set(key, value_).status()); break;
-        case 4: wrong += !store_.del(key).ok(); break;
-        case 5: wrong += !store_.exists(key).ok(); break;
-        case 6: wrong += store_.visit(key, [](std::string_view) {}).failed(); break;
-        case 7: wrong += !wrote(store_.set(key, value_, {.ttl = 1h}).status()); break;
+        case 0:
+          wrong += store_.get(key, std::span<char>(buffer)).failed();
+          break;
+        case 1:
+          wrong += session_.get(key, std::span<char>(buffer)).failed();
+          break;
+        case 2:
+          wrong +=
+              !wrote(store_.set(key, std::string_view(value_).substr(next(kValueBytes))).status());
+          break;
+        case 3:
+          wrong += !wrote(session_.set(key, value_).status());
+          break;
+        case 4:
+          wrong += !store_.del(key).ok();
+          break;
+        case 5:
+          wrong += !store_.exists(key).ok();
+          break;
+        case 6:
+          wrong += store_.visit(key, [](std::string_view) {}).failed();
+          break;
+        case 7:
+          wrong += !wrote(store_.set(key, value_, {.ttl = 1h}).status());
+          break;
         case 8: {
           const Lookup<HeldValue> held = store_.hold(key);
           wrong += held.failed();
@@ -216,7 +236,8 @@ bool forbid_system_calls() {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog program = {static_cast<unsigned short>(std::size(filter)), filter};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 constexpr int kNoFilter = 78;
@@ -244,7 +265,8 @@ int in_child(bool call_one) {
 
 TEST(SteadyStateTest, NoSystemCallIsMade) {
   const int expected_to_be_caught = in_child(true);
-  if (expected_to_be_caught == kNoFilter) GTEST_FAIL() << "this kernel has no filter for system calls: can't be tested";
+  if (expected_to_be_caught == kNoFilter)
+    GTEST_FAIL() << "this kernel has no filter for system calls: can't be tested";
   ASSERT_EQ(expected_to_be_caught, 77) << "the filter catches a call";
   EXPECT_EQ(in_child(false), 0);
 }

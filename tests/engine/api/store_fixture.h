@@ -1,5 +1,5 @@
-// What the tests of the public interface share: a clock that moves when told, a small store that is verified after
-// each test, and short ways to say what a key holds.
+// What the tests of the public interface share: a clock that moves when told, a small store that is
+// verified after each test, and short ways to say what a key holds.
 #ifndef TERN_TESTS_ENGINE_API_STORE_FIXTURE_H_
 #define TERN_TESTS_ENGINE_API_STORE_FIXTURE_H_
 
