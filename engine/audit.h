@@ -35,7 +35,7 @@ class Audit {
         for (Bag<Sync>& bag : r->bags) {
           const std::uint64_t state = bag.state.load(std::memory_order_acquire);  // [bag] acquire
           if (state != Bag<Sync>::kFull && state != Bag<Sync>::kOpen) continue;
-          for (std::uint64_t n = 0; n != bag.count; ++n) limbo_bytes += block(core, bag.records[n]);
+          for (std::uint64_t n = 0; n != bag.count; ++n) limbo_bytes += with_key_holder(core, bag.records[n]);
         }
       }
     });
@@ -54,6 +54,17 @@ class Audit {
  private:
   static std::uint64_t block(const Core<Sync>& core, std::uint64_t offset) noexcept {
     return core.space.heap.block_bytes(offset);
+  }
+
+  // A tomb of a long key may be all that keeps the record which holds the key.
+  static std::uint64_t with_key_holder(const Core<Sync>& core, std::uint64_t offset) noexcept {
+    const Rec& r = *core.space.record(offset);
+    const Stamp s = r.stamp_word();
+    std::uint64_t bytes = block(core, offset);
+    if (s.has_ext() && r.ext(s).key_ref() && core.space.record(r.ref(s))->hold_word().orphan()) {
+      bytes += block(core, r.ref(s));
+    }
+    return bytes;
   }
 
   template <class Report>
@@ -122,7 +133,7 @@ class Audit {
     for (std::uint64_t at = w.offset(); at != 0;) {
       const Rec& v = *core.space.record(at);
       const Stamp vs = v.stamp_word();
-      table_bytes += block(core, at);
+      table_bytes += with_key_holder(core, at);
       if (!vs.stamped() && at != w.offset()) fail(report, "chain: an older version is not stamped");
       if (v.hold_word().version() >= newer_version) fail(report, "chain: versions don't fall");
       newer_version = v.hold_word().version();

@@ -266,10 +266,10 @@ class AddChange : public ChangeBase<Sync> {
     Number before = initial_;
     if (head.present) {
       const std::from_chars_result parsed = std::from_chars(head.value, head.value + head.value_size, before);
-      if (parsed.ec == std::errc::result_out_of_range) {
-        status = Status::kOutOfRange;
-      } else if (parsed.ec != std::errc() || parsed.ptr != head.value + head.value_size) {
+      if (parsed.ec == std::errc::invalid_argument || parsed.ptr != head.value + head.value_size) {
         status = Status::kWrongType;
+      } else if (parsed.ec != std::errc()) {
+        status = Status::kOutOfRange;
       }
     }
     if (status == Status::kOk && !add(before)) status = Status::kOutOfRange;

@@ -111,19 +111,20 @@ class Core {
   [[gnu::always_inline]] std::uint64_t copy(Thr& t, std::uint64_t hash, std::string_view key, char* out,
                                             std::uint64_t size_max) noexcept {
     space.epoch.enter(t.epoch);
-    const auto found = table.find(hash, key);
     std::uint64_t size;
-    if (found && found.stamp.plain()) [[likely]] {
-      size = found.record->link_word().length18();
+    bool missing;
+    const Rec* const r = table.find_plain(hash, key, missing);
+    if (r != nullptr) [[likely]] {
+      size = r->link_word().length18();
       if (size <= size_max) [[likely]] {
-        const char* value = found.record->bytes() + kRecordHeaderBytes + key.size();
+        const char* value = r->bytes() + kRecordHeaderBytes + key.size();
         Sync::plain_read(value, size);
         simd::copy_bytes(out, value, size);
         t.counters.hits.add();
       } else {
         size = kTooLong;
       }
-    } else if (!found) {
+    } else if (missing) {
       t.counters.misses.add();
       size = kMissing;
     } else {
@@ -133,7 +134,7 @@ class Core {
     return size;
   }
 
-  // A record with a deadline, long lengths, or a write under way.
+  // A miss, an overflow bucket, a record with a deadline or long lengths, a write under way.
   [[gnu::noinline]] std::uint64_t copy_otherwise(Thr& t, std::uint64_t hash, std::string_view key, char* out,
                                                  std::uint64_t size_max) noexcept {
     const HeadT h = head(hash, key);

@@ -36,7 +36,8 @@ Peeked peek(const Call& call, std::uint64_t hash, std::string_view key, std::chr
 
 std::chrono::milliseconds shortened(const Call& call, std::chrono::milliseconds ttl, unsigned percent) noexcept {
   if (percent == 0) return ttl;
-  const auto range = static_cast<std::uint64_t>(ttl.count()) / 100 * percent;
+  const auto ms = static_cast<std::uint64_t>(ttl.count());
+  const std::uint64_t range = ms / 100 * percent + ms % 100 * percent / 100;
   if (range == 0) return ttl;
   const std::uint64_t off = Insertion<StdSync>::next_random(call.thread()) % (range + 1);
   return ttl - std::chrono::milliseconds(static_cast<std::int64_t>(off));
@@ -71,7 +72,7 @@ void store_absent(const Call& call, std::uint64_t hash, std::string_view key, st
 
 Lookup<Value> get_or_load(Context c, std::string_view key, LoadFn loader, const LoadOptions& o) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   if (const Error e = check(call, o); e.status != Status::kOk) return e;
   const std::uint64_t hash = call.core().hash_of(key);
   auto& counters = call.thread().counters;

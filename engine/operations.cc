@@ -69,19 +69,19 @@ Result<std::uint64_t> answer(const SetChange<StdSync>& change, const Committed& 
 
 [[gnu::flatten]] Lookup<std::size_t> get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
   const Call call(c, key);
-  if (!call.ok()) [[unlikely]] return call.error();
+  if (!call.ok()) [[unlikely]] return call.error(key);
   return get_hashed(call, key, call.core().hash_of(key), out, out_size);
 }
 
 [[gnu::flatten]] Lookup<std::size_t> get(Context c, const Token& token, char* out, std::size_t out_size) noexcept {
   const Call call(c, token.key);
-  if (!call.ok()) [[unlikely]] return call.error();
+  if (!call.ok()) [[unlikely]] return call.error(token.key);
   return get_hashed(call, token.key, token.hash, out, out_size);
 }
 
 Lookup<Value> get(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) [[unlikely]] return call.error();
+  if (!call.ok()) [[unlikely]] return call.error(key);
   Lookup<Value> answer{Value()};
   bool copied = true;
   const bool found = call.core().read(call.thread(), call.core().hash_of(key), key,
@@ -93,7 +93,7 @@ Lookup<Value> get(Context c, std::string_view key) noexcept {
 
 Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const Guard<StdSync> guard(core.space, call.thread());
   const HeadT h = core.head(core.hash_of(key), key);
@@ -114,13 +114,13 @@ Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
 
 Lookup<HeldValue> hold(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   return call.store().hold(call.thread(), key);
 }
 
 Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   auto& t = call.thread();
   const Guard<StdSync> guard(core.space, t);
@@ -139,7 +139,7 @@ Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
 
 Result<bool> exists(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   return call.core().read(call.thread(), call.core().hash_of(key), key, [](const char*, std::uint64_t) {});
 }
 
@@ -152,7 +152,7 @@ Token prefetch(Context c, std::string_view key) noexcept {
 
 [[gnu::flatten]] Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
   const Call call(c, key);
-  if (!call.ok()) [[unlikely]] return call.error();
+  if (!call.ok()) [[unlikely]] return call.error(key);
   if (value.size() > call.store().value_bytes_max) [[unlikely]] return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   const std::uint64_t hash = core.hash_of(key);
@@ -165,7 +165,7 @@ Token prefetch(Context c, std::string_view key) noexcept {
 
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value, const SetOptions& o) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   SetTerms terms;
@@ -179,7 +179,7 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
 
 Lookup<Value> get_and_set(Context c, std::string_view key, std::string_view value) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   Lookup<Value> previous{Value()};
@@ -193,7 +193,7 @@ Lookup<Value> get_and_set(Context c, std::string_view key, std::string_view valu
 
 Result<bool> del(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   RemoveChange<StdSync> change(core.space, call.thread(), key);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
@@ -203,7 +203,7 @@ Result<bool> del(Context c, std::string_view key) noexcept {
 
 Lookup<Value> get_and_del(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   Lookup<Value> previous{Value()};
   RemoveChange<StdSync> change(core.space, call.thread(), key);
@@ -217,7 +217,7 @@ Lookup<Value> get_and_del(Context c, std::string_view key) noexcept {
 Result<bool> compare_and_swap(Context c, std::string_view key, std::string_view expected,
                               std::string_view desired) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   if (desired.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   SwapChange<StdSync> change(core.space, call.thread(), key, desired);
@@ -230,7 +230,7 @@ Result<bool> compare_and_swap(Context c, std::string_view key, std::string_view 
 Result<bool> compare_and_swap_version(Context c, std::string_view key, std::uint64_t expected,
                                       std::string_view desired) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   if (desired.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   SwapChange<StdSync> change(core.space, call.thread(), key, desired);
@@ -242,7 +242,7 @@ Result<bool> compare_and_swap_version(Context c, std::string_view key, std::uint
 
 Result<bool> compare_and_delete(Context c, std::string_view key, std::string_view expected) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   RemoveChange<StdSync> change(core.space, call.thread(), key);
   change.only_if(expected);
@@ -256,7 +256,7 @@ namespace {
 template <class Number>
 Result<Number> add(Context c, std::string_view key, Number delta, Number initial) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   AddChange<StdSync, Number> change(core.space, call.thread(), key, delta, initial);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
@@ -274,7 +274,7 @@ Result<std::int64_t> increment(Context c, std::string_view key, std::int64_t del
 Result<double> increment_float(Context c, std::string_view key, double delta, double initial) noexcept {
   if (!std::isfinite(delta) || !std::isfinite(initial)) {
     const Call call(c, key);
-    if (!call.ok()) return call.error();
+    if (!call.ok()) return call.error(key);
     return {Status::kOutOfRange, Field::kDelta};
   }
   return add(c, key, delta, initial);
@@ -282,7 +282,7 @@ Result<double> increment_float(Context c, std::string_view key, double delta, do
 
 Result<std::size_t> append(Context c, std::string_view key, std::string_view bytes) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   AppendChange<StdSync> change(core.space, call.thread(), key, bytes, call.store().value_bytes_max);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
@@ -293,7 +293,7 @@ Result<std::size_t> append(Context c, std::string_view key, std::string_view byt
 
 Result<Update::Kind> update(Context c, std::string_view key, UpdateFn fn) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   UpdateChange<StdSync, UpdateFn, Update> change(core.space, call.thread(), key, fn, call.store().value_bytes_max);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
@@ -318,7 +318,7 @@ Result<bool> set_deadline(const Call& call, std::string_view key, std::uint64_t 
 Result<bool> expire(Context c, std::string_view key, std::chrono::milliseconds ttl) noexcept {
   if (ttl.count() <= 0) return del(c, key);
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   const DeadlineAt d = deadline_after(call, ttl.count());
   if (d.error.status != Status::kOk) return d.error;
   return set_deadline(call, key, d.ms);
@@ -326,7 +326,7 @@ Result<bool> expire(Context c, std::string_view key, std::chrono::milliseconds t
 
 Result<bool> expire_at(Context c, std::string_view key, std::chrono::milliseconds deadline) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   const std::uint64_t now = call.core().time.now();
   if (deadline.count() <= 0 || static_cast<std::uint64_t>(deadline.count()) <= now) return del(c, key);
   const std::uint64_t ms = static_cast<std::uint64_t>(deadline.count());
@@ -338,7 +338,7 @@ Result<bool> expire_at(Context c, std::string_view key, std::chrono::millisecond
 
 Result<bool> persist(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const auto done = core.set_deadline(call.thread(), core.hash_of(key), key, Deadline::kNever);
   if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
@@ -347,7 +347,7 @@ Result<bool> persist(Context c, std::string_view key) noexcept {
 
 Result<DraftState> allocate(Context c, std::string_view key, std::size_t size) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   if (size > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   // With the word of a deadline, whatever publish is asked for later.

@@ -74,6 +74,13 @@ class Stamp {
     return (word_ & mask) == std::uint64_t{1} << 62;
   }
 
+  // The same, and a key of this length in the header.
+  constexpr bool plain_with_key(std::size_t key_size) const noexcept {
+    constexpr std::uint64_t mask =
+        std::uint64_t{3} << 62 | kTomb | kHasX | kHasExt | kAbsent | std::uint64_t{255} << kKeyShift;
+    return (word_ & mask) == (std::uint64_t{1} << 62 | std::uint64_t{key_size} << kKeyShift);
+  }
+
   // PENDING -> STAMPED
   constexpr Stamp stamped_at(std::uint64_t stamp) const noexcept {
     return Stamp(word_ | std::uint64_t{1} << 62 | (stamp & kStampMask));

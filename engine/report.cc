@@ -45,7 +45,7 @@ Stats Store::stats() const noexcept {
 
 Lookup<std::size_t> Store::memory_usage(std::string_view key) const noexcept {
   const Call call(context(), key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const detail::Guard<detail::StdSync> guard(core.space, call.thread());
   const auto found = core.table.find(core.hash_of(key), key);
@@ -55,7 +55,7 @@ Lookup<std::size_t> Store::memory_usage(std::string_view key) const noexcept {
 
 Lookup<Inspection> Store::inspect(std::string_view key) const noexcept {
   const Call call(context(), key);
-  if (!call.ok()) return call.error();
+  if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const detail::Guard<detail::StdSync> guard(core.space, call.thread());
   const std::uint64_t hash = core.hash_of(key);

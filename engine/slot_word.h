@@ -57,6 +57,10 @@ class SlotWord {
   constexpr bool is_tentative() const noexcept { return state() == State::kTentative; }
   constexpr bool is_live() const noexcept { return state() == State::kLive; }
   constexpr bool is_frozen() const noexcept { return state() == State::kFrozen; }
+  // LIVE or FROZEN, and the tag's: one comparison of the word's upper end.
+  constexpr bool is_current_of(std::uint16_t tag) const noexcept {
+    return word_ >> (kStateShift + 1) == (std::uint64_t{tag} << 1 | 1);
+  }
   // Part of the map: LIVE or FROZEN.
   constexpr bool is_current() const noexcept { return (word_ >> kStateShift & 2) != 0; }
 
@@ -82,6 +86,10 @@ static_assert(SlotWord::uninit().tag() == 0 && SlotWord::empty().tag() == 0xFFFF
 static_assert(!SlotWord::uninit().is_current() && !SlotWord::empty().is_current() &&
                   !SlotWord::uninit().is_tentative() && !SlotWord::empty().is_tentative(),
               "vacant words are no entries");
+
+static_assert(SlotWord(SlotWord::tentative(7, 0, 1).validated()).is_current_of(7) &&
+                  !SlotWord::tentative(7, 0, 1).is_current_of(7),
+              "the state's upper bit is next to the tag");
 
 class Ctl {
  public:

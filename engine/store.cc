@@ -160,7 +160,7 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
   }
   store->value_bytes_max = plan.value_bytes_max;
   store->held_bytes_max = plan.held_bytes_max;
-  std::memcpy(store->name, options.name.data(), options.name.size());
+  if (!options.name.empty()) std::memcpy(store->name, options.name.data(), options.name.size());
   if (options.huge_pages) {
     const alloc::Stats s = store->core.space.heap.stats();
     if (s.huge_asked_bytes != 0 && s.huge_granted_bytes == 0) store->log("huge pages were refused: small pages are used");

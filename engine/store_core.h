@@ -118,16 +118,19 @@ class Call {
   explicit Call(const Context& c) noexcept : core_(c.core) {
     if (core_ != nullptr && !core_->is_closed()) [[likely]] thread_ = core_->thread(c);
   }
-  Call(const Context& c, std::string_view key) noexcept : core_(c.core), key_(key), has_key_(true) {
+  Call(const Context& c, std::string_view key) noexcept : core_(c.core) {
     if (core_ != nullptr && !core_->is_closed() && key.size() - 1 < kKeyBytesMax) [[likely]] thread_ = core_->thread(c);
   }
   bool ok() const noexcept { return thread_ != nullptr; }
-  // Why it isn't.
-  [[gnu::noinline, gnu::cold]] Error error() const noexcept {
-    if (core_ == nullptr || core_->is_closed()) return {Status::kClosed, Field::kNone};
-    if (has_key_ && key_error(key_).status != Status::kOk) return key_error(key_);
+  // Why it isn't; `key` is the one that the call was made with.
+  [[gnu::noinline, gnu::cold]] static Error error(const StoreCore* core, std::size_t key_size) noexcept {
+    if (core == nullptr || core->is_closed()) return {Status::kClosed, Field::kNone};
+    if (key_size == 0) return {Status::kInvalidKey, Field::kKey};
+    if (key_size > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
     return {Status::kOutOfMemory, Field::kNone};
   }
+  Error error(std::string_view key) const noexcept { return error(core_, key.size()); }
+  Error error() const noexcept { return error(core_, 1); }
   StoreCore& store() const noexcept { return *core_; }
   Core<StdSync>& core() const noexcept { return core_->core; }
   Thread<StdSync>& thread() const noexcept { return *thread_; }
@@ -141,8 +144,6 @@ class Call {
  private:
   StoreCore* core_;
   Thread<StdSync>* thread_ = nullptr;
-  std::string_view key_;
-  bool has_key_ = false;
 };
 
 // 139 years: a ttl past it is out of range, and so is a deadline that the 43 bits of X can't hold.

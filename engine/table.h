@@ -188,15 +188,14 @@ class Table {
     const Shd& s = shard_of(hash);
     const std::uint16_t tag = tag_of(hash);
     const ShardSize size = size_of(s);
-    const std::uint32_t home = size.home(hash);
-    const Bkt& b = bucket(s, home);
+    const Bkt& b = bucket(s, size.home(hash));
+    const unsigned m = b.matches(tag);
     const Ctl c = b.control();
     if (c.ready() == planted<Sync>(Mutant::kReadyInverted)) [[unlikely]] return find_slowly(hash, key);
-    const unsigned m = b.matches(tag);
     if (m != 0) [[likely]] {
       const auto i = static_cast<unsigned>(std::countr_zero(m));
       const SlotWord w = b.at(i);
-      if (w.is_current() && w.tag() == tag) [[likely]] {
+      if (w.is_current_of(tag)) [[likely]] {
         Rec* r = space_->record(w.offset());
         prefetch_near(r->bytes() + 64);
         const Stamp stamp = r->stamp_word();
@@ -204,11 +203,36 @@ class Table {
       }
       return find_slowly(hash, key);
     }
-    if (c.overflow() != 0 && c.may_overflow(tag)) [[unlikely]] return find_slowly(hash, key);
+    if (c.may_overflow(tag)) [[unlikely]] return find_slowly(hash, key);
     Sync::point("find.missed");
     if (planted<Sync>(Mutant::kMissWithoutHomeCheck)) return {};
     if (size_of(s) == size) [[likely]] return {};
     return find_slowly(hash, key);
+  }
+
+  // The record of a key that is there in the plainest way: first match in its home bucket, stamped, short, without
+  // flags. Null: `missing` says whether it surely isn't there; otherwise nothing is known. Two comparisons decide: of the slot's upper end, and of w0 but for the stamp.
+  [[gnu::always_inline]] const Rec* find_plain(std::uint64_t hash, std::string_view key,
+                                                   bool& missing) const noexcept {
+    const Shd& s = shard_of(hash);
+    const std::uint16_t tag = tag_of(hash);
+    const ShardSize size = size_of(s);
+    const Bkt& b = bucket(s, size.home(hash));
+    const unsigned m = b.matches(tag);
+    missing = false;
+    if (m == 0) {
+      const Ctl c = b.control();
+      Sync::point("find.missed");
+      missing = c.ready() && !c.may_overflow(tag) && size_of(s) == size;
+      return nullptr;
+    }
+    const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+    if (!w.is_current_of(tag)) [[unlikely]] return nullptr;
+    const Rec* r = space_->record(w.offset());
+    prefetch_near(r->bytes() + 64);
+    if (key.size() > kShortKeyMax || !r->stamp_word().plain_with_key(key.size())) [[unlikely]] return nullptr;
+    Sync::plain_read(r->bytes() + kRecordHeaderBytes, key.size());
+    return simd::key_equal(r->bytes() + kRecordHeaderBytes, key.data(), key.size()) ? r : nullptr;
   }
 
   // Every case, from the beginning.
@@ -241,7 +265,7 @@ class Table {
     for (unsigned m = b.matches(tag); m != 0; m &= m - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(m));
       const SlotWord w = b.at(i);
-      if (!w.is_current() || w.tag() != tag) continue;
+      if (!w.is_current_of(tag)) continue;
       Rec* r = space_->record(w.offset());
       const Stamp s = r->stamp_word();
       if (space_->has_key(*r, s, key)) return {const_cast<Word*>(&b.slot[i]), r, w, s};

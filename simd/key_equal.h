@@ -68,12 +68,13 @@ inline bool key_equal(const void* a, const void* b, std::size_t n) noexcept {
   using namespace byte_parts;
   const auto* const x = static_cast<const unsigned char*>(a);
   const auto* const y = static_cast<const unsigned char*>(b);
-  if (n - 8 <= 24) [[likely]] {  // 8 to 32, without a branch on where in it
-    const auto differ = [x, y](std::size_t at) {
-      return load<std::uint64_t>(x + at) ^ load<std::uint64_t>(y + at);
-    };
-    const std::size_t inner = static_cast<std::size_t>(n >= 16) * 8;
-    return (differ(0) | differ(inner) | differ(n - 8 - inner) | differ(n - 8)) == 0;
+  if (n - 16 <= 16) [[likely]] {  // 16 to 32
+    return is_zero(either(difference(block_at(x), block_at(y)),
+                          difference(block_at(x + n - 16), block_at(y + n - 16))));
+  }
+  if (n - 8 < 8) {
+    return ((load<std::uint64_t>(x) ^ load<std::uint64_t>(y)) |
+            (load<std::uint64_t>(x + n - 8) ^ load<std::uint64_t>(y + n - 8))) == 0;
   }
   if (n < 8) {
     if (n >= 4) {

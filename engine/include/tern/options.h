@@ -35,7 +35,7 @@ struct Options {
   // Bound on live entries beside the bytes; 0: none. Inserts past it answer out_of_memory. With several threads it
   // may be passed by at most one entry a thread.
   std::size_t entries_max = 0;
-  // Power of two, 1 to 1,024; 0: one for each 4 MiB of the budget, at most 256.
+  // Power of two, 1 to 1,024, and at most one for each 64 KiB of the budget; 0: one for each 4 MiB, at most 256.
   unsigned shard_count = 0;
   // Longest value; 0: the lesser of 64 MiB and half of what the budget can hold. Up to 4 GiB - 64 KiB.
   std::size_t value_bytes_max = 0;

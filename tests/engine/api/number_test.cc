@@ -90,9 +90,24 @@ TEST_F(NumberTest, InitialPlusDeltaMayOverflowToo) {
 }
 
 TEST_F(NumberTest, WhatIsNoNumberIsTheWrongType) {
-  const std::string_view texts[] = {
-      "",    " ",   "x",   "1x", "x1", "1 ", " 1",  "1.5",
-      "0x1", "1e3", "--1", "-",  "+",  "1-", "1,0", std::string_view("1\0", 2)};
+  const std::string_view texts[] = {"",
+                                    " ",
+                                    "x",
+                                    "1x",
+                                    "x1",
+                                    "1 ",
+                                    " 1",
+                                    "1.5",
+                                    "0x1",
+                                    "1e3",
+                                    "--1",
+                                    "-",
+                                    "+",
+                                    "1-",
+                                    "1,0",
+                                    std::string_view("1\0", 2),
+                                    "99999999999999999999x",
+                                    "-99999999999999999999 "};
   for (const std::string_view text : texts) {
     ASSERT_TRUE(store.set("k", text));
     EXPECT_EQ(store.increment("k").status(), Status::kWrongType) << "'" << text << "'";
@@ -194,7 +209,7 @@ TEST_F(NumberTest, WhatIsNoFloatIsRefused) {
   for (const std::string_view text :
        {std::string_view(""), std::string_view(" 1"), std::string_view("1 "),
         std::string_view("1.5x"), std::string_view("."), std::string_view("e5"),
-        std::string_view("1.5\0", 4), std::string_view("0x1p3")}) {
+        std::string_view("1.5\0", 4), std::string_view("0x1p3"), std::string_view("1e999x")}) {
     ASSERT_TRUE(store.set("k", text));
     EXPECT_EQ(store.increment_float("k", 1).status(), Status::kWrongType) << "'" << text << "'";
     EXPECT_EQ(value_of(store, "k"), text);

@@ -78,6 +78,8 @@ class Run {
     if (n % 16 == 3) k.resize(n % 32 == 3 ? 254 : 255, 'x');
     if (n % 16 == 6) k.resize(300 + n % 7, '\0');
     if (n % 16 == 9) k.insert(1, 1, '\0');
+    if (n % 64 == 12) k.resize(9'000, 'y');
+    if (n % 64 == 44) k.resize(kKeyBytesMax, 'z');
     return k;
   }
   std::string value() {
@@ -115,9 +117,6 @@ class Run {
     }
     return o;
   }
-
-  // --- the model
-  // -----------------------------------------------------------------------------------------------
 
   Known* live(std::string_view k) {
     const auto it = entries_.find(k);
