@@ -103,49 +103,52 @@ class Core {
     return found ? read_found(t, found, key, fn) : missed(t);
   }
 
-  // The way of almost every get: one word says stamped, no tomb, no deadline, short; and the value fits.
-  // `size_max`: a value that is longer is not copied. Answers the value's size, or kMissing, or kTooLong: then it
-  // was neither copied nor counted.
+  // The value's size, or why there is none.
   static constexpr std::uint64_t kMissing = ~std::uint64_t{0};
-  static constexpr std::uint64_t kTooLong = kMissing - 1;
-  [[gnu::always_inline]] std::uint64_t copy(Thr& t, std::uint64_t hash, std::string_view key, char* out,
-                                            std::uint64_t size_max) noexcept {
-    space.epoch.enter(t.epoch);
-    std::uint64_t size;
-    bool missing;
-    const Rec* const r = table.find_plain(hash, key, missing);
-    if (r != nullptr) [[likely]] {
-      size = r->link_word().length18();
-      if (size <= size_max) [[likely]] {
-        const char* value = r->bytes() + kRecordHeaderBytes + key.size();
-        Sync::plain_read(value, size);
-        simd::copy_bytes(out, value, size);
-        t.counters.hits.add();
-      } else {
-        size = kTooLong;
-      }
-    } else if (missing) {
-      t.counters.misses.add();
-      size = kMissing;
-    } else {
-      size = copy_otherwise(t, hash, key, out, size_max);
-    }
-    space.epoch.leave(t.epoch);
-    return size;
-  }
+  static constexpr std::uint64_t kTooLong = kMissing - 1;  // longer than `size_max`: not copied, not counted
 
-  // A miss, an overflow bucket, a record with a deadline or long lengths, a write under way.
-  [[gnu::noinline]] std::uint64_t copy_otherwise(Thr& t, std::uint64_t hash, std::string_view key, char* out,
-                                                 std::uint64_t size_max) noexcept {
+  // A get in every case, copying up to `size_max` bytes.
+  std::uint64_t copy(Thr& t, std::uint64_t hash, std::string_view key, char* out, std::uint64_t size_max) noexcept {
+    Grd guard(space, t);
     const HeadT h = head(hash, key);
     if (!h.present) {
       missed(t);
       return kMissing;
     }
     if (h.value_size > size_max) return kTooLong;
+    Sync::plain_read(h.value, h.value_size);
     simd::copy_bytes(out, h.value, h.value_size);
     t.counters.hits.add();
     return h.value_size;
+  }
+
+  // The way of almost every get: a key of up to kFastKeyMax bytes, a record without peculiarities, a value of up to
+  // kFastValueMax. What isn't so is left to copy(): kUndecided. There is no call in it, so no register is saved, and
+  // the processor keeps more than one get in flight.
+  static constexpr std::uint64_t kUndecided = kMissing - 2;
+  static constexpr std::size_t kFastKeyMax = 64;
+  static constexpr std::size_t kFastValueMax = 128;
+  [[gnu::always_inline]] std::uint64_t copy_fast(Thr& t, std::uint64_t hash, std::string_view key, char* out,
+                                                 std::uint64_t size_max) noexcept {
+    space.epoch.enter(t.epoch);
+    bool missing;
+    std::uint64_t size = kUndecided;
+    const Rec* const r = table.find_plain(hash, key, missing);
+    if (r != nullptr) [[likely]] {
+      const std::uint64_t n = r->link_word().length18();
+      if (n <= kFastValueMax && n <= size_max) [[likely]] {
+        size = n;
+        const char* value = r->bytes() + kRecordHeaderBytes + key.size();
+        Sync::plain_read(value, n);
+        simd::copy_bytes(out, value, n);
+        t.counters.hits.add();
+      }
+    } else if (missing) {
+      t.counters.misses.add();
+      size = kMissing;
+    }
+    space.epoch.leave(t.epoch);
+    return size;
   }
 
   template <class Fn>

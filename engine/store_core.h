@@ -53,6 +53,12 @@ class StoreCore {
     return c.thread != nullptr ? reinterpret_cast<Thr*>(c.thread) : thread();
   }
 
+  // The same, if it is at hand; null: it may have to be registered.
+  Thr* known_thread(const Context& c) const noexcept {
+    if (c.thread != nullptr) return reinterpret_cast<Thr*>(c.thread);
+    return thread_cache_hit();
+  }
+
   // --- held values ---------------------------------------------------------------------------------------------
   // One word: 63 LAST_HANDLE_GONE | 62..40 count | 39..0 bytes in units of 8.
   bool take_held(std::uint64_t bytes) noexcept;
@@ -95,6 +101,7 @@ class StoreCore {
 
   void destroy() noexcept;
   Thr* register_thread() noexcept;
+  Thr* thread_cache_hit() const noexcept;
 
   alignas(128) std::atomic<bool> closed_{false};
   alignas(128) std::atomic<std::uint64_t> handles_{1};
@@ -105,11 +112,16 @@ class StoreCore {
 
 extern thread_local constinit ThreadCache thread_cache __attribute__((tls_model("initial-exec")));
 
-inline StoreCore::Thr* StoreCore::thread() noexcept {
+inline StoreCore::Thr* StoreCore::thread_cache_hit() const noexcept {
   for (unsigned i = 0; i != ThreadCache::kEntries; ++i) {
     if (thread_cache.id[i] == id) [[likely]] return thread_cache.state[i];
   }
-  return register_thread();
+  return nullptr;
+}
+
+inline StoreCore::Thr* StoreCore::thread() noexcept {
+  Thr* t = thread_cache_hit();
+  return t != nullptr ? t : register_thread();
 }
 
 // The beginning of each call: is the store open, is the key one, which thread is this.

@@ -66,7 +66,7 @@ template <typename Word>
 inline unsigned match_tags_wordwise(const Word* words, std::uint16_t tag) noexcept {
   unsigned mask = 0;
   for (unsigned index = 0; index < kTagWords; ++index) {
-    const std::uint64_t word = words[index].load(std::memory_order_seq_cst);
+    const std::uint64_t word = words[index].load(std::memory_order_seq_cst);  // [publish] seq_cst
     mask |= static_cast<unsigned>((word >> kTagShift) == tag) << index;
   }
   return mask;
