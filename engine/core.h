@@ -27,6 +27,7 @@ struct CoreOptions {
   unsigned shard_count = 1;
   std::uint64_t seed = 0;
   std::size_t entries_max = 0;
+  std::uint32_t first_buckets = kFirstBuckets;  // of each shard
   bool align_records = false;
   bool huge_pages = true;
   bool prefault = false;
@@ -80,7 +81,7 @@ class Core {
     time = o.time;
     bound.max = o.entries_max;
     set_limbo_limits(o.memory_bytes);
-    if (!table.open(space, o.shard_count, chunk_shift, table_bytes_)) return alloc::Error::kOutOfMemory;
+    if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
     return alloc::Error::kNone;
   }
 

@@ -31,6 +31,9 @@ class Growth {
   using Shd = Shard<Sync>;
   using Thr = Thread<Sync>;
 
+  // Buckets of a shard for so many entries.
+  static constexpr std::uint64_t buckets_for(std::uint64_t entries) noexcept { return entries / 35 * 8 + entries % 35 * 8 / 35 + 1; }
+
   // 35/8 entries a bucket: a twelfth of the keys then lie in overflow buckets just before a doubling, a twentieth
   // after it. At 5.0 grouped misses are 40 % slower, below 4 the table outweighs what it saves.
   static bool is_due(std::uint64_t live, ShardSize size) noexcept {

@@ -49,6 +49,7 @@ const char* field_name(Field field) noexcept {
     case Field::kMemory: return "memory";
     case Field::kShardCount: return "shard_count";
     case Field::kEntriesMax: return "entries_max";
+    case Field::kEntriesExpected: return "entries_expected";
     case Field::kValueBytesMax: return "value_bytes_max";
     case Field::kHeldBytesMax: return "held_bytes_max";
     case Field::kClock: return "clock";

@@ -120,6 +120,11 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
     c.shard_count = static_cast<unsigned>(wanted);
   }
   c.entries_max = o.entries_max;
+  if (o.entries_expected != 0) {
+    const std::uint64_t buckets = Growth<StdSync>::buckets_for(o.entries_expected / c.shard_count);
+    if (buckets > c.memory_bytes / c.shard_count / 4 / 64) return {Status::kOutOfRange, Field::kEntriesExpected};
+    if (buckets > kFirstBuckets) c.first_buckets = static_cast<std::uint32_t>(buckets);
+  }
   c.align_records = o.align_records;
   c.huge_pages = o.huge_pages;
   c.prefault = o.prefault;

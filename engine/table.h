@@ -134,7 +134,8 @@ class Table {
   }
 
   // The heap is open. False: no memory for the first buckets.
-  bool open(Space<Sync>& space, unsigned shard_count, unsigned chunk_shift, std::size_t table_bytes_max) noexcept {
+  bool open(Space<Sync>& space, unsigned shard_count, unsigned chunk_shift, std::size_t table_bytes_max,
+            std::uint32_t first_buckets) noexcept {
     space_ = &space;
     shard_count_ = shard_count;
     shard_shift_ = 63 - static_cast<unsigned>(std::countr_zero(shard_count));
@@ -149,11 +150,13 @@ class Table {
     for (unsigned i = 0; i != shard_count; ++i) {
       Shd& s = *new (shards_ + i) Shd{};
       s.first = space.heap.table() + (std::size_t{i} << chunk_shift);
-      s.size.store(ShardSize::of(kFirstBuckets).word(), std::memory_order_relaxed);  // nobody else is here yet
+      s.size.store(ShardSize::of(first_buckets).word(), std::memory_order_relaxed);  // nobody else is here yet
     }
     for (unsigned i = 0; i != shard_count; ++i) {
-      if (!commit_chunk(shards_[i], 0)) return false;
-      for (std::uint32_t b = 0; b != kFirstBuckets; ++b) make_empty(bucket(shards_[i], b), Ctl::fresh());
+      while (shards_[i].chunks.load(std::memory_order_relaxed) <= (first_buckets - 1) >> (chunk_shift - 6)) {  // alone
+        if (!commit_chunk(shards_[i], shards_[i].chunks.load(std::memory_order_relaxed))) return false;  // alone
+      }
+      for (std::uint32_t b = 0; b != first_buckets; ++b) make_empty(bucket(shards_[i], b), Ctl::fresh());
     }
     return true;
   }

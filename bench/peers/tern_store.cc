@@ -71,6 +71,7 @@ class TernAdapter {
   explicit TernAdapter(const StoreConfig& config) : config_(config) {
     Options options;
     options.memory_bytes = config.memory_bytes != 0 ? config.memory_bytes : budget(config);
+    options.entries_expected = config.entries;  // reserved to size, as every store here
     options.huge_pages = config.huge_pages;
     options.hash_seed = 1;
     options.name = "bench";

@@ -54,6 +54,7 @@ enum class Field : std::uint8_t {
   kMemory,       // the caller's own region
   kShardCount,
   kEntriesMax,
+  kEntriesExpected,
   kValueBytesMax,
   kHeldBytesMax,
   kClock,

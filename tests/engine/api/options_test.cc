@@ -232,5 +232,27 @@ TEST(OptionsTest, StoresWithoutASeedGetOneEach) {
   EXPECT_NE(places[0], places[1]);
 }
 
+TEST(OptionsTest, ATableOpenedAtItsSizeDoesNotGrowOnTheWayThere) {
+  Options options = small_options();
+  options.memory_bytes = 32 * kMiB;
+  options.entries_expected = 50'000;
+  const Store store = open_or_fail(options);
+  const std::uint64_t at_first = store.stats().buckets;
+  EXPECT_GE(at_first * 35, 50'000u * 8);
+  for (unsigned i = 0; i < 45'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v"));
+  EXPECT_LE(store.stats().buckets, at_first + at_first / 50) << "shards are not filled quite alike";
+  for (unsigned i = 45'000; i < 120'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v"));
+  EXPECT_GT(store.stats().buckets, at_first * 2) << "a hint, no bound";
+  for (unsigned i = 0; i < 120'000; ++i) ASSERT_TRUE(*store.exists(numbered("k", i)));
+  EXPECT_TRUE(whole(store));
+
+  options.entries_expected = 10'000'000;
+  expect_refused(options, Field::kEntriesExpected, "a table of a quarter of the budget and more");
+  options.entries_expected = ~std::size_t{0};
+  expect_refused(options, Field::kEntriesExpected, "the most");
+  options.entries_expected = 1;
+  EXPECT_TRUE(Store::open(options));
+}
+
 }  // namespace
 }  // namespace tern::test
