@@ -203,64 +203,59 @@ Lookup<Value> get_and_set(Context c, std::string_view key, std::string_view valu
   return previous;
 }
 
-Result<bool> del(Context c, std::string_view key) noexcept {
-  const Call call(c, key);
-  if (!call.ok()) return call.error(key);
-  auto& core = call.core();
-  RemoveChange<StdSync> change(core.space, call.thread(), key);
-  const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
-  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
-  return done.outcome == Outcome::kRemoved && change.existed;
-}
+namespace {
 
-Lookup<Value> get_and_del(Context c, std::string_view key) noexcept {
-  const Call call(c, key);
-  if (!call.ok()) return call.error(key);
-  auto& core = call.core();
-  Lookup<Value> previous{Value()};
-  RemoveChange<StdSync> change(core.space, call.thread(), key);
-  change.copy_previous(copy_to_value, &*previous);
-  const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
-  if (done.outcome == Outcome::kOutOfMemory || change.status != Status::kOk) return Status::kOutOfMemory;
-  if (done.outcome != Outcome::kRemoved || !change.existed) return Status::kNotFound;
-  return previous;
-}
-
-Result<bool> compare_and_swap(Context c, std::string_view key, std::string_view expected,
-                              std::string_view desired) noexcept {
+// `expect` tells the change what the key must have.
+template <class Expect>
+Result<bool> swap_if(Context c, std::string_view key, std::string_view desired, Expect&& expect) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.error(key);
   if (desired.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   SwapChange<StdSync> change(core.space, call.thread(), key, desired);
-  change.expect_value(expected);
+  expect(change);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
   if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
   return done.outcome == Outcome::kPut;
+}
+
+// del and its kin: whether a live entry was removed; `previous` (may be null) gets its value.
+Result<bool> remove_if(Context c, std::string_view key, const std::string_view* expected, Value* previous) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error(key);
+  auto& core = call.core();
+  RemoveChange<StdSync> change(core.space, call.thread(), key);
+  if (expected != nullptr) change.only_if(*expected);
+  if (previous != nullptr) change.copy_previous(copy_to_value, previous);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
+  if (done.outcome == Outcome::kOutOfMemory || change.status != Status::kOk) return Status::kOutOfMemory;
+  return done.outcome == Outcome::kRemoved && change.existed;
+}
+
+}  // namespace
+
+Result<bool> compare_and_swap(Context c, std::string_view key, std::string_view expected,
+                              std::string_view desired) noexcept {
+  return swap_if(c, key, desired, [&](SwapChange<StdSync>& change) { change.expect_value(expected); });
 }
 
 Result<bool> compare_and_swap_version(Context c, std::string_view key, std::uint64_t expected,
                                       std::string_view desired) noexcept {
-  const Call call(c, key);
-  if (!call.ok()) return call.error(key);
-  if (desired.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
-  auto& core = call.core();
-  SwapChange<StdSync> change(core.space, call.thread(), key, desired);
-  change.expect_version(expected);
-  const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
-  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
-  return done.outcome == Outcome::kPut;
+  return swap_if(c, key, desired, [&](SwapChange<StdSync>& change) { change.expect_version(expected); });
 }
 
+Result<bool> del(Context c, std::string_view key) noexcept { return remove_if(c, key, nullptr, nullptr); }
+
 Result<bool> compare_and_delete(Context c, std::string_view key, std::string_view expected) noexcept {
-  const Call call(c, key);
-  if (!call.ok()) return call.error(key);
-  auto& core = call.core();
-  RemoveChange<StdSync> change(core.space, call.thread(), key);
-  change.only_if(expected);
-  const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
-  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
-  return done.outcome == Outcome::kRemoved && change.existed;
+  return remove_if(c, key, &expected, nullptr);
+}
+
+Lookup<Value> get_and_del(Context c, std::string_view key) noexcept {
+  Lookup<Value> previous{Value()};
+  const Result<bool> removed = remove_if(c, key, nullptr, &*previous);
+  if (!removed) return removed.error();
+  if (!*removed) return Status::kNotFound;
+  return previous;
 }
 
 namespace {

@@ -132,7 +132,8 @@ class Space {
     if (memory == nullptr) return nullptr;
     Thr* t = new (memory) Thr{};
     t->owner.store(owner, std::memory_order_relaxed);  // not yet in the list
-    t->random = seed ^ (owner * 0x9E3779B97F4A7C15u);
+    // By the order of arrival, not by the system's number: one thread with one seed makes the same bytes on each run.
+    t->random = seed ^ ((thread_count_.fetch_add(1, std::memory_order_relaxed) + 1) * 0x9E3779B97F4A7C15u);
     Thr* head = threads_.load(std::memory_order_relaxed);  // the swap publishes
     do {
       t->next = head;
@@ -443,6 +444,7 @@ class Space {
   }
 
   typename Sync::template Atomic<Thr*> threads_{};
+  Word thread_count_{};  // states ever made; a number for each
 };
 
 }  // namespace tern::detail

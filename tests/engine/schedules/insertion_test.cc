@@ -139,6 +139,38 @@ TEST(InsertionMutants, VersionByStore) {
   expect_found("version by store", b.rig, helper_beside_a_rising_floor(b));
 }
 
+// A helper stands with the key's tentative entry in hand while a split kills it: were the same record placed again,
+// the helper would give it the version that it had read before the key was written and removed in its new bucket.
+template <Mutant M>
+struct KilledBySplit {
+  KilledBySplit() : rig(3) {
+    KeyFinder finder;
+    key = finder.in_bucket(16);  // bucket 0 until there are 17
+  }
+  Threads threads() {
+    return {[&] { rig.set_nx(0, key, "a"); }, [&] { rig.set_nx(1, key, "b"); },
+            [&] {
+              rig.grow(2);
+              rig.set(2, key, "c");
+              rig.del(2, key);
+            }};
+  }
+  Rig<M> rig;
+  Key key;
+};
+
+TEST(Insertion, ARecordThatASplitKilledIsNotPlacedAgain) {
+  KilledBySplit<Mutant::kNone> b;
+  b.rig.freeze();
+  expect_holds("insertion, killed by a split", b.rig, b.threads(), {.preemptions = 2});
+}
+
+TEST(InsertionMutants, KillWithoutCopy) {
+  KilledBySplit<Mutant::kKillWithoutCopy> b;
+  b.rig.freeze();
+  expect_found("kill without copy", b.rig, b.threads(), {.preemptions = 3, .schedules = 2'000'000});
+}
+
 TEST(InsertionMutants, BackOffFromTentative) {
   Bucket<Mutant::kBackOffFromTentative> b(2, 1);
   b.rig.freeze();

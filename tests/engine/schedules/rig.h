@@ -94,7 +94,7 @@ inline Result explore(Options options, const Body& body) {
   const std::string name = options.name;
   const unsigned bound = options.preemptions;
   std::uint64_t schedules = 0;
-  if (options.strategy == Strategy::kDfs) {
+  {
     Options random = options;
     random.name = name + ".learn";
     random.strategy = Strategy::kRandom;
@@ -104,7 +104,7 @@ inline Result explore(Options options, const Body& body) {
     if (!r.ok) return r;
     written.merge();
     schedules += r.schedules;
-    options.preemptions = std::min(bound, 1u);
+    if (options.strategy == Strategy::kDfs) options.preemptions = std::min(bound, 1u);
   }
   for (int round = 1;; ++round) {
     options.name = name + (round == 1 ? "" : "." + std::to_string(round));
@@ -177,20 +177,9 @@ class Rig {
 
   // The state that each schedule begins from is the present one.
   void freeze() {
-    // A batch of each size that the tests use into each thread's magazines.
-    for (int i = 0; i <= own_; ++i) {
-      for (std::size_t bytes = 16; bytes <= 72; bytes += 8) {
-        core().space.heap.free(thread(i).cache, core().space.heap.allocate(thread(i).cache, bytes));
-      }
-    }
     for (auto& call : recorder_->take()) before_.push_back(std::move(call));
     saved_.clear();
-    save(core_memory_, sizeof(Core));
-    private_used_ = PrivateArena::used();
-    save(PrivateArena::begin(), private_used_);
     auto& heap = core().space.heap;
-    save(heap.base(), 4096);  // the first 64 buckets
-    save(heap.base() + core().table_bytes_, heap.stats().overhead_bytes);
     std::byte* from = nullptr;
     std::byte* to = nullptr;
     heap.for_each_block([&](std::uint64_t offset, std::size_t bytes, bool free) {
@@ -203,6 +192,17 @@ class Rig {
       to = at + bytes;
     });
     if (from != nullptr) save(from, static_cast<std::size_t>(to - from));
+    // A batch of each size that the tests use into each thread's magazines; what lies in a free block is nobody's.
+    for (int i = 0; i <= own_; ++i) {
+      for (std::size_t bytes = 16; bytes <= 72; bytes += 8) {
+        heap.free(thread(i).cache, heap.allocate(thread(i).cache, bytes));
+      }
+    }
+    save(core_memory_, sizeof(Core));
+    private_used_ = PrivateArena::used();
+    save(PrivateArena::begin(), private_used_);
+    save(heap.base(), 4096);  // the first 64 buckets
+    save(heap.base() + core().table_bytes_, heap.stats().overhead_bytes);
     now_at_freeze_ = now_ms;
   }
 
@@ -221,6 +221,7 @@ class Rig {
       recorder_->end(again);
     }
     complaint_.clear();
+    EngineEngine::skipped = 0;
   }
 
   // --- recorded operations ---
@@ -398,8 +399,8 @@ class Rig {
 
   // After a schedule in which nobody was stopped for ever.
   std::string check() {
-    if (complaint_.empty()) check_limbo();
-    if (complaint_.empty()) {
+    if (complaint_.empty()) check_table();
+    if (complaint_.empty() && (audit_always || checks_++ % 16 == 0)) {
       tern::detail::Audit<Sync> audit(core(), [this](const char* what) { complain(std::string("audit: ") + what); });
       if (complaint_.empty() && check_accounts && !audit.accounts_agree()) {
         complain("accounts: " + std::to_string(audit.allocated_bytes) + " bytes handed out, " +
@@ -411,6 +412,7 @@ class Rig {
     return complaint_;
   }
   bool check_accounts = true;
+  bool audit_always = false;  // the whole walk, heap included, takes longer than the schedule
 
   // All keys' histories, with those calls that a stopped thread left pending.
   void check_histories() {
@@ -451,37 +453,55 @@ class Rig {
     return call.op.ok ? c.version : 0;
   }
 
-  // What is in limbo is there once, and in no slot and no chain.
-  void check_limbo() {
-    std::vector<std::uint64_t> retired;
+  // Each key has one live record, in its home; what is in limbo is there once, and in no slot and no chain.
+  void check_table() {
+    retired_.clear();
     core().space.for_each_thread_state([&](Thr& t) {
       for (auto* ring = &t.epoch.ring; ring != nullptr; ring = ring->next.load(std::memory_order_relaxed)) {
         for (auto& bag : ring->bags) {
           using Bag = tern::detail::Bag<Sync>;
           const std::uint64_t state = bag.state.load(std::memory_order_relaxed);
           if (state != Bag::kFull && state != Bag::kOpen) continue;
-          for (std::uint64_t i = 0; i != bag.count; ++i) retired.push_back(bag.records[i]);
+          for (std::uint64_t i = 0; i != bag.count; ++i) retired_.push_back(bag.records[i]);
         }
       }
     });
-    std::sort(retired.begin(), retired.end());
-    if (std::adjacent_find(retired.begin(), retired.end()) != retired.end()) {
+    std::sort(retired_.begin(), retired_.end());
+    if (std::adjacent_find(retired_.begin(), retired_.end()) != retired_.end()) {
       return complain("a record was retired twice");
     }
+    hashes_.clear();
+    std::uint64_t live = 0;
     auto& table = core().table;
     const auto size = table.size_of(shard());
     for (std::uint32_t b = 0; b != size.buckets(); ++b) {
+      const bool ready = table.bucket(shard(), b).control().ready();
       table.for_each_slot(table.bucket(shard(), b), [&](auto&, tern::detail::SlotWord w) {
+        if (w.is_tentative()) complain("a tentative entry is left");
         if (!w.is_current()) return true;
+        const Rec& head = *core().space.record(w.offset());
+        const auto key = core().space.key_of(head, head.stamp_word());
+        const std::uint64_t hash = core().hash_of({key.data, static_cast<std::size_t>(key.size)});
+        hashes_.push_back(hash);
+        if (size.home(hash) != b && !w.is_frozen()) complain("an entry is not in its home bucket");
+        if (ready && w.is_frozen()) complain("a frozen entry is left in a finished bucket");
+        if (!head.stamp_word().stamped()) complain("a record is left unstamped");
+        if (!head.stamp_word().tomb()) ++live;
+        std::uint64_t version = ~std::uint64_t{0};
         int length = 0;
         for (std::uint64_t at = w.offset(); at != 0 && ++length < 100;) {
-          if (std::binary_search(retired.begin(), retired.end(), at)) complain("a record that is linked was retired");
+          if (std::binary_search(retired_.begin(), retired_.end(), at)) complain("a record that is linked was retired");
           const Rec& r = *core().space.record(at);
+          if (r.hold_word().version() >= version) complain("versions don't fall along a chain");
+          version = r.hold_word().version();
           at = r.stamp_word().nolink() ? 0 : r.link_word().older();
         }
         return true;
       });
     }
+    std::sort(hashes_.begin(), hashes_.end());
+    if (std::adjacent_find(hashes_.begin(), hashes_.end()) != hashes_.end()) complain("a key has two live records");
+    if (live != shard().live.load(std::memory_order_relaxed)) complain("the count of entries is wrong");
   }
 
   static constexpr std::size_t kRegionBytes = std::size_t{2} << 20;
@@ -497,6 +517,9 @@ class Rig {
   std::unique_ptr<Recorder<RegisterOp>> recorder_;
   History<RegisterOp> before_;
   std::string complaint_;
+  std::uint64_t checks_ = 0;
+  std::vector<std::uint64_t> retired_;
+  std::vector<std::uint64_t> hashes_;
   LinearizabilityChecker<RegisterSpec> checker_;
 };
 
