@@ -167,7 +167,8 @@ template <class Sync>
 class RemoveChange : public ChangeBase<Sync> {
  public:
   RemoveChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key) noexcept : ChangeBase<Sync>(space, t, key) {}
-  void only_if(std::string_view expected) noexcept { expected_ = expected; }
+  // `expected` must live as long as this.
+  void only_if(const std::string_view& expected) noexcept { expected_ = &expected; }
   void copy_previous(CopyFn copy, void* to) noexcept {
     copy_ = copy;
     copy_to_ = to;
@@ -177,7 +178,7 @@ class RemoveChange : public ChangeBase<Sync> {
     this->note(head);
     status = Status::kOk;
     if (!head.present) return Decision::kRemove;  // an expired record is buried, a tomb is left alone
-    if (expected_ && head.bytes() != *expected_) {
+    if (expected_ != nullptr && head.bytes() != *expected_) {
       this->existed = false;
       return Decision::kKeep;
     }
@@ -192,7 +193,7 @@ class RemoveChange : public ChangeBase<Sync> {
   Status status = Status::kOk;
 
  private:
-  std::optional<std::string_view> expected_;
+  const std::string_view* expected_ = nullptr;
   CopyFn copy_ = nullptr;
   void* copy_to_ = nullptr;
 };

@@ -137,14 +137,16 @@ TEST(GrowthMutants, SplitClearsEarly) {
   expect_found("split clears early", b.rig, b.read_beside());
 }
 
-// Seven keys fill the bucket, an eighth has opened the overflow bucket and left: the next insert goes there.
+// Seven keys fill the bucket, an eighth has opened the overflow bucket and left: the next insert goes there. The other
+// inserter finds a place in the bucket itself; with the filter set late it meets the key at its second look and misses
+// it at its first, for as long as the first inserter stands still.
 template <Mutant M>
 struct Overflow {
   Overflow() : rig(2) {
     KeyFinder finder;
     key = finder.in_bucket(3);
     const int own = rig.own_index();
-    for (int i = 0; i != 7; ++i) rig.set(own, finder.in_bucket(3), "x");
+    for (int i = 0; i != 7; ++i) rig.set(own, first = finder.in_bucket(3), "x");
     const Key other = finder.next([&](std::uint64_t h) {
       return (h & 31) == 3 && (tern::detail::tag_of(h) & 15) != (tern::detail::tag_of(key.hash) & 15);
     });
@@ -155,12 +157,13 @@ struct Overflow {
   Threads threads() {
     return {[&] { rig.set_nx(0, key, "0"); },
             [&] {
+              rig.del(1, first);
               rig.set_nx(1, key, "1");
               rig.get(1, key);
             }};
   }
   Rig<M> rig;
-  Key key;
+  Key key, first;
 };
 
 TEST(Growth, InsertsIntoAnOverflowBucket) {
