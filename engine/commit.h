@@ -189,6 +189,7 @@ class Commit {
         expected = place.found.slot->load(std::memory_order_seq_cst);
         if (!SlotWord(expected).is_live()) expected = place.found.word.word();
       }
+      if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, r);
       Sync::point("commit.swap");
       if (!place.found.slot->compare_exchange_strong(expected, place.found.word.replaced(own).word(),
                                                      std::memory_order_seq_cst)) {  // [publish] release
@@ -281,6 +282,7 @@ class Commit {
     space_.record(own)->link.store(space_.record(own)->link_word().over(0).word(),
                                    std::memory_order_relaxed);  // [publish] comes with the slot's swap
     space_.record(own)->meta.store(0, std::memory_order_relaxed);  // [publish] as above
+    if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, *space_.record(own));
     switch (Ins::insert(table_, t, s, place, hash, key, own)) {
       case Ins::Outcome::kRetry:
         bound_.give_back();

@@ -197,6 +197,7 @@ class Space {
   // `key_size` is that of the key which was looked up: no dependent load of the stored one.
   Bytes value_of(const Rec& r, Stamp s, std::size_t key_size) const noexcept {
     const std::uint64_t length = r.link_word().length18();
+    if (planted<Sync>(Mutant::kValueFromWrongKeyLength)) key_size = s.klen8();
     if (!s.has_ext()) [[likely]] {
       return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0) + key_size, length};
     }
@@ -281,11 +282,11 @@ class Space {
       new (r.bytes() + RecordLayout::kXAt) Word;
       r.x().store(Deadline::at(spec.deadline_ms).word(), std::memory_order_relaxed);  // [publish] as above
     }
+    Sync::plain_write(r.bytes() + l.ext_at, l.bytes - l.ext_at);
     if (ext) {
       r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where).word());
       if (where != 0) r.put_plain_word(l.ref_at, extent_at);
     }
-    Sync::plain_write(r.bytes() + l.ext_at, l.bytes - l.ext_at);
     char* in_extent = heap.template at<char>(extent_at) + sizeof(ExtentHeader);
     char* key = key_in_extent ? in_extent : r.bytes() + l.key_at;
     simd::copy_bytes(key, spec.key.data(), spec.key.size());
@@ -357,7 +358,9 @@ class Space {
     Sync::plain_read(r.bytes() + at, bytes - at);
     Sync::plain_write(c.bytes() + at, bytes - at);
     std::memcpy(c.bytes() + at, r.bytes() + at, bytes - at);
-    if (extent_value) extent(r.ref(s)).references.fetch_add(1, std::memory_order_relaxed);  // holding one already
+    if (extent_value && !planted<Sync>(Mutant::kExtentHoldLost)) {
+      extent(r.ref(s)).references.fetch_add(1, std::memory_order_relaxed);  // holding one already
+    }
     return to;
   }
 

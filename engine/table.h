@@ -192,8 +192,9 @@ class Table {
     const std::uint16_t tag = tag_of(hash);
     const ShardSize size = size_of(s);
     const Bkt& b = bucket(s, size.home(hash));
-    const unsigned m = b.matches(tag);
+    // The control word before the slots: read after them, it could call a bucket ready that was empty when looked at.
     const Ctl c = b.control();
+    const unsigned m = b.matches(tag);
     if (c.ready() == planted<Sync>(Mutant::kReadyInverted)) [[unlikely]] return find_slowly(hash, key);
     if (m != 0) [[likely]] {
       const auto i = static_cast<unsigned>(std::countr_zero(m));
@@ -222,10 +223,10 @@ class Table {
     const std::uint16_t tag = tag_of(hash);
     const ShardSize size = size_of(s);
     const Bkt& b = bucket(s, size.home(hash));
+    const Ctl c = b.control();  // before the slots, as in find
     const unsigned m = b.matches(tag);
     missing = false;
     if (m == 0) {
-      const Ctl c = b.control();
       Sync::point("find.missed");
       missing = c.ready() && !c.may_overflow(tag) && size_of(s) == size;
       return nullptr;

@@ -38,7 +38,7 @@ using Threads = std::vector<std::function<void()>>;
 // The code as it is: no schedule within the bound, and none of the random ones, goes wrong.
 template <class R>
 void expect_holds(const std::string& name, R& rig, const Threads& threads, const Bounds& bounds = {}) {
-  const Body body{[&rig] { rig.restore(); }, threads, [&rig] { return frozen_threads() == 0 ? rig.check() : ""; }};
+  const Body body{[&rig] { rig.restore(); }, threads, [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
   const Result all = explore(options_for(name, bounds), body);
   EXPECT_TRUE(all.ok) << all.failure << "\nTERN_SCHEDULE='" << all.schedule << "'";
   if (!all.ok || bounds.random == 0) return;
@@ -53,7 +53,7 @@ void expect_holds(const std::string& name, R& rig, const Threads& threads, const
 // The planted bug is found, depth first or at random.
 template <class R>
 Result expect_found(const std::string& name, R& rig, const Threads& threads, const Bounds& bounds = {}) {
-  const Body body{[&rig] { rig.restore(); }, threads, [&rig] { return frozen_threads() == 0 ? rig.check() : ""; }};
+  const Body body{[&rig] { rig.restore(); }, threads, [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
   Options o = options_for(name, bounds);
   Result r = explore(o, body);
   if (r.ok) {
