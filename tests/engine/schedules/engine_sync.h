@@ -86,7 +86,7 @@ class WrittenAddresses {
 // What named points are to a test.
 struct Points {
   static inline bool are_steps = false;
-  static inline std::set<std::string>* seen = nullptr;  // by the threads of a schedule
+  static inline std::set<std::string>* seen = nullptr;  // by thread 0
 };
 
 struct EngineEngine {
@@ -130,7 +130,7 @@ struct EngineSync {
   static constexpr bool kWordwise = true;
   static void point(const char* name) noexcept {
     if (t_scheduler == nullptr) return;
-    if (Points::seen != nullptr) Points::seen->insert(name);
+    if (Points::seen != nullptr && current_thread() == 0) Points::seen->insert(name);
     if (Points::are_steps) named_point(name);
   }
   static void plain_read(const void* p, std::size_t) noexcept {
