@@ -1,10 +1,14 @@
-// EngineSync: the policy under which these tests run the engine. SchedSync with two savings that make preemption
-// bound 3 affordable, and with memory that shows when it was freed too early.
+// EngineSync: the policy under which these tests run the engine. SchedSync with two savings that
+// make preemption bound 3 affordable, and with memory that shows when it was freed too early.
 //
-//   * A load of an address that no thread writes during the schedules is no step: it commutes with everything. The
-//     set of written addresses is learnt (explore() in rig.h) and never changes within one exploration.
-//   * A named point is no step unless a test asks for points: each lies next to an atomic operation that is one.
-//   * Plain bytes that are about to be written, or are freed, are overwritten with kScribble. A reader that looks at
+//   * A load of an address that no thread writes during the schedules is no step: it commutes with
+//   everything. The
+//     set of written addresses is learnt (explore() in rig.h) and never changes within one
+//     exploration.
+//   * A named point is no step unless a test asks for points: each lies next to an atomic operation
+//   that is one.
+//   * Plain bytes that are about to be written, or are freed, are overwritten with kScribble. A
+//   reader that looks at
 //     a record after it was freed meets them instead of its value.
 #ifndef TERN_TESTS_ENGINE_SCHEDULES_ENGINE_SYNC_H_
 #define TERN_TESTS_ENGINE_SCHEDULES_ENGINE_SYNC_H_
@@ -24,7 +28,8 @@ namespace tern::concurrency {
 
 inline constexpr unsigned char kScribble = 0xDB;
 
-// The addresses that are written while schedules run. What is found during an exploration counts from the next on.
+// The addresses that are written while schedules run. What is found during an exploration counts
+// from the next on.
 class WrittenAddresses {
  public:
   static WrittenAddresses& instance() {
@@ -60,7 +65,8 @@ class WrittenAddresses {
  private:
   std::size_t mask() const { return table_.size() - 1; }
   static std::size_t hash(const void* address) {
-    return static_cast<std::size_t>((reinterpret_cast<std::uintptr_t>(address) * 0x9e3779b97f4a7c15u) >> 20);
+    return static_cast<std::size_t>(
+        (reinterpret_cast<std::uintptr_t>(address) * 0x9e3779b97f4a7c15u) >> 20);
   }
   void insert(const void* address) {
     if (2 * ++used_ > table_.size()) {
@@ -110,8 +116,8 @@ struct EngineEngine {
     return SchedEngine::update(p, op, order, change);
   }
   template <class T>
-  static bool compare_exchange(T* p, T& expected, T desired, std::memory_order success, std::memory_order failure,
-                               bool may_fail) noexcept {
+  static bool compare_exchange(T* p, T& expected, T desired, std::memory_order success,
+                               std::memory_order failure, bool may_fail) noexcept {
     note(p);
     return SchedEngine::compare_exchange(p, expected, desired, success, failure, may_fail);
   }

@@ -1,4 +1,5 @@
-// How the schedule tests explore: bounds, how long, and what is expected of the code as it is and of a planted bug.
+// How the schedule tests explore: bounds, how long, and what is expected of the code as it is and
+// of a planted bug.
 #ifndef TERN_TESTS_ENGINE_SCHEDULES_EXPLORING_H_
 #define TERN_TESTS_ENGINE_SCHEDULES_EXPLORING_H_
 
@@ -37,8 +38,10 @@ using Threads = std::vector<std::function<void()>>;
 
 // The code as it is: no schedule within the bound, and none of the random ones, goes wrong.
 template <class R>
-void expect_holds(const std::string& name, R& rig, const Threads& threads, const Bounds& bounds = {}) {
-  const Body body{[&rig] { rig.restore(); }, threads, [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
+void expect_holds(const std::string& name, R& rig, const Threads& threads,
+                  const Bounds& bounds = {}) {
+  const Body body{[&rig] { rig.restore(); }, threads,
+                  [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
   const Result all = explore(options_for(name, bounds), body);
   EXPECT_TRUE(all.ok) << all.failure << "\nTERN_SCHEDULE='" << all.schedule << "'";
   if (!all.ok || bounds.random == 0) return;
@@ -52,8 +55,10 @@ void expect_holds(const std::string& name, R& rig, const Threads& threads, const
 
 // The planted bug is found, depth first or at random.
 template <class R>
-Result expect_found(const std::string& name, R& rig, const Threads& threads, const Bounds& bounds = {}) {
-  const Body body{[&rig] { rig.restore(); }, threads, [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
+Result expect_found(const std::string& name, R& rig, const Threads& threads,
+                    const Bounds& bounds = {}) {
+  const Body body{[&rig] { rig.restore(); }, threads,
+                  [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
   Options o = options_for(name, bounds);
   Result r = explore(o, body);
   if (r.ok) {
@@ -66,7 +71,8 @@ Result expect_found(const std::string& name, R& rig, const Threads& threads, con
   EXPECT_FALSE(r.ok) << name << ": a planted bug was not found in " << r.schedules << " schedules";
   if (!r.ok) {
     std::printf("[tern] %s: found after %llu schedules: %s\n", name.c_str(),
-                static_cast<unsigned long long>(r.schedules), r.failure.substr(0, r.failure.find('\n')).c_str());
+                static_cast<unsigned long long>(r.schedules),
+                r.failure.substr(0, r.failure.find('\n')).c_str());
   }
   return r;
 }

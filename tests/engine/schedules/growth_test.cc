@@ -1,5 +1,5 @@
-// A bucket is split while its keys are read, written, removed and inserted: a key that is always there is never
-// missed, none is there twice, no write is lost.
+// A bucket is split while its keys are read, written, removed and inserted: a key that is always
+// there is never missed, none is there twice, no write is lost.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -17,7 +17,8 @@ struct Split {
     moves = finder.in_bucket(16);
     stays = finder.in_bucket(0);
     fresh = finder.in_bucket(16);
-    for (unsigned i = 0; i != fill; ++i) rig.set(rig.own_index(), finder.in_bucket(i % 3 == 2 ? 16 : 0), "x");
+    for (unsigned i = 0; i != fill; ++i)
+      rig.set(rig.own_index(), finder.in_bucket(i % 3 == 2 ? 16 : 0), "x");
     rig.set(rig.own_index(), moves, "m");
     rig.set(rig.own_index(), stays, "s");
     rig.freeze();
@@ -73,7 +74,8 @@ struct Split {
   }
   // A write past the split completes it; so does everyone who comes by.
   Threads helpers() {
-    return {[&] { rig.grow(0); }, [&] { rig.cas(1, moves, "m", "n"); }, [&] { rig.cas(2, moves, "n", "o"); }};
+    return {[&] { rig.grow(0); }, [&] { rig.cas(1, moves, "m", "n"); },
+            [&] { rig.cas(2, moves, "n", "o"); }};
   }
   Rig<M> rig;
   Key moves, stays, fresh;
@@ -113,11 +115,13 @@ TEST(Growth, Helpers) {
 }
 TEST(Growth, FourThingsAtOnce) {
   Split<Mutant::kNone> b(4);
-  expect_holds("growth, four", b.rig, b.four_things_at_once(), {.preemptions = 2, .random = 20'000});
+  expect_holds("growth, four", b.rig, b.four_things_at_once(),
+               {.preemptions = 2, .random = 20'000});
 }
 TEST(Growth, NobodyWaitsForAStoppedSplit) {
   Split<Mutant::kNone> b(3);
-  expect_holds("growth, stopped", b.rig, b.helpers(), {.preemptions = 1, .freeze = Freeze::kAllButOne});
+  expect_holds("growth, stopped", b.rig, b.helpers(),
+               {.preemptions = 1, .freeze = Freeze::kAllButOne});
 }
 
 TEST(GrowthMutants, MissWithoutHomeCheck) {
@@ -137,9 +141,10 @@ TEST(GrowthMutants, SplitClearsEarly) {
   expect_found("split clears early", b.rig, b.read_beside());
 }
 
-// Seven keys fill the bucket, an eighth has opened the overflow bucket and left: the next insert goes there. The other
-// inserter finds a place in the bucket itself; with the filter set late it meets the key at its second look and misses
-// it at its first, for as long as the first inserter stands still.
+// Seven keys fill the bucket, an eighth has opened the overflow bucket and left: the next insert
+// goes there. The other inserter finds a place in the bucket itself; with the filter set late it
+// meets the key at its second look and misses it at its first, for as long as the first inserter
+// stands still.
 template <Mutant M>
 struct Overflow {
   Overflow() : rig(2) {
@@ -148,7 +153,8 @@ struct Overflow {
     const int own = rig.own_index();
     for (int i = 0; i != 7; ++i) rig.set(own, first = finder.in_bucket(3), "x");
     const Key other = finder.next([&](std::uint64_t h) {
-      return (h & 31) == 3 && (tern::detail::tag_of(h) & 15) != (tern::detail::tag_of(key.hash) & 15);
+      return (h & 31) == 3 &&
+             (tern::detail::tag_of(h) & 15) != (tern::detail::tag_of(key.hash) & 15);
     });
     rig.set(own, other, "y");
     rig.del(own, other);

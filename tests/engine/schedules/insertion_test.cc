@@ -1,8 +1,9 @@
-// One absent key, several inserters, removers beside them: never two live records of a key, versions that only grow,
-// and nobody waits for a thread that stopped after its tentative entry.
+// One absent key, several inserters, removers beside them: never two live records of a key,
+// versions that only grow, and nobody waits for a thread that stopped after its tentative entry.
 //
-// The bucket is full of other keys, and some are removed while the inserters look for a place: were all to take the
-// first empty slot, they would meet in one word and the second look would never be needed.
+// The bucket is full of other keys, and some are removed while the inserters look for a place: were
+// all to take the first empty slot, they would meet in one word and the second look would never be
+// needed.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -12,7 +13,8 @@
 namespace tern::concurrency {
 namespace {
 
-// Bucket 3 with `fill` other keys in slots 0, 1, ...; `key` and its `twin` (same tag) belong there too.
+// Bucket 3 with `fill` other keys in slots 0, 1, ...; `key` and its `twin` (same tag) belong there
+// too.
 template <Mutant M>
 struct Bucket {
   explicit Bucket(int threads, unsigned fill = 1) : rig(threads) {
@@ -139,8 +141,9 @@ TEST(InsertionMutants, VersionByStore) {
   expect_found("version by store", b.rig, helper_beside_a_rising_floor(b));
 }
 
-// A helper stands with the key's tentative entry in hand while a split kills it: were the same record placed again,
-// the helper would give it the version that it had read before the key was written and removed in its new bucket.
+// A helper stands with the key's tentative entry in hand while a split kills it: were the same
+// record placed again, the helper would give it the version that it had read before the key was
+// written and removed in its new bucket.
 template <Mutant M>
 struct KilledBySplit {
   KilledBySplit() : rig(3) {
@@ -174,7 +177,8 @@ TEST(InsertionMutants, KillWithoutCopy) {
 TEST(InsertionMutants, BackOffFromTentative) {
   Bucket<Mutant::kBackOffFromTentative> b(2, 1);
   b.rig.freeze();
-  expect_found("back off", b.rig, two_inserters(b), {.preemptions = 1, .freeze = Freeze::kAllButOne});
+  expect_found("back off", b.rig, two_inserters(b),
+               {.preemptions = 1, .freeze = Freeze::kAllButOne});
 }
 
 }  // namespace

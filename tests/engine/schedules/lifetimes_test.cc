@@ -1,5 +1,6 @@
-// Deadlines moved in place against replacements that keep them: an extension is seen by the replacement, or fails and
-// is made anew; and past its instant a record is never read. Time is the test's.
+// Deadlines moved in place against replacements that keep them: an extension is seen by the
+// replacement, or fails and is made anew; and past its instant a record is never read. Time is the
+// test's.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -34,7 +35,8 @@ struct Mortal {
             }};
   }
   Threads two_touches_and_a_swap() {
-    return {[&] { rig.cas(0, key, "0", "1"); }, [&] { rig.expire(1, key, 200); }, [&] { rig.expire(2, key, 300); }};
+    return {[&] { rig.cas(0, key, "0", "1"); }, [&] { rig.expire(1, key, 200); },
+            [&] { rig.expire(2, key, 300); }};
   }
   // A set without a lifetime takes it away.
   Threads touch_and_set() {

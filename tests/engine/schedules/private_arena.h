@@ -1,6 +1,6 @@
-// The library's process-private memory in these tests: a fixed piece of static memory, handed out in order. So that
-// everything a store consists of has the same address in each schedule and can be put back by a copy.
-// Linking private_arena.cc replaces alloc/private_memory.cc.
+// The library's process-private memory in these tests: a fixed piece of static memory, handed out
+// in order. So that everything a store consists of has the same address in each schedule and can be
+// put back by a copy. Linking private_arena.cc replaces alloc/private_memory.cc.
 #ifndef TERN_TESTS_ENGINE_SCHEDULES_PRIVATE_ARENA_H_
 #define TERN_TESTS_ENGINE_SCHEDULES_PRIVATE_ARENA_H_
 

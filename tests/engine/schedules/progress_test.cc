@@ -1,6 +1,6 @@
-// R5: a thread that is stopped for ever, at any named step of any operation and at any atomic step of it, costs the
-// others nothing: everything they do on the same keys ends and succeeds. (The whole library with real threads:
-// tests/engine/api/progress_test.cc.)
+// R5: a thread that is stopped for ever, at any named step of any operation and at any atomic step
+// of it, costs the others nothing: everything they do on the same keys ends and succeeds. (The
+// whole library with real threads: tests/engine/api/progress_test.cc.)
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -46,9 +46,18 @@ class Stopping {
         {"expire", [this] { rig_.expire(0, mortal_, 2000); }},
         {"expire of a key without a deadline", [this] { rig_.expire(0, there_, 2000); }},
         {"hold", [this] { hold(); }},
-        {"get_many at one moment", [this] { rig_.moment(0, {&there_, &mortal_}); }},
-        {"get_many at one moment, one missing", [this] { rig_.moment(0, {&there_, &absent_}); }},
-        {"view", [this] { rig_.look(0, {&there_, &mortal_}); }},
+        {"get_many at one moment",
+         [this] {
+           rig_.moment(0, {&there_, &mortal_});
+         }},
+        {"get_many at one moment, one missing",
+         [this] {
+           rig_.moment(0, {&there_, &absent_});
+         }},
+        {"view",
+         [this] {
+           rig_.look(0, {&there_, &mortal_});
+         }},
         {"split", [this] { rig_.grow(0); }},
         {"reclaim",
          [this] {
@@ -69,7 +78,8 @@ class Stopping {
     o.max_schedules = 200;
     o.quiet = true;
     Points::seen = &seen;
-    const Result r = explore(o, {[this] { rig_.restore(); }, {action.act}, [this] { return rig_.check(); }});
+    const Result r =
+        explore(o, {[this] { rig_.restore(); }, {action.act}, [this] { return rig_.check(); }});
     const Result beside = explore(o, {[this] { rig_.restore(); },
                                       {action.act, [this] { everything(2); }},
                                       [this] { return rig_.check(); }});
@@ -79,8 +89,8 @@ class Stopping {
     return seen;
   }
 
-  // Thread 0 stops at the point, the other goes on: before, while and after that, by bound 0 and at random. Answers in
-  // how many schedules somebody was stopped.
+  // Thread 0 stops at the point, the other goes on: before, while and after that, by bound 0 and at
+  // random. Answers in how many schedules somebody was stopped.
   std::uint64_t stop_at(const Action& action, const std::string& point, unsigned occurrence) {
     std::uint64_t stopped = 0;
     Points::are_steps = true;
@@ -110,9 +120,10 @@ class Stopping {
     o.max_schedules = is_long() ? 1'000'000 : 20'000;
     o.freeze = Freeze::kOne;
     o.quiet = true;
-    return explore(o, {[this] { rig_.restore(); },
-                       {action.act, [this] { everything(1); }},
-                       [this] { return frozen_threads() == 0 ? rig_.check() : rig_.check_stopped(); }});
+    return explore(
+        o, {[this] { rig_.restore(); },
+            {action.act, [this] { everything(1); }},
+            [this] { return frozen_threads() == 0 ? rig_.check() : rig_.check_stopped(); }});
   }
 
  private:
@@ -130,7 +141,8 @@ class Stopping {
     rig_.core().space.drop_hold(rig_.thread(0), offset);
   }
 
-  // What the others do: every operation, on the same keys, growth of their bucket included. None may be refused.
+  // What the others do: every operation, on the same keys, growth of their bucket included. None
+  // may be refused.
   void everything(int rounds) {
     for (int i = 0; i != rounds; ++i) {
       if (rig_.set(1, there_, "a") == 0) rig_.complain("a set was refused");
@@ -170,8 +182,9 @@ TEST(Progress, AThreadStoppedAtANamedStepDelaysNobody) {
     }
     all.insert(points.begin(), points.end());
   }
-  std::printf("[tern] progress: %zu operations, %zu points, %u pairs, stopped in %llu schedules; points:", s.actions().size(),
-              all.size(), pairs, static_cast<unsigned long long>(stopped));
+  std::printf(
+      "[tern] progress: %zu operations, %zu points, %u pairs, stopped in %llu schedules; points:",
+      s.actions().size(), all.size(), pairs, static_cast<unsigned long long>(stopped));
   for (const std::string& point : all) std::printf(" %s", point.c_str());
   std::printf("\n");
   EXPECT_GT(stopped, pairs);
@@ -181,7 +194,8 @@ TEST(Progress, AThreadStoppedAnywhereDelaysNobody) {
   Stopping s;
   for (const auto& action : s.actions()) {
     const Result r = s.stop_anywhere(action);
-    EXPECT_TRUE(r.ok) << action.name << ": " << r.failure << "\nTERN_SCHEDULE='" << r.schedule << "'";
+    EXPECT_TRUE(r.ok) << action.name << ": " << r.failure << "\nTERN_SCHEDULE='" << r.schedule
+                      << "'";
     EXPECT_GT(r.frozen, 0u) << action.name;
   }
 }

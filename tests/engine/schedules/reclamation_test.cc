@@ -1,8 +1,9 @@
-// Memory that was unlinked comes back while readers stand inside guards, while values are held and threads come and
-// go: a reader sees one record as long as its guard lasts, whatever is written into blocks that were freed.
+// Memory that was unlinked comes back while readers stand inside guards, while values are held and
+// threads come and go: a reader sees one record as long as its guard lasts, whatever is written
+// into blocks that were freed.
 //
-// The limits are set so that each retired record closes its bag and each bag is freed as soon as it may be; freed bytes
-// are scribbled over (engine_sync.h).
+// The limits are set so that each retired record closes its bag and each bag is freed as soon as it
+// may be; freed bytes are scribbled over (engine_sync.h).
 #include <gtest/gtest.h>
 
 #include <string>
@@ -61,7 +62,8 @@ struct Recycled {
               const std::string before(head.value, head.value_size);
               rig.get(0, other);
               step(nullptr);
-              if (before != std::string_view(head.value, head.value_size)) rig.complain("a value changed in its guard");
+              if (before != std::string_view(head.value, head.value_size))
+                rig.complain("a value changed in its guard");
             },
             [&] { churn(1); }};
   }
@@ -124,11 +126,13 @@ TEST(Reclamation, AHeldValueStays) {
 }
 TEST(Reclamation, TheLastHolderFrees) {
   Recycled<Mutant::kNone> b(3);
-  expect_holds("reclamation, two holders", b.rig, b.two_holders_and_a_remover(), {.preemptions = 2});
+  expect_holds("reclamation, two holders", b.rig, b.two_holders_and_a_remover(),
+               {.preemptions = 2});
 }
 TEST(Reclamation, WritersFreeEachOthersLimbo) {
   Recycled<Mutant::kNone> b(3);
-  expect_holds("reclamation, two writers", b.rig, b.two_writers_and_a_reader(), {.preemptions = 2, .random = 20'000});
+  expect_holds("reclamation, two writers", b.rig, b.two_writers_and_a_reader(),
+               {.preemptions = 2, .random = 20'000});
 }
 TEST(Reclamation, TheLimboOfAThreadThatWent) {
   Recycled<Mutant::kNone> b(3);
@@ -152,7 +156,8 @@ TEST(ReclamationMutants, DropWithoutOrphanTest) {
   expect_found("drop without orphan test", b.rig, b.holder_and_writer());
 }
 
-// --- the cap of the limbo: one reader that never leaves ------------------------------------------------------------
+// --- the cap of the limbo: one reader that never leaves
+// ------------------------------------------------------------
 
 struct Stalled {
   std::uint64_t limbo_most = 0;
@@ -198,7 +203,8 @@ TEST(ReclamationMutants, LimboUncounted) {
   EXPECT_GT(write_beside_a_stalled_reader<Mutant::kLimboUncounted>().limbo_most, kCap + kCap / 16);
 }
 
-// --- records with more than one part --------------------------------------------------------------------------------
+// --- records with more than one part
+// --------------------------------------------------------------------------------
 
 template <Mutant M>
 std::string value_below_a_long_key() {
@@ -210,12 +216,15 @@ std::string value_below_a_long_key() {
   return rig.get(0, key);
 }
 
-TEST(Records, TheValueBelowALongKey) { EXPECT_EQ(value_below_a_long_key<Mutant::kNone>(), "value"); }
+TEST(Records, TheValueBelowALongKey) {
+  EXPECT_EQ(value_below_a_long_key<Mutant::kNone>(), "value");
+}
 TEST(RecordMutants, ValueFromWrongKeyLength) {
   EXPECT_NE(value_below_a_long_key<Mutant::kValueFromWrongKeyLength>(), "value");
 }
 
-// Two inserters of a value that lies in an extent: the record that is killed goes on as a copy, which shares it.
+// Two inserters of a value that lies in an extent: the record that is killed goes on as a copy,
+// which shares it.
 template <Mutant M>
 struct Large {
   Large() : rig(2) {

@@ -1,12 +1,15 @@
-// Rig: a small store of the engine's real code under the scheduler, put back to its first state before each schedule.
+// Rig: a small store of the engine's real code under the scheduler, put back to its first state
+// before each schedule.
 //
-// The whole store lies in static memory: the Core object, a region for its heap, an arena for private memory. begin()
-// opens it and lets the test fill it; freeze() takes a copy of all that is in use (some 100 KiB); restore() puts it
-// back in a few microseconds. Each fiber has a thread state of its own, with blocks in its magazines, so that the
-// heap's slow paths (which have tests of their own) stay out of the schedules.
+// The whole store lies in static memory: the Core object, a region for its heap, an arena for
+// private memory. begin() opens it and lets the test fill it; freeze() takes a copy of all that is
+// in use (some 100 KiB); restore() puts it back in a few microseconds. Each fiber has a thread
+// state of its own, with blocks in its magazines, so that the heap's slow paths (which have tests
+// of their own) stay out of the schedules.
 //
-// Operations record what they were answered; check() lets the linearizability checker judge each key's history, looks
-// for a record that was retired twice or while it is still linked, and runs the engine's Audit.
+// Operations record what they were answered; check() lets the linearizability checker judge each
+// key's history, looks for a record that was retired twice or while it is still linked, and runs
+// the engine's Audit.
 #ifndef TERN_TESTS_ENGINE_SCHEDULES_RIG_H_
 #define TERN_TESTS_ENGINE_SCHEDULES_RIG_H_
 
@@ -75,7 +78,8 @@ class KeyFinder {
   // ... and the tag of another key.
   Key twin_of(const Key& other, std::uint32_t bucket, std::uint32_t buckets = 32) {
     return next([&](std::uint64_t h) {
-      return (h & (buckets - 1)) == bucket && tern::detail::tag_of(h) == tern::detail::tag_of(other.hash);
+      return (h & (buckets - 1)) == bucket &&
+             tern::detail::tag_of(h) == tern::detail::tag_of(other.hash);
     });
   }
 
@@ -85,10 +89,11 @@ class KeyFinder {
   std::uint32_t found_ = 0;
 };
 
-// --- exploring ------------------------------------------------------------------------------------
+// --- exploring
+// ------------------------------------------------------------------------------------
 
-// Explores until nothing new is learnt about which addresses are written. For kDfs with a rising bound, as what is
-// learnt late costs all that went before.
+// Explores until nothing new is learnt about which addresses are written. For kDfs with a rising
+// bound, as what is learnt late costs all that went before.
 inline Result explore(Options options, const Body& body) {
   WrittenAddresses& written = WrittenAddresses::instance();
   written.clear();
@@ -129,7 +134,8 @@ inline Result explore(Options options, const Body& body) {
   }
 }
 
-// --- the store ------------------------------------------------------------------------------------
+// --- the store
+// ------------------------------------------------------------------------------------
 
 template <Mutant M = Mutant::kNone, template <Mutant> class Policy = EngineSync>
 class Rig {
@@ -144,7 +150,8 @@ class Rig {
   using Outcome = tern::detail::Committed::Outcome;
   using Opened = typename tern::detail::ViewClock<Sync>::Opened;
 
-  // One store exists at a time; it is made anew, not destroyed: nothing in it owns anything outside.
+  // One store exists at a time; it is made anew, not destroyed: nothing in it owns anything
+  // outside.
   explicit Rig(int threads, std::size_t memory_bytes = std::size_t{4} << 20) {
     PrivateArena::rewind(0);
     std::memset(PrivateArena::begin(), 0, std::size_t{1} << 20);
@@ -161,7 +168,8 @@ class Rig {
     o.time = {[](const void* ms) { return *static_cast<const std::uint64_t*>(ms); }, &now_ms};
     if (core().open(o) != tern::alloc::Error::kNone) std::abort();
     // The last is the test's own: for filling, and for looking afterwards.
-    for (int i = 0; i <= threads; ++i) thread_[i] = core().space.register_thread(static_cast<std::uint64_t>(i) + 1);
+    for (int i = 0; i <= threads; ++i)
+      thread_[i] = core().space.register_thread(static_cast<std::uint64_t>(i) + 1);
     own_ = threads;
     recorder_ = std::make_unique<Recorder<RegisterOp>>(static_cast<unsigned>(threads + 1), 4096);
   }
@@ -193,7 +201,8 @@ class Rig {
       to = at + bytes;
     });
     if (from != nullptr) save(from, static_cast<std::size_t>(to - from));
-    // A batch of each size that the tests use into each thread's magazines; what lies in a free block is nobody's.
+    // A batch of each size that the tests use into each thread's magazines; what lies in a free
+    // block is nobody's.
     for (int i = 0; i <= own_; ++i) {
       for (std::size_t bytes = 16; bytes <= 72; bytes += 8) {
         heap.free(thread(i).cache, heap.allocate(thread(i).cache, bytes));
@@ -233,7 +242,8 @@ class Rig {
     return end(call, core().write(thread(t), key.hash, key.view(), change));
   }
   // A condition, a lifetime.
-  std::uint64_t set(int t, const Key& key, std::string_view value, const tern::detail::SetTerms& terms) {
+  std::uint64_t set(int t, const Key& key, std::string_view value,
+                    const tern::detail::SetTerms& terms) {
     auto& call = begin(t, terms.if_absent ? Kind::kSetNx : Kind::kSet, key, value);
     if (terms.has_deadline) call.op.deadline_ms = terms.deadline_ms;
     tern::detail::SetChange<Sync> change(core().space, thread(t), key.view(), value, terms);
@@ -303,7 +313,8 @@ class Rig {
     auto& call = begin(t, Kind::kGet, key);
     char out[16];
     std::uint64_t size = core().copy_fast(thread(t), key.hash, key.view(), out, sizeof out);
-    if (size == Core::kUndecided) size = core().copy(thread(t), key.hash, key.view(), out, sizeof out);
+    if (size == Core::kUndecided)
+      size = core().copy(thread(t), key.hash, key.view(), out, sizeof out);
     call.op.ok = size <= sizeof out;
     if (call.op.ok) call.op.value.assign(out, size);
     finish(call);
@@ -311,14 +322,16 @@ class Rig {
   }
 
   // A view, read twice for each key. Each reading is a get at the moment of open().
-  Opened open_view(int t, std::initializer_list<const Key*> keys, std::vector<Call<RegisterOp>*>& calls) {
+  Opened open_view(int t, std::initializer_list<const Key*> keys,
+                   std::vector<Call<RegisterOp>*>& calls) {
     for (const Key* key : keys) calls.push_back(&begin(t, Kind::kGet, *key));
     return core().space.views.open();
   }
   std::string read_at(int t, const Key& key, const Opened& view, bool& present) {
     tern::detail::Guard<Sync> guard(core().space, thread(t));
     const auto found = core().table.find(key.hash, key.view());
-    const std::uint64_t at = found ? Versions::at_view(core().space, found.word.offset(), view.stamp) : 0;
+    const std::uint64_t at =
+        found ? Versions::at_view(core().space, found.word.offset(), view.stamp) : 0;
     present = false;
     if (at == 0) return {};
     const Rec& r = *core().space.record(at);
@@ -334,7 +347,8 @@ class Rig {
     std::vector<Call<RegisterOp>*> calls;
     calls.reserve(keys.size());
     const Opened view = open_view(t, keys, calls);
-    // The call ends here, but it has no answer yet, and never has if the thread stops before it reads.
+    // The call ends here, but it has no answer yet, and never has if the thread stops before it
+    // reads.
     std::vector<std::uint64_t> ends;
     for (auto* call : calls) {
       finish(*call);
@@ -377,7 +391,9 @@ class Rig {
     std::vector<std::string> values(names.size());
     (void)Moment::read(core(), thread(t), names.data(), names.size(), cells.data(),
                        [&](std::size_t i, const char* value, std::uint64_t size) {
-                         values[i] = value == nullptr ? "-" : std::string(value, std::min<std::uint64_t>(size, 15));
+                         values[i] = value == nullptr
+                                         ? "-"
+                                         : std::string(value, std::min<std::uint64_t>(size, 15));
                        });
     for (std::size_t i = 0; i != values.size(); ++i) {
       calls[i]->op.ok = values[i] != "-";
@@ -411,11 +427,13 @@ class Rig {
     if (at_end) at_end();
     if (complaint_.empty()) check_table();
     if (complaint_.empty() && (audit_always || checks_++ % 16 == 0)) {
-      tern::detail::Audit<Sync> audit(core(), [this](const char* what) { complain(std::string("audit: ") + what); });
+      tern::detail::Audit<Sync> audit(
+          core(), [this](const char* what) { complain(std::string("audit: ") + what); });
       if (complaint_.empty() && check_accounts && !audit.accounts_agree()) {
         complain("accounts: " + std::to_string(audit.allocated_bytes) + " bytes handed out, " +
-                 std::to_string(audit.table_bytes) + " in the table, " + std::to_string(audit.limbo_bytes) +
-                 " in limbo, " + std::to_string(audit.cached_bytes) + " in magazines");
+                 std::to_string(audit.table_bytes) + " in the table, " +
+                 std::to_string(audit.limbo_bytes) + " in limbo, " +
+                 std::to_string(audit.cached_bytes) + " in magazines");
       }
     }
     if (complaint_.empty() && clock_orders == kIsWeak) check_histories();
@@ -427,9 +445,10 @@ class Rig {
     return complaint_;
   }
   bool check_accounts = true;
-  // "Ended before the other began" means something under a weak memory model only if the later call happens after the
-  // earlier: the history's clock is then part of the machine. Without it (where it would hide what is looked for), and
-  // under such a model, histories aren't judged. Under a sequentially consistent one it would only add steps.
+  // "Ended before the other began" means something under a weak memory model only if the later call
+  // happens after the earlier: the history's clock is then part of the machine. Without it (where
+  // it would hide what is looked for), and under such a model, histories aren't judged. Under a
+  // sequentially consistent one it would only add steps.
   static constexpr bool kIsWeak = !std::is_same_v<Sync, EngineSync<M>>;
   bool clock_orders = kIsWeak;
   bool audit_always = false;  // the whole walk, heap included, takes longer than the schedule
@@ -440,7 +459,8 @@ class Rig {
     std::map<std::uint32_t, History<RegisterOp>> by_key;
     for (const auto& call : all) by_key[call.op.key].push_back(call);
     for (const auto& [key, history] : by_key) {
-      if (checker_.check(history) == Verdict::kIllegal) complain("not linearizable:\n" + checker_.explain(history));
+      if (checker_.check(history) == Verdict::kIllegal)
+        complain("not linearizable:\n" + checker_.explain(history));
     }
   }
 
@@ -479,11 +499,13 @@ class Rig {
     return call.op.ok ? c.version : 0;
   }
 
-  // Each key has one live record, in its home; what is in limbo is there once, and in no slot and no chain.
+  // Each key has one live record, in its home; what is in limbo is there once, and in no slot and
+  // no chain.
   void check_table() {
     retired_.clear();
     core().space.for_each_thread_state([&](Thr& t) {
-      for (auto* ring = &t.epoch.ring; ring != nullptr; ring = ring->next.load(std::memory_order_relaxed)) {
+      for (auto* ring = &t.epoch.ring; ring != nullptr;
+           ring = ring->next.load(std::memory_order_relaxed)) {
         for (auto& bag : ring->bags) {
           using Bag = tern::detail::Bag<Sync>;
           const std::uint64_t state = bag.state.load(std::memory_order_relaxed);
@@ -516,7 +538,8 @@ class Rig {
         std::uint64_t version = ~std::uint64_t{0};
         int length = 0;
         for (std::uint64_t at = w.offset(); at != 0 && ++length < 100;) {
-          if (std::binary_search(retired_.begin(), retired_.end(), at)) complain("a record that is linked was retired");
+          if (std::binary_search(retired_.begin(), retired_.end(), at))
+            complain("a record that is linked was retired");
           const Rec& r = *core().space.record(at);
           if (r.hold_word().version() >= version) complain("versions don't fall along a chain");
           version = r.hold_word().version();
@@ -526,8 +549,10 @@ class Rig {
       });
     }
     std::sort(hashes_.begin(), hashes_.end());
-    if (std::adjacent_find(hashes_.begin(), hashes_.end()) != hashes_.end()) complain("a key has two live records");
-    if (live != shard().live.load(std::memory_order_relaxed)) complain("the count of entries is wrong");
+    if (std::adjacent_find(hashes_.begin(), hashes_.end()) != hashes_.end())
+      complain("a key has two live records");
+    if (live != shard().live.load(std::memory_order_relaxed))
+      complain("the count of entries is wrong");
   }
 
   static inline typename Sync::template Atomic<std::uint64_t> clock_{0};

@@ -1,5 +1,6 @@
-// Writes of one key against each other and against views: no write is lost, versions grow, a view shows each key as it
-// was at one moment however often it is read, and what no view needs goes, once.
+// Writes of one key against each other and against views: no write is lost, versions grow, a view
+// shows each key as it was at one moment however often it is read, and what no view needs goes,
+// once.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -60,7 +61,8 @@ struct Pair {
             },
             [&] {
               const auto seen = rig.look(1, {&first, &second});
-              if (seen[1] == "1" && seen[0] != "1") rig.complain("a view shows the later write without the earlier");
+              if (seen[1] == "1" && seen[0] != "1")
+                rig.complain("a view shows the later write without the earlier");
             }};
   }
   Threads view_beside_a_remover() {
@@ -68,7 +70,9 @@ struct Pair {
               rig.del(0, first);
               rig.set(0, first, "1");
             },
-            [&] { rig.look(1, {&first, &absent}); }};
+            [&] {
+              rig.look(1, {&first, &absent});
+            }};
   }
   Threads view_beside_an_inserter() {
     return {[&] { rig.set(0, absent, "1"); },
@@ -102,7 +106,8 @@ struct Pair {
             },
             [&] {
               const auto seen = rig.moment(1, {&first, &second});
-              if (seen[1] == "1" && seen[0] != "1") rig.complain("a moment shows the later write without the earlier");
+              if (seen[1] == "1" && seen[0] != "1")
+                rig.complain("a moment shows the later write without the earlier");
             }};
   }
   Threads moment_beside_a_remover() {
@@ -112,7 +117,8 @@ struct Pair {
             },
             [&] {
               const auto seen = rig.moment(1, {&first, &absent});
-              if (seen[0] == "-" && seen[1] == "-") rig.complain("a moment shows neither of two keys, one always there");
+              if (seen[0] == "-" && seen[1] == "-")
+                rig.complain("a moment shows neither of two keys, one always there");
             }};
   }
   Rig<M> rig;
