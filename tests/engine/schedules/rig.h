@@ -189,6 +189,7 @@ class Rig {
     for (auto& call : recorder_->take()) before_.push_back(std::move(call));
     saved_.clear();
     auto& heap = core().space.heap;
+    tern::alloc::unpoison(region_, kRegionBytes);  // blocks in magazines are copied too
     std::byte* from = nullptr;
     std::byte* to = nullptr;
     heap.for_each_block([&](std::uint64_t offset, std::size_t bytes, bool free) {
