@@ -31,6 +31,7 @@ enum class Mutant : unsigned char {
   kNoSecondLook,              // a tentative slot becomes live without looking for its key again
   kLiveWithoutHomeCheck,      // ... without asking whether growth has moved the key's home
   kBackOffFromTentative,      // a tentative word of another thread is waited for instead of helped
+  kReadyAfterSlots,           // a miss trusts a control word that was read after the slots
   kReadyInverted,             // a bucket under construction is taken for a finished one
   kSplitClearsEarly,          // the source of a split is cleared before the target is complete
   kOverflowFilterLate,        // the filter bit of an overflow slot is set after the slot

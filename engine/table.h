@@ -193,8 +193,9 @@ class Table {
     const ShardSize size = size_of(s);
     const Bkt& b = bucket(s, size.home(hash));
     // The control word before the slots: read after them, it could call a bucket ready that was empty when looked at.
-    const Ctl c = b.control();
+    const Ctl before = b.control();
     const unsigned m = b.matches(tag);
+    const Ctl c = planted<Sync>(Mutant::kReadyAfterSlots) ? b.control() : before;
     if (c.ready() == planted<Sync>(Mutant::kReadyInverted)) [[unlikely]] return find_slowly(hash, key);
     if (m != 0) [[likely]] {
       const auto i = static_cast<unsigned>(std::countr_zero(m));

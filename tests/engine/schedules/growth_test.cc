@@ -132,6 +132,10 @@ TEST(GrowthMutants, LiveWithoutHomeCheck) {
   Split<Mutant::kLiveWithoutHomeCheck> b(2);
   expect_found("live without home check", b.rig, b.insert_on_both_sides());
 }
+TEST(GrowthMutants, ReadyAfterSlots) {
+  Split<Mutant::kReadyAfterSlots> b(2);
+  expect_found("ready after slots", b.rig, b.read_beside());
+}
 TEST(GrowthMutants, ReadyInverted) {
   Split<Mutant::kReadyInverted> b(2);
   expect_found("ready inverted", b.rig, b.read_beside());
