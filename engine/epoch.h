@@ -116,9 +116,9 @@ class Epoch {
     return !t.over_cap;
   }
 
-  // `record` was unlinked by the caller, inside its guard. There is always room: a write is admitted with an open
-  // bag, and a bag that fills is followed by the next before this returns; without memory for one, the record is
-  // kept in `stuck` until there is.
+  // `record` was unlinked by the caller, inside its guard. A write is admitted with an open bag, and a bag that fills is
+  // followed by the next. Only if there is no private memory for that one while a reader keeps the whole ring, the
+  // record's memory is lost to the store, and counted (lost_bytes).
   template <class Store, class StoreThread>
   [[gnu::always_inline]] void retire(Store& store, StoreThread& st, std::uint64_t record, std::uint64_t bytes) noexcept {
     Thread& t = st.epoch;

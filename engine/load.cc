@@ -12,7 +12,7 @@ namespace tern::detail {
 namespace {
 
 struct Peeked {
-  Status status = Status::kNotFound;  // ok: fresh. kNotFound: load. kUnsupported is never used here.
+  Status status = Status::kNotFound;  // ok: `value` is fresh; not_found: load; out_of_memory: no copy
   bool known_absent = false;
   bool stale = false;  // `value` is past its deadline, and may still be given out
 };

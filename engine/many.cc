@@ -17,7 +17,11 @@ namespace {
 using Rec = Record<StdSync>;
 using Outcome = Committed::Outcome;
 
-// Keys of a group as the engine takes them: one that is out of its limits stands as an empty one.
+// A key as the engine takes it: one that is past its limit stands as an empty one, which is never found.
+std::string_view within_limit(std::string_view key) noexcept {
+  return key.size() <= kKeyBytesMax ? key : std::string_view();
+}
+
 struct Group {
   union {  // not initialised: a kilobyte of zeros for each group is a tenth of its time
     std::string_view keys[kGroupKeys];
@@ -27,8 +31,7 @@ struct Group {
   Group(std::span<const std::string_view> all, std::size_t first) noexcept {
     count = static_cast<unsigned>(std::min<std::size_t>(kGroupKeys, all.size() - first));
     for (unsigned i = 0; i != count; ++i) {
-      const std::string_view key = all[first + i];
-      new (keys + i) std::string_view(key.size() <= kKeyBytesMax ? key : std::string_view());
+      new (keys + i) std::string_view(within_limit(all[first + i]));
     }
   }
 };
@@ -200,10 +203,7 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
     const auto count = static_cast<unsigned>(std::min<std::size_t>(kGroupKeys, items.size() - first));
     std::string_view keys[kGroupKeys];
     std::uint64_t hash[kGroupKeys];
-    for (unsigned i = 0; i != count; ++i) {
-      const std::string_view key = items[first + i].key;
-      keys[i] = key.size() <= kKeyBytesMax ? key : std::string_view();
-    }
+    for (unsigned i = 0; i != count; ++i) keys[i] = within_limit(items[first + i].key);
     groups.prepare_writes(call.thread(), keys, count, hash);
     for (unsigned i = 0; i != count; ++i) {
       const Item& item = items[first + i];

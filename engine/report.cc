@@ -136,8 +136,8 @@ Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
   for (unsigned i = 0; i != shards; ++i) {
     auto& s = core.table.shard(i);
     const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
-    const std::uint64_t buckets = detail::Table<detail::StdSync>::size_of(s).buckets();
-    if (live * 8 > buckets * 35) owed.buckets_to_split += live * 8 / 35 - buckets;
+    const detail::ShardSize size = detail::Table<detail::StdSync>::size_of(s);
+    if (detail::Growth<detail::StdSync>::is_due(live, size)) owed.buckets_to_split += live * 8 / 35 - size.buckets();
     if (s.kept.load(std::memory_order_relaxed) != 0) ++owed.shards_with_kept_keys;  // a hint
   }
   return owed;

@@ -322,8 +322,6 @@ class Table {
     return chunk < have || commit_chunk(s, have);
   }
 
-  unsigned chunk_shift() const noexcept { return chunk_shift_; }
-
  private:
   bool commit_chunk(Shd& s, std::uint64_t chunk) noexcept {
     if (chunk >= chunks_max_) return false;
