@@ -59,6 +59,13 @@ enum class Mutant : unsigned char {
   kFreeHeld,                  // holds are not looked at after the grace period
   kDropWithoutOrphanTest,
   kLimboUncounted,
+  // queues
+  kQueueCellByStore,          // a push fills its cell although a pop has given it up
+  kQueuePopByStore,           // an entry is taken without asking whether another has taken it
+  kQueueCloseByStore,         // an empty segment is closed although a cell was given out meanwhile
+  kQueueDropOpenEnd,          // a last segment is unlinked without closing its end
+  kQueueFreeAtOnce,           // an unlinked segment is freed without a grace period
+  kQueueLinkRelaxed,          // a segment is linked without publishing its words
   // memory
   kSpanRelistedTwice,
   kBitmapLostFree,

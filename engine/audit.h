@@ -58,6 +58,7 @@ class Audit {
 
   // A tomb of a long key may be all that keeps the record which holds the key.
   static std::uint64_t with_key_holder(const Core<Sync>& core, std::uint64_t offset) noexcept {
+    if ((offset & Space<Sync>::kPlainBlock) != 0) return block(core, offset & ~Space<Sync>::kPlainBlock);
     const Rec& r = *core.space.record(offset);
     const Stamp s = r.stamp_word();
     std::uint64_t bytes = block(core, offset);

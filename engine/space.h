@@ -372,8 +372,19 @@ class Space {
     epoch.retire(*this, t, offset, bytes_of(offset));
   }
 
+  // The same for a heap block that is no record: a mark in the bag's word says so.
+  static constexpr std::uint64_t kPlainBlock = std::uint64_t{1} << 63;
+  void retire_block(Thr& t, std::uint64_t offset) noexcept {
+    epoch.retire(*this, t, offset | kPlainBlock, heap.block_bytes(offset));
+  }
+  void free_block(Thr& t, std::uint64_t offset) noexcept {
+    Sync::plain_write(heap.at(offset), heap.block_bytes(offset));
+    heap.free(t.cache, offset);
+  }
+
   // After the grace period. No new hold can appear now: a hold is taken inside a guard that found the record linked.
   void reclaim(Thr& t, std::uint64_t offset) noexcept {
+    if ((offset & kPlainBlock) != 0) [[unlikely]] return free_block(t, offset & ~kPlainBlock);
     Rec& r = *record(offset);
     std::uint64_t m = r.meta.load(std::memory_order_acquire);  // [hold] acquire
     while (Hold(m).holds() != 0 && !planted<Sync>(Mutant::kFreeHeld)) {
