@@ -251,10 +251,26 @@ template <class Sync, class Shape>
 }
 
 template <class Sync, class Shape>
+Offset BasicHeap<Sync, Shape>::allocate_bucket() noexcept {
+  std::uint64_t units = 0;
+  while (spans_.take(kBucketClass, &units, 1) == 0) {
+    if (new_span(kBucketClass) == kNone) return 0;  // and others may empty it before we look
+  }
+  unpoison(at(first_unit_ + units), kBucketBytes);
+  return first_unit_ + units;
+}
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::has_bucket() noexcept {
+  return spans_.has_listed(kBucketClass) || spans_.has_listed(Spans<Sync>::kEmptyRow) ||
+         new_span(kBucketClass) != kNone;
+}
+
+template <class Sync, class Shape>
 [[gnu::noinline]] void BasicHeap<Sync, Shape>::free_slow(Cache& cache, unsigned cls,
                                                          Offset offset) noexcept {
   auto& magazine = cache.magazines_[cls];
-  if (cls == kReserveClass || (cache.memory_ == nullptr && !prepare(cache))) {
+  if (cls >= kClassCount || (cache.memory_ == nullptr && !prepare(cache))) {
     give_back(cls, &offset, 1);
     return;
   }
@@ -527,7 +543,10 @@ bool BasicHeap<Sync, Shape>::verify() const noexcept {
       bits += static_cast<std::uint64_t>(std::popcount(word));
     }
     if (bits != state.count() || bits > info.blocks) return false;
-    if (bits != 0 && !spans_.is_listed(cls, s)) return false;
+    if (state.draining() ? !spans_.is_listed(Spans<Sync>::kDrainRow, s)
+                         : bits != 0 && !spans_.is_listed(cls, s)) {
+      return false;
+    }
     if (spans_.is_empty(state) && !spans_.is_listed(Spans<Sync>::kEmptyRow, s)) return false;
     for (std::size_t g = 0; g < span_granules_; ++g) {
       if (!granules_.is_taken(s * span_granules_ + g)) return false;

@@ -32,7 +32,8 @@
 // throughout. A thread stopped for ever keeps what its Cache holds, and at most one batch, one span
 // or one extent that it was moving.
 //
-// Edges (memory order): [block], [span-state], [listed] in spans.h; [granule] in granules.h.
+// Edges (memory order): [block], [span-state], [listed] in spans.h; [granule] in granules.h;
+// [drain] in drain-inl.h.
 //
 // Cost: allocate and free from the magazine are about ten instructions each and touch the thread's
 // lines and one line of a byte table; a batch costs one exchange on the span's state and one on
@@ -116,6 +117,7 @@ class BasicHeap {
  public:
   static constexpr std::size_t kGranuleBytes = Shape::kGranuleBytes;
   static constexpr std::size_t kPageBytes = platform::kPageBytes;
+  static constexpr std::size_t kNone = ~std::size_t{0};
   static_assert(kGranuleBytes % kPageBytes == 0, "a granule is charged in pages");
   static_assert(Shape::kLargeSpanGranules <= 64, "a span's granules lie in one word");
   static_assert(Shape::kSmallSpanLargest <= kGranuleBytes / 8 &&
@@ -154,6 +156,7 @@ class BasicHeap {
     };
     Magazine magazines_[kAllClasses];
     void* memory_ = nullptr;
+    std::uint64_t drain_round_ = 0;  // marks that this thread has answered
   };
 
   BasicHeap() = default;
@@ -204,7 +207,12 @@ class BasicHeap {
     return offset;
   }
 
-  // Gives back a block of allocate or allocate_reserve, of any thread. Never fails.
+  // A block of kBucketBytes, aligned to its size, in a span that holds nothing else. 0: no room.
+  [[nodiscard]] Offset allocate_bucket() noexcept;
+  // Whether there seems to be room for one. A load or two while there are free ones.
+  bool has_bucket() noexcept;
+
+  // Gives back a block of allocate, allocate_reserve or allocate_bucket, of any thread. Never fails.
   void free(Cache& cache, Offset offset) noexcept {
     const unsigned cls = class_by_span_[offset >> span_shift_];
     poison(at(offset), class_bytes(cls));
@@ -223,9 +231,37 @@ class BasicHeap {
     return class_bytes(class_by_span_[offset >> span_shift_]);
   }
   std::size_t largest_block() const noexcept { return largest_block_; }
+  std::size_t span_bytes() const noexcept { return span_granules_ * kGranuleBytes; }
 
   // Empties the magazines into the heap (end of a thread) and frees their arrays.
   void release_cache(Cache& cache) noexcept;
+
+  // --- draining (drain-inl.h) ------------------------------------------------------------
+
+  // Marks spans that are to be emptied so that `bytes` find room (a block's size or an extent's):
+  // they serve nobody from now on, and once empty any class or extent can have them. False: there
+  // is nothing whose emptying would help. Bounded: at most kPickSpans states are read.
+  bool drain_for(std::size_t bytes) noexcept;
+  // Number of the lowest draining span from `from` on; kNone.
+  std::size_t next_draining(std::size_t from) noexcept { return spans_.next_draining(from); }
+  // Up to 64 blocks that seem to be in use in a draining span, of `bytes` each; kNone: this walk is
+  // complete. Several threads share one walk. What it finds may be free by now, or lie in a
+  // magazine, or be somebody's that is still being written.
+  std::size_t walk(std::size_t span, Offset* out, std::size_t& bytes) noexcept;
+  // Begins another walk if the last one is complete. False: it drains no more, as it is empty and
+  // gone, or as it was walked often enough.
+  bool walk_again(std::size_t span) noexcept;
+  void undrain(std::size_t span) noexcept { spans_.undrain(span); }
+  bool is_draining(Offset block) const noexcept {
+    return spans_.state((block - first_unit_) >> span_shift_).draining();
+  }
+  // Whether spans were marked since this thread last sifted. Two loads; relaxed, as sift looks
+  // properly.
+  bool wants_back(const Cache& cache) const noexcept {
+    return cache.drain_round_ != drain_round_.load(std::memory_order_relaxed);
+  }
+  // Gives back what the magazines hold of draining spans. O(blocks in magazines).
+  void sift(Cache& cache) noexcept;
 
   // --- extents -------------------------------------------------------------------------
 
@@ -268,11 +304,13 @@ class BasicHeap {
   [[nodiscard]] bool verify() const noexcept;
 
  private:
-  static constexpr std::size_t kNone = ~std::size_t{0};
+  static constexpr std::size_t kPickSpans = 16384;  // states read by one pick
+  static constexpr std::size_t kRunUnits = 2048;    // the longest run of spans that is emptied
   static constexpr std::uint64_t kGranulePages = kGranuleBytes / kPageBytes;
   static constexpr std::uint32_t kBatchMax = 64;
 
   struct Layout;
+  struct Picture;
   Error plan(const HeapOptions& options, Layout& layout) noexcept;
   void close() noexcept;
   bool fault_in() noexcept;
@@ -286,6 +324,13 @@ class BasicHeap {
   bool prepare(Cache& cache) noexcept;
   void flush(Cache& cache) noexcept;
   void give_back(unsigned cls, const Offset* blocks, std::size_t count) noexcept;
+
+  bool drain_span(Picture& picture, std::size_t span) noexcept;
+  std::size_t drain_cheapest(Picture& picture, std::size_t start, std::size_t end,
+                             std::size_t wanted) noexcept;
+  std::size_t drain_run(Picture& picture, std::size_t start, std::size_t end,
+                        std::size_t bytes) noexcept;
+  std::uint32_t price_of_place(std::size_t span) const noexcept;
 
   std::size_t new_span(unsigned cls) noexcept;
   bool fill_reserve(std::uint64_t limit_pages) noexcept;
@@ -305,6 +350,7 @@ class BasicHeap {
   std::size_t span_granules_ = 1;
   std::size_t first_span_ = 0;  // spans before the page range: table and accounts
   std::uint32_t capacity_[kAllClasses] = {};
+  typename Sync::template Atomic<std::uint64_t> drain_round_{0};  // rarely written: marks so far
   Spans<Sync> spans_;
 
   // Written by the slow paths.
@@ -315,6 +361,7 @@ class BasicHeap {
   typename Sync::template Atomic<std::uint64_t> decommitted_{0};
   typename Sync::template Atomic<std::uint64_t> extent_granules_{0};
   typename Sync::template Atomic<std::uint64_t> reserve_spans_{0};
+  typename Sync::template Atomic<std::uint64_t> pick_from_{0};  // where the next pick begins
   std::uint64_t overhead_pages_ = 0;
   std::uint64_t limit_pages_max_ = 0;
   std::size_t range_bytes_ = 0;
@@ -331,5 +378,6 @@ using Heap = BasicHeap<detail::StdSync>;
 }  // namespace tern::alloc
 
 #include "alloc/heap-inl.h"
+#include "alloc/drain-inl.h"
 
 #endif  // TERN_ALLOC_HEAP_H_

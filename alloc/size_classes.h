@@ -25,7 +25,12 @@ inline constexpr unsigned kClassCount =
 inline constexpr unsigned kReserveClass = kClassCount;
 // Room for a removal of a key of 254 bytes, and a multiple of a cache line: an overflow bucket may lie in one.
 inline constexpr std::size_t kReserveBlockBytes = 320;
-inline constexpr unsigned kAllClasses = kClassCount + 1;
+
+// Overflow buckets of the table: never moved and never freed once linked, so they have spans to
+// themselves. Among records of 64 bytes they would keep each of those spans from ever being empty.
+inline constexpr unsigned kBucketClass = kClassCount + 1;
+inline constexpr std::size_t kBucketBytes = 64;
+inline constexpr unsigned kAllClasses = kClassCount + 2;
 static_assert(kAllClasses <= 128, "a class takes 7 bits of a span's state");
 
 // The least class whose blocks have `bytes`; bytes <= kClassBytesMax.
@@ -43,6 +48,7 @@ constexpr unsigned class_of(std::size_t bytes) noexcept {
 
 constexpr std::size_t class_bytes(unsigned index) noexcept {
   if (index == kReserveClass) return kReserveBlockBytes;
+  if (index == kBucketClass) return kBucketBytes;
   if (index < kFineClasses) return kClassBytesMin + index * kUnitBytes;
   const unsigned coarse = index - kFineClasses;
   const std::size_t low = kFineBytesMax << (coarse / kClassesADoubling);

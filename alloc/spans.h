@@ -1,9 +1,11 @@
 // Spans: runs of one or 32 granules cut into the blocks of one class, and which of them have free
 // blocks.
 //
-//   state   one word a span  [63:32] free count | [31:8] spare | [7:0] class + 1, 0: no span here
+//   state   one word a span  [63:32] free count | [23:12] walked | [11:10] walks | [9] tired
+//           | [8] draining | [7:0] class + 1, 0: no span here
 //   bitmap  one bit a block, set: free. Beside the state if 64 bits suffice, else inside the span
-//   listed  a row of bits a class: the span may have free blocks of it; and a row for empty spans
+//   listed  a row of bits a class: the span may have free blocks of it; a row for empty spans, and
+//           one for those that are being drained
 //
 // Taking blocks is two steps: `reserve` lowers the free count by k, and with it this thread owns k
 // of the set bits, whichever; `gather` then clears k bits word by word. Giving sets the bits first
@@ -27,6 +29,13 @@
 // The bitmap inside a span covers whole blocks at an index that varies with the span's number:
 // bitmaps at one and the same place of every 2 MiB page would share a few sets of the cache.
 //
+// Draining. A span with few blocks in use can be marked: from then on it serves nobody (`serves`),
+// what is freed in it stays there, and once it is empty it goes the way of any empty span. The mark
+// is a bit of the state, taken back by one exchange; whoever frees or claims sees the same word, so
+// nothing else changes. Who moves the blocks away walks the bitmap a word at a time; `walked` says
+// how far the present walk has come, so that several may share it. A span that isn't empty after
+// the last of its walks serves again, and is passed over until there is nothing better (tired).
+//
 // Progress: lock-free. A thread stopped in `take` costs the blocks that it has reserved; one
 // stopped in `give` the blocks that it hasn't counted, and if it hasn't listed the span, this span
 // until it is empty.
@@ -47,9 +56,14 @@ using Offset = std::uint64_t;
 
 // What a span says about itself.
 struct SpanState {
-  static constexpr unsigned kClassBits = 8, kSpareBits = 24, kCountBits = 32;
-  static_assert(kClassBits + kSpareBits + kCountBits == 64, "class, spare and count fill the word");
-  static constexpr unsigned kCountShift = kClassBits + kSpareBits;
+  static constexpr unsigned kClassBits = 8, kDrainBits = 24, kCountBits = 32;
+  static_assert(kClassBits + kDrainBits + kCountBits == 64, "class, drain and count fill the word");
+  static constexpr unsigned kCountShift = kClassBits + kDrainBits;
+  static constexpr std::uint64_t kDraining = 1u << 8, kTired = 1u << 9;
+  static constexpr unsigned kWalksShift = 10, kWalkedShift = 12;
+  static constexpr std::uint64_t kWalkedMax = (1u << 12) - 1;  // words of a bitmap: at most 2^11
+  static constexpr unsigned kWalksMax = 3;
+  static constexpr std::uint64_t kDrainMask = std::uint64_t{0xFFFF'FF00};
   std::uint64_t raw = 0;
 
   static constexpr SpanState of(unsigned cls, std::uint64_t count) {
@@ -59,8 +73,24 @@ struct SpanState {
   constexpr bool is_span() const { return (raw & 0xFF) != 0; }
   constexpr unsigned cls() const { return static_cast<unsigned>(raw & 0xFF) - 1u; }
   constexpr std::uint64_t count() const { return raw >> kCountShift; }
-  constexpr bool serves(unsigned wanted) const { return cls() == wanted && count() != 0; }
+  // Of that class, not draining, and with free blocks.
+  constexpr bool serves(unsigned wanted) const {
+    return (raw & (0xFF | kDraining)) == wanted + 1 && count() != 0;
+  }
+  constexpr bool has(unsigned wanted) const { return cls() == wanted && count() != 0; }
   constexpr SpanState reserved(std::uint64_t k) const { return {raw - counts(k)}; }
+
+  constexpr bool draining() const { return (raw & kDraining) != 0; }
+  constexpr bool tired() const { return (raw & kTired) != 0; }
+  constexpr unsigned walks() const { return static_cast<unsigned>(raw >> kWalksShift & 3); }
+  constexpr std::uint64_t walked() const { return raw >> kWalkedShift & kWalkedMax; }
+  constexpr SpanState drained_from_now() const { return {(raw & ~kDrainMask) | kDraining}; }
+  constexpr SpanState walked_one() const { return {raw + (std::uint64_t{1} << kWalkedShift)}; }
+  constexpr SpanState walked_again() const {
+    return {(raw & ~(kWalkedMax << kWalkedShift)) + (std::uint64_t{1} << kWalksShift)};
+  }
+  constexpr SpanState serving_again() const { return {(raw & ~kDrainMask) | kTired}; }
+  constexpr SpanState rested() const { return {raw & ~kTired}; }
 };
 
 // A class as the spans of one heap hold it.
@@ -116,7 +146,8 @@ class Spans {
   using Hint = typename Sync::template Atomic<std::uint32_t>;
   static constexpr std::size_t kNone = ~std::size_t{0};
   static constexpr unsigned kEmptyRow = kAllClasses;
-  static constexpr unsigned kRows = kAllClasses + 1;
+  static constexpr unsigned kDrainRow = kAllClasses + 1;
+  static constexpr unsigned kRows = kAllClasses + 2;
 
   static constexpr std::size_t row_words_of(std::size_t spans) { return (spans + 63) / 64; }
   static constexpr std::size_t bytes_of(std::size_t spans) {
@@ -195,11 +226,94 @@ class Spans {
         // The rows may keep it listed: whoever meets it there sees the state. Cleared to save them
         // the way; relaxed: this thread alone may list it next.
         row_word(kEmptyRow, span).fetch_and(~bit_of(span), std::memory_order_relaxed);
+        if (state.draining())
+          row_word(kDrainRow, span).fetch_and(~bit_of(span), std::memory_order_relaxed);
         row_word(state.cls(), span).fetch_and(~bit_of(span), std::memory_order_relaxed);
         return span;
       }
       unlist(kEmptyRow, span);
     }
+  }
+
+  // --- draining ------------------------------------------------------------------------
+
+  // Marks a span that `seen` describes. False: it has changed since.
+  bool drain(std::size_t span, SpanState seen) noexcept {
+    Sync::point("span.drain");
+    if (!states_[span].compare_exchange_strong(
+            seen.raw, seen.drained_from_now().raw, std::memory_order_acq_rel,  // [span-state]
+            std::memory_order_relaxed)) {
+      return false;
+    }
+    list(kDrainRow, span);
+    return true;
+  }
+
+  // The lowest draining span with number `from` or more; kNone: there is none.
+  std::size_t next_draining(std::size_t from) noexcept {
+    for (std::size_t w = from / 64; w < row_words_; ++w) {
+      std::uint64_t word = rows_[kDrainRow * row_words_ + w].load(std::memory_order_relaxed);
+      if (w == from / 64) word &= ~std::uint64_t{0} << (from % 64);
+      for (; word != 0; word &= word - 1) {
+        const std::size_t span = w * 64 + static_cast<std::size_t>(std::countr_zero(word));
+        if (state(span).draining()) return span;
+        unlist(kDrainRow, span);
+      }
+    }
+    return kNone;
+  }
+
+  // The next word of a draining span's bitmap for this thread to walk; kNone: this walk is
+  // complete, or the span drains no more.
+  std::size_t next_word(std::size_t span) noexcept {
+    SpanState state{states_[span].load(std::memory_order_acquire)};  // [span-state] acquire
+    for (;;) {
+      if (!state.draining() || state.walked() >= info_[state.cls()].words) return kNone;
+      if (states_[span].compare_exchange_weak(state.raw, state.walked_one().raw,
+                                              std::memory_order_acq_rel,  // [span-state]
+                                              std::memory_order_relaxed)) {
+        return state.walked();
+      }
+    }
+  }
+
+  // Begins another walk of a span whose walk is complete; after the last, the span serves again.
+  // True: it still drains.
+  bool walk_again(std::size_t span) noexcept {
+    SpanState state{states_[span].load(std::memory_order_acquire)};  // [span-state] acquire
+    for (;;) {
+      if (!state.draining()) return false;
+      if (state.walked() < info_[state.cls()].words) return true;
+      if (state.walks() + 1 == SpanState::kWalksMax) break;
+      if (states_[span].compare_exchange_weak(state.raw, state.walked_again().raw,
+                                              std::memory_order_acq_rel,  // [span-state]
+                                              std::memory_order_relaxed)) {
+        return true;
+      }
+    }
+    undrain(span);
+    return false;
+  }
+
+  // Takes the mark back: the span serves its class again.
+  void undrain(std::size_t span) noexcept {
+    SpanState state{states_[span].load(std::memory_order_acquire)};  // [span-state] acquire
+    do {
+      if (!state.draining()) return;
+      Sync::point("span.undrain");
+    } while (!states_[span].compare_exchange_weak(
+        state.raw, state.serving_again().raw, std::memory_order_acq_rel,  // [span-state]
+        std::memory_order_relaxed));
+    if constexpr (detail::planted<Sync>(detail::Mutant::kUndrainUnlisted)) return;
+    // Whoever met it on its row while it drained has unlisted it.
+    if (state.count() != 0) list(state.cls(), span);
+  }
+
+  // A tired span may be picked again.
+  void rest(std::size_t span, SpanState seen) noexcept {
+    states_[span].compare_exchange_strong(seen.raw, seen.rested().raw,
+                                          std::memory_order_acq_rel,  // [span-state]
+                                          std::memory_order_relaxed);
   }
 
   // --- blocks --------------------------------------------------------------------------
@@ -221,6 +335,8 @@ class Spans {
     }
     return got;
   }
+
+  bool has_listed(unsigned row) noexcept { return first_listed(row) != kNone; }
 
   // Gives back the blocks in `mask` of bitmap word `w`. They must be allocated.
   void give(std::size_t span, unsigned cls, std::uint32_t w, std::uint64_t mask) noexcept {
@@ -300,7 +416,9 @@ class Spans {
   std::size_t reserve(std::size_t span, unsigned cls, std::size_t want) noexcept {
     SpanState state{states_[span].load(std::memory_order_relaxed)};
     for (;;) {
-      if (!state.serves(cls)) return 0;
+      const bool serves = detail::planted<Sync>(detail::Mutant::kDrainingServes) ? state.has(cls)
+                                                                                : state.serves(cls);
+      if (!serves) return 0;
       const std::size_t k = state.count() < want ? static_cast<std::size_t>(state.count()) : want;
       Sync::point("span.reserve");
       // [span-state] acquire: the bits behind the count, and the bitmap as `assign` wrote it
@@ -373,7 +491,10 @@ class Spans {
     Sync::point("span.unlist");
     if constexpr (detail::planted<Sync>(detail::Mutant::kUnlistWithoutSecondLook)) return;
     const SpanState now = state(span);
-    if (row == kEmptyRow ? is_empty(now) : now.serves(row)) list(row, span);
+    const bool deserves = row == kEmptyRow   ? is_empty(now)
+                          : row == kDrainRow ? now.draining()
+                                             : now.serves(row);
+    if (deserves) list(row, span);
   }
 
   Word* states_ = nullptr;

@@ -75,6 +75,14 @@ enum class Mutant : unsigned char {
   kUnlistWithoutSecondLook,   // a span is taken off its list although a block was freed there meanwhile
   kCountBeforeBits,           // freed blocks are counted before their bits are set
   kGiveRelaxed,               // a block's bit is set without publishing what its last user did
+  kUndrainUnlisted,           // a span serves again, but stands on no list
+  kDrainingServes,            // blocks are still handed out from a span that is being emptied
+  // page moves
+  kMoveWithoutFreeze,         // a record is copied before its deadline is frozen
+  kMoveFromStaleWord,         // the slot is swapped from a word that was read again after the copy
+  kMoveVersioned,             // a record is moved away from the older versions below it
+  kMoveUnstamped,             // a record is copied before its place among views is decided
+  kMoveFreesOld,              // the old block is freed at once instead of retired
 };
 
 struct StdSync {

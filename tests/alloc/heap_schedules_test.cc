@@ -357,6 +357,127 @@ Body resize_while_charging() {
           }};
 }
 
+// One takes a span's mark back while the other takes blocks of its class and gives them
+// back: afterwards every block is found.
+template <class Sync>
+Body drain_and_undrain() {
+  auto& w = world<Sync>;
+  static Offset blocks[12];
+  return {[&w] {
+            w.open(2);
+            for (Offset& block : blocks) block = w.allocate(2, 512);
+            for (int i = 3; i < 10; ++i) w.free(2, blocks[i]);  // one in use in the second span, or two
+            w.release(2);
+            require(w.heap().drain_for(128), "nothing was marked");
+          },
+          {[&w] {
+             auto& heap = w.heap();
+             for (std::size_t s = heap.next_draining(0); s != heap.kNone; s = heap.next_draining(s + 1))
+               heap.undrain(s);
+           },
+           [&w] {
+             Offset some[6];  // one more than the other span has
+             for (Offset& block : some) block = w.allocate(1, 512);
+             for (const Offset block : some) w.free(1, block);
+             w.release(1);
+           }},
+          [&w]() -> std::string {
+            for (int i = 3; i < 10; ++i) {
+              blocks[i] = w.allocate(3, 512);
+              if (blocks[i] == 0) return "free blocks that nobody finds";
+            }
+            Offset rest[4];
+            for (Offset& block : rest) {
+              block = w.allocate(3, 512);
+              if (block == 0) return "free blocks that nobody finds";
+            }
+            for (const Offset block : rest) w.free(3, block);
+            for (const Offset block : blocks) w.free(3, block);
+            w.release(3);
+            return w.check();
+          }};
+}
+
+// One marks and empties a span, whose memory another class then gets; the other frees in it and
+// takes blocks of its class.
+template <class Sync>
+Body drain_and_reuse() {
+  auto& w = world<Sync>;
+  static Offset blocks[10];
+  return {[&w] {
+            w.open(2);
+            for (Offset& block : blocks) block = w.allocate(2, 512);
+            for (int i = 2; i < 8; ++i) w.free(2, blocks[i]);
+            w.release(2);
+          },
+          {[&w] {
+             auto& heap = w.heap();
+             (void)heap.drain_for(128);
+             heap.sift(w.cache(0));
+             const Offset other = w.allocate(0, 512);
+             require(other == 0 || !heap.is_draining(other), "a block of a span that is being emptied");
+             w.free(0, other);
+             w.free(0, blocks[8]);
+             w.release(0);
+             w.free(0, w.allocate(0, 128));
+             w.release(0);
+           },
+           [&w] {
+             w.free(1, blocks[9]);
+             const Offset a = w.allocate(1, 512);
+             w.free(1, a);
+             w.release(1);
+           }},
+          [&w]() -> std::string {
+            auto& heap = w.heap();
+            for (std::size_t s = heap.next_draining(0); s != heap.kNone; s = heap.next_draining(s + 1))
+              heap.undrain(s);
+            w.free(3, blocks[0]);
+            w.free(3, blocks[1]);
+            w.release(3);
+            return w.check();
+          }};
+}
+
+// Two share a walk: each block in use is handed out once.
+template <class Sync>
+Body two_walkers() {
+  auto& w = world<Sync>;
+  static Offset blocks[16];
+  static int seen[16];
+  const auto walker = [&w] {
+    Offset some[64];
+    std::size_t bytes = 0;
+    const std::size_t span = w.heap().next_draining(0);
+    if (span == w.heap().kNone) return;
+    for (std::size_t n; (n = w.heap().walk(span, some, bytes)) != w.heap().kNone;) {
+      for (std::size_t i = 0; i < n; ++i) {
+        for (int b = 0; b < 16; ++b) seen[b] += blocks[b] == some[i];
+      }
+    }
+  };
+  return {[&w] {
+            w.open(2);
+            for (Offset& block : blocks) block = w.allocate(2, 16);
+            w.release(2);
+            Offset filler[500];
+            for (Offset& block : filler) block = w.allocate(2, 16);
+            for (const Offset block : filler) w.free(2, block);
+            w.release(2);
+            (void)w.heap().drain_for(512);
+            for (int& n : seen) n = 0;
+          },
+          {walker, walker},
+          [&w]() -> std::string {
+            if (w.heap().next_draining(0) != w.heap().kNone) {
+              for (int b = 0; b < 16; ++b) {
+                if (w.heap().is_draining(blocks[b]) != (seen[b] == 1)) return "a block was missed, or found twice";
+              }
+            }
+            return w.check(false);
+          }};
+}
+
 // Removals find their reserve when everything else is full.
 template <class Sync>
 Body reserve_when_full() {
@@ -412,6 +533,15 @@ TEST(HeapSchedules, ResizeWhileCharging) {
 TEST(HeapSchedules, ReserveWhenFull) {
   expect_clean(bounded("alloc reserve", 1), reserve_when_full<SchedSync<>>());
 }
+TEST(HeapSchedules, DrainAndUndrain) {
+  expect_clean(bounded("alloc undrain", 3), drain_and_undrain<SchedSync<>>());
+}
+TEST(HeapSchedules, DrainAndReuse) {
+  expect_clean(bounded("alloc drain", 2), drain_and_reuse<SchedSync<>>());
+}
+TEST(HeapSchedules, TwoWalkers) {
+  expect_clean(bounded("alloc walkers", 3), two_walkers<SchedSync<>>());
+}
 TEST(HeapSchedules, AtRandom) {
   // Deeper than the bound reaches, thinner.
   for (const Body& body :
@@ -449,6 +579,9 @@ TEST(HeapWeakMemory, ReclaimWhileFlushing) {
 TEST(HeapWeakMemory, TwoClaimers) {
   expect_clean(weak("alloc weak claimers", 2), two_claimers<WeakSync<>>());
 }
+TEST(HeapWeakMemory, DrainAndReuse) {
+  expect_clean(weak("alloc weak drain", 1), drain_and_reuse<WeakSync<>>());
+}
 TEST(HeapWeakMemory, ExtentsAndSpans) {
   expect_clean(weak("alloc weak extents", 2), extents_over_each_other<WeakSync<>>());
   expect_clean(weak("alloc weak span and extent", 2), span_against_extent<WeakSync<>>());
@@ -475,6 +608,8 @@ TEST(HeapProgress, NobodyWaitsForAStoppedThread) {
   expect_progress("alloc stopped in reclaim", reclaim_while_flushing<SchedSync<>>(16, 512));
   expect_progress("alloc stopped in claim", two_claimers<SchedSync<>>());
   expect_progress("alloc stopped in an extent", extents_over_each_other<SchedSync<>>());
+  expect_progress("alloc stopped in draining", drain_and_reuse<SchedSync<>>());
+  expect_progress("alloc stopped in undraining", drain_and_undrain<SchedSync<>>());
   expect_progress("alloc stopped in a charge", charge_the_last_page<SchedSync<>>());
 }
 
@@ -503,6 +638,14 @@ TEST(HeapMutants, UnlistWithoutSecondLook) {
 TEST(HeapMutants, CountBeforeBits) {
   expect_caught(bounded("alloc mutant count first", 3),
                 reclaim_while_flushing<SchedSync<Mutant::kCountBeforeBits>>(512, 128));
+}
+TEST(HeapMutants, UndrainUnlisted) {
+  expect_caught(bounded("alloc mutant undrain", 3),
+                drain_and_undrain<SchedSync<Mutant::kUndrainUnlisted>>());
+}
+TEST(HeapMutants, DrainingServes) {
+  expect_caught(bounded("alloc mutant draining serves", 2),
+                drain_and_reuse<SchedSync<Mutant::kDrainingServes>>());
 }
 TEST(HeapMutants, GiveRelaxed) {
   expect_caught(weak("alloc mutant give relaxed", 2),
