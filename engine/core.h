@@ -9,10 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "alloc/heap.h"
 #include "engine/changes.h"
 #include "engine/commit.h"
+#include "engine/moves.h"
 #include "engine/prefetch.h"
 #include "engine/space.h"
 #include "engine/table.h"
@@ -178,14 +180,17 @@ class Core {
     return Commit<Sync>::head_of(space, time, *found.record, s, key.size());
   }
 
+  static constexpr int kAttemptsMax = 5;
+
   // --- writes --------------------------------------------------------------------------------------------------
 
   // Runs a Change. `removes`: it needs little or no memory and is let through when the limbo is past its cap.
   template <class Change>
   [[gnu::always_inline]] Committed write(Thr& t, std::uint64_t hash, std::string_view key, Change& change, bool removes = false) noexcept {
     let_limbo_drain(t);
+    if (space.heap.wants_back(t.cache)) [[unlikely]] give_back(t);
     Committed c{Committed::Outcome::kOutOfMemory, 0};
-    for (int attempt = 0; attempt != 2; ++attempt) {
+    for (int attempt = 0; attempt != kAttemptsMax; ++attempt) {
       {
         Grd guard(space, t);
         if (space.epoch.admit(space, t) || removes) [[likely]] c = committer().commit(t, hash, key, change);
@@ -193,6 +198,9 @@ class Core {
       if (c.outcome != Committed::Outcome::kOutOfMemory) [[likely]] break;
       // Once more, after what this thread itself protected inside the guard could go too.
       if (attempt == 0) space.epoch.reclaim_all(space, t);
+      // And again after room was made out of what other sizes have too much: for an extent, for the record that
+      // refers to it, and for the extent again if the record took its room.
+      if (attempt != 0 && !make_room(t)) break;
     }
     if (c.outcome == Committed::Outcome::kPut) {
       t.counters.sets.add();
@@ -271,6 +279,21 @@ class Core {
     space.epoch.renew(t.epoch);
   }
 
+  // --- room ----------------------------------------------------------------------------------------------------
+
+  Moves<Sync> mover() noexcept { return Moves<Sync>(table, room_owed); }
+
+  // For the size that this thread found no room for. True: there is room now.
+  [[gnu::noinline]] bool make_room(Thr& t) noexcept {
+    const std::uint64_t bytes = std::exchange(t.short_of, 0);
+    return bytes != 0 && mover().make_room(t, bytes);
+  }
+  // Another thread empties spans: what this one has of them goes back.
+  [[gnu::noinline]] void give_back(Thr& t) noexcept {
+    space.epoch.flush(space, t);
+    space.heap.sift(t.cache);
+  }
+
   // --- maintenance ---------------------------------------------------------------------------------------------
 
   // One bounded step of owed work on shard `i`. True: there was some.
@@ -288,6 +311,12 @@ class Core {
     }
     return worked;
   }
+  // One bounded slice of the page moves that a write left owed. True: there may be more.
+  bool pay_room(Thr& t) noexcept {
+    if (space.heap.wants_back(t.cache)) give_back(t);
+    return mover().pay(t, kLooksASlice);
+  }
+  static constexpr unsigned kLooksASlice = 128;  // some 20 us
 
   std::uint64_t live_entries() const noexcept {
     std::uint64_t sum = 0;
@@ -300,6 +329,7 @@ class Core {
   Tbl table;
   Time time;
   EntryBound<Sync> bound;
+  RoomOwed<Sync> room_owed;
   std::size_t table_bytes_ = 0;
 };
 

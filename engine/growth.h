@@ -46,7 +46,8 @@ class Growth {
     const std::uint32_t n = size.buckets();
     if (n >= 1u << 31) return false;
     if (n - kSplitsOpenMax >= kFirstBuckets && !help_split(table, t, s, n - kSplitsOpenMax)) return false;
-    if (!table.ensure_bucket(s, n)) return false;
+    // A split that is open must be completed, so none is opened on the reserve's account.
+    if (!table.space().heap.has_bucket() || !table.ensure_bucket(s, n)) return false;
     std::uint64_t expected = size.word();
     Sync::point("growth.open");
     if (s.size.compare_exchange_strong(expected, ShardSize::of(n + 1).word(), std::memory_order_seq_cst)) {  // [grow]
@@ -154,7 +155,7 @@ class Growth {
       if (target.control().initialised() || short_of_memory) return;
       const unsigned slot = (index - kSlots) % kSlots;
       if (slot == 0) {
-        const std::uint64_t more = table.new_overflow(t);
+        const std::uint64_t more = table.new_overflow(t, Tbl::For::kSplit);
         if (more == 0) {
           short_of_memory = true;
           return;

@@ -140,7 +140,7 @@ class Insertion {
       }
     }
     if (slot == nullptr) {
-      const std::uint64_t more = table.new_overflow(t);
+      const std::uint64_t more = table.new_overflow(t, Tbl::For::kInsert);
       if (more == 0) return Outcome::kOutOfMemory;
       const Ctl c = last->control();
       std::uint64_t expected = c.word();

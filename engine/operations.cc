@@ -358,7 +358,10 @@ Result<DraftState> allocate(Context c, std::string_view key, std::size_t size) n
   if (size > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   // With the word of a deadline, whatever publish is asked for later.
-  const auto built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false});
+  auto built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false});
+  if (built.offset == 0 && core.make_room(call.thread())) {
+    built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false});
+  }
   if (built.offset == 0) {
     call.thread().counters.refused.add();
     return Status::kOutOfMemory;

@@ -139,6 +139,8 @@ class Hold {
     return Hold((word_ & ~kVersionMask) | (version & kVersionMask));
   }
   constexpr Hold orphaned() const noexcept { return Hold(word_ | kOrphan); }
+  // Version and access bits alone: a copy is nobody's yet.
+  constexpr Hold unheld() const noexcept { return Hold(word_ & ~(kCountMask * kOne | kOrphan)); }
 
  private:
   std::uint64_t word_;

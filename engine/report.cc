@@ -22,6 +22,7 @@ Stats Store::stats() const noexcept {
     s.deletes += t.counters.deletes.get();
     s.expired += t.counters.expired.get();
     s.refused += t.counters.refused.get();
+    s.moves += t.counters.moves.get();
     ++s.threads;
   });
   s.entries = core.live_entries();
@@ -130,9 +131,11 @@ Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
       }
       worked = core.maintain(call.thread(), i) || worked;
     }
+    if (alloc::platform::monotonic_ns() < end) worked = core.pay_room(call.thread()) || worked;
   }
   Owed owed;
   owed.limbo_bytes = core.space.epoch.limbo_bytes();
+  owed.room_bytes = core.room_owed.bytes.load(std::memory_order_relaxed);  // a hint
   for (unsigned i = 0; i != shards; ++i) {
     auto& s = core.table.shard(i);
     const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count

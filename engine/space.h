@@ -35,7 +35,7 @@ class Counter {
 
 template <class Sync>
 struct Counters {
-  Counter<Sync> hits, misses, sets, deletes, expired, refused;
+  Counter<Sync> hits, misses, sets, deletes, expired, refused, moves;
 };
 
 // Records that a callback of visit() may be looking at. A write below it first turns them into holds, so that the
@@ -47,6 +47,9 @@ struct VisitFrame {
   unsigned pinned = 0;  // the first so many are held
 };
 
+// What there is no room for, if it is a bucket and not so many bytes.
+inline constexpr std::uint64_t kRoomForBucket = ~std::uint64_t{0};
+
 // All that a thread owns in one store. Never freed while the store lives; passed on to the next thread that comes.
 template <class Sync>
 struct Thread {
@@ -55,6 +58,7 @@ struct Thread {
   Thread* next;                                                      // of the list of all; set once
   VisitFrame* visits;
   std::uint64_t random;
+  std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket
   Counters<Sync> counters;
   typename alloc::BasicHeap<Sync>::Cache cache;
 };
@@ -419,6 +423,7 @@ class Space {
     if (offset == 0) [[unlikely]] {
       epoch.reclaim_all(*this, t);
       offset = heap.allocate(t.cache, bytes);
+      if (offset == 0) t.short_of = bytes;
     }
     return offset;
   }
@@ -430,6 +435,7 @@ class Space {
     if (offset == 0) {
       epoch.reclaim_all(*this, t);
       offset = heap.allocate_extent(bytes);
+      if (offset == 0) t.short_of = bytes;
       if (offset == 0) return 0;
     }
     auto* header = new (heap.at(offset)) ExtentHeader;

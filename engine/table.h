@@ -305,12 +305,18 @@ class Table {
     b.ctl.store(ctl.word(), std::memory_order_release);                                         // [ready] release
   }
 
-  // An empty overflow bucket of the caller's own; 0: no memory, the reserve included. Overflow buckets are never
-  // freed once they are linked: a reader needs no guard to touch one.
-  std::uint64_t new_overflow(Thread<Sync>& t) noexcept {
-    std::uint64_t at = space_->heap.allocate(t.cache, sizeof(Bkt));
-    if (at == 0) at = space_->heap.allocate_reserve(t.cache);
-    if (at == 0) return 0;
+  // An empty overflow bucket of the caller's own; 0: no memory. Overflow buckets are never freed once they are
+  // linked: a reader needs no guard to touch one. Hence only a split may have one of the reserve, as removals may be
+  // waiting for it; an insert that took them would leave the removals none.
+  enum class For : std::uint8_t { kInsert, kSplit };
+  std::uint64_t new_overflow(Thread<Sync>& t, For what) noexcept {
+    static_assert(sizeof(Bkt) == alloc::kBucketBytes, "blocks of the heap's bucket class are buckets");
+    std::uint64_t at = space_->heap.allocate_bucket();
+    if (at == 0 && what == For::kSplit) at = space_->heap.allocate_reserve(t.cache);
+    if (at == 0) {
+      t.short_of = kRoomForBucket;
+      return 0;
+    }
     make_empty(*new (space_->heap.at(at)) Bkt, Ctl::fresh());
     return at;
   }

@@ -32,6 +32,7 @@ struct Stats {
   std::uint64_t deletes = 0;
   std::uint64_t expired = 0;             // met past their deadline by a write that replaced or removed them
   std::uint64_t refused = 0;             // writes that answered out_of_memory
+  std::uint64_t moves = 0;               // records moved so that their memory can serve other sizes
   std::uint64_t memory_bytes = 0;        // the budget
   std::uint64_t memory_used_bytes = 0;   // of it: table + records + overhead, in whole spans
   std::uint64_t table_bytes = 0;
@@ -76,6 +77,9 @@ struct Owed {
   std::uint64_t buckets_to_split = 0;
   std::uint64_t limbo_bytes = 0;
   std::uint64_t shards_with_kept_keys = 0;  // that hold versions which were kept for a view
+  // A write of this size found no room although other sizes have enough to spare; records are being moved for it.
+  // Write again when it is 0.
+  std::uint64_t room_bytes = 0;
 };
 
 class TERN_API Session : public Operations<Session> {
