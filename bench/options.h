@@ -31,14 +31,17 @@ struct BenchOptions {
 
 struct ReplayOptions {
   std::vector<std::string> files;
-  std::string directory;  // every trace in it, beside `files`
-  std::string format;     // empty: by the name; csv or oracle
-  std::uint64_t memory_bytes = std::uint64_t{1} << 30;
-  std::uint64_t entries_max = 0;
+  std::string directory;               // every trace in it, beside `files`
+  std::vector<std::string> synthetic;  // made ones, beside `files` (bench/synthetic.h)
+  std::string format;                  // empty: by the name; csv or oracle
+  // A run for each size: of the budget (256M, 10%), or a bound on entries (1000, 10%), whose
+  // objects are then of one size. Neither: 1G.
+  std::vector<std::string> memory, objects;
   bool unit_sizes = false;
   unsigned threads = 1;
   std::uint64_t requests_max = 0;
-  std::string json;
+  bool policies = false;  // simulates the others beside it
+  std::string json, csv, plot;
 };
 
 // Exit codes: 0; 1 a measurement failed, or (with --check) a floor was missed; 2 the options are

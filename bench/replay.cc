@@ -1,11 +1,13 @@
 // `tern replay`: a trace through the store as a look-aside cache. A request is a get; after a miss
 // the object is set, as a service behind the cache would do. Threads take the requests in turns of
-// 64, so their order is nearly the trace's.
+// 64, so their order is nearly the trace's. With --policies, the hit ratios of other policies at
+// the same size are simulated beside it.
 #include <tern/store.h>
 
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -15,14 +17,18 @@
 #include <thread>
 
 #include "bench/histogram.h"
+#include "bench/hit_ratios.h"
 #include "bench/machine.h"
 #include "bench/options.h"
+#include "bench/policies/policy.h"
 #include "bench/slice.h"
+#include "bench/synthetic.h"
 #include "bench/traces.h"
 
 namespace tern::bench {
 namespace {
 
+constexpr std::uint64_t kMemoryBytes = std::uint64_t{1} << 30;  // where nothing else was asked for
 constexpr std::uint32_t kValueBytesMax =
     1u << 20;  // larger objects are kept as this many bytes, and counted
 
@@ -82,20 +88,66 @@ std::string short_name(const std::string& path) {
   return name;
 }
 
-// What the store refused is a finding of its own: a cache that can't make room serves, but keeps
-// nothing new.
-bool replay_file(const std::string& path, const ReplayOptions& options, bool quiet,
-                 nlohmann::ordered_json& report) {
-  const Trace trace = read_trace_file(path, options.format, options.requests_max);
-  if (!trace.error.empty()) {
-    std::fprintf(stderr, "tern replay: %s: %s\n", path.c_str(), trace.error.c_str());
+// What a cache needs beside an object's value: about what Tern's records, slots and queues take.
+// The simulated policies are charged the same, or they would hold more.
+constexpr std::uint32_t kOverheadBytes = 64;
+
+// A run: a bound on objects or a budget in bytes.
+struct Size {
+  std::uint64_t amount = 0;
+  bool bytes = false;
+};
+
+// "1000", "256M" or "10%" of `all`, at least 1. False: malformed.
+bool parse_size(const std::string& text, std::uint64_t all, std::uint64_t& out) {
+  double amount = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
+  if (error != std::errc{} || !(amount > 0)) return false;
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  if (unit == "%") {
+    amount *= static_cast<double>(all) / 100;
+  } else if (!unit.empty()) {
+    const std::size_t power = std::string_view("KMGT").find(unit.front());
+    if (power == std::string_view::npos ||
+        (unit.size() > 1 && unit.substr(1) != "iB" && unit.substr(1) != "B"))
+      return false;
+    amount *= static_cast<double>(std::uint64_t{1} << 10 * (power + 1));
+  }
+  if (amount >= 0x1p62) return false;
+  out = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(amount));
+  return true;
+}
+
+// The runs that the options ask for. False: said what is wrong.
+bool sizes_of(const ReplayOptions& options, std::uint64_t objects, std::uint64_t bytes,
+              std::vector<Size>& sizes) {
+  for (const std::string& text : options.objects) {
+    sizes.push_back({0, false});
+    if (parse_size(text, objects, sizes.back().amount)) continue;
+    std::fprintf(stderr, "tern replay: --objects: '%s' is no number of objects\n", text.c_str());
     return false;
   }
-  Options store_options;
-  store_options.memory_bytes = options.memory_bytes;
-  store_options.entries_max = options.entries_max;
-  store_options.hash_seed = 1;
-  store_options.name = "replay";
+  if (!sizes.empty()) return true;  // --memory is the budget of these runs
+  for (const std::string& text : options.memory) {
+    sizes.push_back({0, true});
+    if (parse_size(text, bytes, sizes.back().amount)) continue;
+    std::fprintf(stderr, "tern replay: --memory: '%s' is no number of bytes\n", text.c_str());
+    return false;
+  }
+  if (sizes.empty()) sizes.push_back({kMemoryBytes, true});
+  return true;
+}
+
+void simulate(const DenseTrace& trace, std::uint64_t capacity, HitRatios& row) {
+  for (const std::string& name : policy_names())
+    row.policies.emplace_back(name, hit_ratio(name, trace, capacity));
+}
+
+// One run through the store. What it refused is a finding of its own: a cache that can't make room
+// serves, but keeps nothing new.
+bool replay_size(const std::string& name, const Trace& trace, const ReplayOptions& options,
+                 const Options& store_options, bool quiet, HitRatios& row,
+                 nlohmann::ordered_json& report) {
   const Result<Store> opened = Store::open(store_options);
   if (!opened) {
     std::fprintf(stderr, "tern replay: Store::open: %s (%s)\n", status_name(opened.status()),
@@ -128,15 +180,14 @@ bool replay_file(const std::string& path, const ReplayOptions& options, bool qui
     if (o->cpu > 0) mops += static_cast<double>(o->hits + o->misses) / o->cpu / 1e6;
   }
   const std::uint64_t requests = trace.requests.size();
-  const double ratio =
-      requests == 0 ? 0 : static_cast<double>(sum.hits) / static_cast<double>(requests);
+  row.store = requests == 0 ? 0 : static_cast<double>(sum.hits) / static_cast<double>(requests);
   const Stats stats = store.stats();
   if (!quiet) {
-    std::printf("%-18s %9llu %9llu %9llu %9llu %8.4f %9llu %7.2f %7.2f %7llu %7llu %8llu %8.1f\n",
-                short_name(path).c_str(), static_cast<unsigned long long>(trace.objects),
+    std::printf("%-18s %11llu %9llu %9llu %9llu %8.4f %9llu %7.2f %7.2f %7llu %7llu %8llu %8.1f\n",
+                name.c_str(), static_cast<unsigned long long>(row.capacity),
                 static_cast<unsigned long long>(requests),
                 static_cast<unsigned long long>(sum.hits),
-                static_cast<unsigned long long>(sum.misses), ratio,
+                static_cast<unsigned long long>(sum.misses), row.store,
                 static_cast<unsigned long long>(sum.refused), mops,
                 static_cast<double>(requests) / wall / 1e6,
                 static_cast<unsigned long long>(sum.latency.percentile(0.5)),
@@ -149,24 +200,73 @@ bool replay_file(const std::string& path, const ReplayOptions& options, bool qui
     }
     std::fflush(stdout);
   }
-  report.push_back({{"trace", short_name(path)},
-                    {"objects", trace.objects},
-                    {"threads", options.threads},
-                    {"requests", requests},
-                    {"hits", sum.hits},
-                    {"hit_ratio", ratio},
-                    {"mops", mops},
-                    {"misses", sum.misses},
-                    {"refused", sum.refused},
-                    {"p50_ns", sum.latency.percentile(0.5)},
-                    {"p99_ns", sum.latency.percentile(0.99)},
-                    {"p999_ns", sum.latency.percentile(0.999)},
-                    {"memory_used_bytes", stats.memory_used_bytes},
-                    {"entries", stats.entries}});
+  nlohmann::ordered_json object = {{"trace", name},
+                                   {"objects", trace.objects},
+                                   {"threads", options.threads},
+                                   {"requests", requests},
+                                   {"hits", sum.hits},
+                                   {"hit_ratio", row.store},
+                                   {"mops", mops},
+                                   {"misses", sum.misses},
+                                   {"refused", sum.refused},
+                                   {"p50_ns", sum.latency.percentile(0.5)},
+                                   {"p99_ns", sum.latency.percentile(0.99)},
+                                   {"p999_ns", sum.latency.percentile(0.999)},
+                                   {"memory_used_bytes", stats.memory_used_bytes},
+                                   {"entries", stats.entries},
+                                   {"capacity", row.capacity},
+                                   {"unit", row.bytes ? "bytes" : "objects"}};
+  for (const auto& [policy, ratio] : row.policies) object["policies"][policy] = ratio;
+  report.push_back(std::move(object));
   if (sum.wrong == 0) return true;
-  std::fprintf(stderr, "tern replay: %s: %llu hits gave another object's bytes\n", path.c_str(),
+  std::fprintf(stderr, "tern replay: %s: %llu hits gave another object's bytes\n", name.c_str(),
                static_cast<unsigned long long>(sum.wrong));
   return false;
+}
+
+bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptions& asked,
+                  bool quiet, std::vector<HitRatios>& rows, nlohmann::ordered_json& report) {
+  if (!trace.error.empty()) {
+    std::fprintf(stderr, "tern replay: %s: %s\n", name.c_str(), trace.error.c_str());
+    return false;
+  }
+  ReplayOptions options = asked;
+  options.unit_sizes = asked.unit_sizes || !asked.objects.empty();
+  // Objects count 1 each where the bound is on them, and what the store is given where it is on
+  // bytes.
+  DenseTrace plain = dense(trace, options.unit_sizes);
+  std::uint64_t bytes = 0;
+  for (std::uint32_t& size : plain.sizes) {
+    const std::uint32_t stored = stored_size({0, size}, options.unit_sizes) + kOverheadBytes;
+    if (options.objects.empty()) size = stored;
+    bytes += stored;
+  }
+  std::vector<Size> sizes;
+  if (!sizes_of(options, trace.objects, bytes, sizes)) return false;
+  bool good = true;
+  for (const Size& size : sizes) {
+    Options store_options;
+    store_options.memory_bytes = size.bytes ? size.amount : kMemoryBytes;
+    if (!size.bytes) {
+      store_options.entries_max = size.amount;
+      if (!options.memory.empty() &&
+          !parse_size(options.memory.front(), bytes, store_options.memory_bytes)) {
+        std::fprintf(stderr, "tern replay: --memory: '%s' is no number of bytes\n",
+                     options.memory.front().c_str());
+        return false;
+      }
+    }
+    store_options.hash_seed = 1;
+    store_options.name = "replay";
+    HitRatios row;
+    row.trace = name;
+    row.capacity = size.amount;
+    row.bytes = size.bytes;
+    if (options.policies) simulate(plain, size.amount, row);
+    good = replay_size(name, trace, options, store_options, quiet, row, report) && good;
+    rows.push_back(std::move(row));
+  }
+  return good;
 }
 
 }  // namespace
@@ -190,7 +290,7 @@ int run_replay(const ReplayOptions& options) {
     }
     std::sort(files.begin() + static_cast<std::ptrdiff_t>(options.files.size()), files.end());
   }
-  if (files.empty()) {
+  if (files.empty() && options.synthetic.empty()) {
     std::fprintf(stderr, "tern replay: no trace was named\n");
     return 2;
   }
@@ -200,15 +300,24 @@ int run_replay(const ReplayOptions& options) {
   }
   const bool quiet = options.json == "-";
   if (!quiet) {
-    std::printf("%-18s %9s %9s %9s %9s %8s %9s %7s %7s %7s %7s %8s %8s\n", "trace", "objects",
+    std::printf("%-18s %11s %9s %9s %9s %8s %9s %7s %7s %7s %7s %8s %8s\n", "trace", "size",
                 "requests", "hits", "misses", "ratio", "refused", "Mop/s", "wall", "p50 ns",
                 "p99 ns", "p99.9 ns", "MB used");
   }
   auto report = nlohmann::ordered_json::array();
   bool good = true;
-  for (const std::string& file : files) good = replay_file(file, options, quiet, report) && good;
+  std::vector<HitRatios> rows;
+  for (const std::string& file : files) {
+    const Trace trace = read_trace_file(file, options.format, options.requests_max);
+    good = replay_trace(short_name(file), trace, options, quiet, rows, report) && good;
+  }
+  for (const std::string& spec : options.synthetic)
+    good = replay_trace(spec, synthetic_trace(spec), options, quiet, rows, report) && good;
+  if (!quiet) print_hit_ratios(rows);
+  if (!options.csv.empty()) good = write_hit_ratio_csv(rows, options.csv) && good;
+  if (!options.plot.empty()) good = write_hit_ratio_plot(rows, options.plot) && good;
   if (!options.json.empty()) {
-    // One trace: its object alone; several: one object a line.
+    // One run: its object alone; several: one object a line.
     std::string text;
     for (const auto& object : report) text += object.dump() + "\n";
     if (quiet) {

@@ -59,17 +59,28 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
                   "traces: .csv, .csv.zst (key,size), .oracleGeneral, .oracleGeneral.zst");
   app->add_option("--traces", o.directory, "every compressed trace of a folder");
   app->add_option("--format", o.format, "csv or oracle, where the name doesn't tell");
-  app->add_option("--memory-bytes", o.memory_bytes, "the store's budget, as 256M")
-      ->transform(CLI::AsSizeValue(false))
-      ->capture_default_str();
-  app->add_option("--entries-max", o.entries_max, "bound on entries (0: none)")
-      ->capture_default_str();
+  app->add_option("--synthetic", o.synthetic,
+                  "a made trace: uniform, zipf, loop, scan, shift or sized, as "
+                  "zipf:objects=10000,requests=1000000,theta=0.9");
+  list(app, "--memory,--memory-bytes", o.memory,
+       "the store's budget, as 256M or 10% of what all objects need; several: a run each (1G)");
+  list(app, "--objects,--entries-max", o.objects,
+       "bound on entries, as 1000 or 10% of all objects, which count as 8 bytes each then; "
+       "several: a "
+       "run each");
   app->add_flag("--unit-sizes", o.unit_sizes, "every object counts as one of 8 bytes");
   app->add_option("--threads", o.threads, "pinned threads")->capture_default_str();
   app->add_option("--requests", o.requests_max, "only the first N requests (0: all)")
       ->capture_default_str();
+  app->add_flag(
+      "--policies", o.policies,
+      "beside the store: LRU, SIEVE, S3-FIFO, ARC, W-TinyLFU, Tern's policy and the optimum, "
+      "simulated");
   app->add_option("--json", o.json,
-                  "one object a trace to FILE (-: standard output, nothing else then)");
+                  "one object a run to FILE (-: standard output, nothing else then)");
+  app->add_option("--csv", o.csv, "write the hit ratios to FILE");
+  app->add_option("--plot", o.plot,
+                  "draw hit ratio against size as FILE (.svg or .png) with gnuplot");
 }
 
 }  // namespace
