@@ -43,6 +43,7 @@ class Budget {
   // Once, before anybody else looks.
   void open(std::uint64_t limit_pages) noexcept {
     word_.store(BudgetWord::of(limit_pages, 0).raw, std::memory_order_relaxed);
+    target_.store(limit_pages, std::memory_order_relaxed);
   }
 
   // False, and nothing changed: no room.
@@ -65,9 +66,21 @@ class Budget {
     return true;
   }
 
-  void refund(std::uint64_t pages) noexcept { word_.fetch_sub(pages, std::memory_order_relaxed); }
+  void refund(std::uint64_t pages) noexcept {
+    const BudgetWord before{word_.fetch_sub(pages, std::memory_order_relaxed)};
+    if (before.limit() > target()) [[unlikely]] lower();
+  }
 
-  // False, and nothing changed: more than that is in use.
+  // Where the limit is to go. Below what is in use it gets there in time: it follows what is in use
+  // downwards, so that used <= limit holds at every instant and nothing that was given up can be
+  // taken again.
+  void set_target(std::uint64_t pages) noexcept {
+    target_.store(pages, std::memory_order_relaxed);
+    lower();
+  }
+  std::uint64_t target() const noexcept { return target_.load(std::memory_order_relaxed); }
+
+  // The limit at once. False, and nothing changed: more than that is in use.
   bool try_set_limit(std::uint64_t limit_pages) noexcept {
     BudgetWord word{word_.load(std::memory_order_relaxed)};
     do {
@@ -80,7 +93,21 @@ class Budget {
   BudgetWord look() const noexcept { return {word_.load(std::memory_order_relaxed)}; }
 
  private:
+  void lower() noexcept {
+    BudgetWord word{word_.load(std::memory_order_relaxed)};
+    for (;;) {
+      const std::uint64_t goal = target();
+      const std::uint64_t limit = word.used() > goal ? word.used() : goal;
+      if (word.limit() <= limit) return;
+      if (word_.compare_exchange_weak(word.raw, word.with_limit(limit).raw,
+                                      std::memory_order_relaxed, std::memory_order_relaxed)) {
+        return;
+      }
+    }
+  }
+
   typename Sync::template Atomic<std::uint64_t> word_{0};
+  typename Sync::template Atomic<std::uint64_t> target_{0};  // pages; the limit, but while it sinks
 };
 
 }  // namespace tern::alloc

@@ -7,9 +7,8 @@
 //   sift(cache)         a thread gives back what its magazines hold of draining spans
 //
 // The choice. A block's price is its move (a look-up, a copy, a swap: some 200 ns) and its bytes;
-// a span's the sum over its blocks in use. A span is worth it only if the class has room for these
-// blocks elsewhere, and only up to three quarters in use: beyond, four moves gain less than one
-// span. For a block the cheapest span is taken, for an extent the cheapest run of granules (the
+// a span's the sum over its blocks in use. However full it is, emptying it gains one span; but the
+// class must have room for these blocks elsewhere. For a block the cheapest span is taken, for an extent the cheapest run of granules (the
 // free ones among them cost nothing, other extents can't be moved), and if the budget is the
 // bottleneck, further spans. The states are read in one pass over at most kPickSpans of them, from
 // where the last pick ended: a pick is bounded in a heap of any size (16,384 spans: 128 KiB read).
@@ -43,7 +42,6 @@ struct BasicHeap<Sync, Shape>::Picture {
   static std::uint32_t price(SpanState state, const ClassInfo& info) noexcept {
     if (!state.is_span() || state.cls() >= kClassCount || state.draining()) return kNever;
     const std::uint64_t used = info.blocks - state.count();
-    if (used * 4 > std::uint64_t{info.blocks} * 3) return kNever;
     return static_cast<std::uint32_t>(used + used * info.units / 32);
   }
 };
@@ -63,8 +61,13 @@ template <class Sync, class Shape>
     picture.free_blocks[state.cls()] += static_cast<std::uint32_t>(state.count());
     picture.tired += state.tired();
   }
+  const BudgetWord budget = budget_.look();
+  std::size_t spare = (budget.limit() > budget.used() ? budget.limit() - budget.used() : 0) * kPageBytes;
+  for (unsigned c = 0; c < kClassCount; ++c) spare += picture.free_blocks[c] * class_bytes(c);
   std::size_t marked = 0;
-  if (bytes <= largest_block_) {
+  if (spare < bytes) {
+    // However the blocks are packed there won't be room.
+  } else if (bytes <= largest_block_) {
     marked = drain_cheapest(picture, start, end, 1);
   } else {
     marked = drain_run(picture, start, end, bytes);
@@ -151,14 +154,13 @@ std::size_t BasicHeap<Sync, Shape>::drain_run(Picture& picture, std::size_t star
       best = s;
     }
   }
+  if (best == kNone) return 0;  // spans of buckets or of the reserve, or other extents, are everywhere
   std::size_t marked = 0, freed = 0;
-  if (best != kNone) {
-    for (std::size_t s = best; s < best + units; ++s) {
-      const bool drains = drain_span(picture, s);
-      marked += drains;
-      const SpanState now = spans_.state(s);
-      freed += drains || now.draining() || spans_.is_empty(now);
-    }
+  for (std::size_t s = best; s < best + units; ++s) {
+    const bool drains = drain_span(picture, s);
+    marked += drains;
+    const SpanState now = spans_.state(s);
+    freed += drains || now.draining() || spans_.is_empty(now);
   }
   // A run of free granules is no room while the budget is full: more spans have to go.
   const BudgetWord budget = budget_.look();

@@ -189,18 +189,36 @@ void BasicHeap<Sync, Shape>::close() noexcept {
   reserve_spans_.store(0, std::memory_order_relaxed);
 }
 
-// Brings the spans of the reserve to their share of `limit_pages`. False: no room for all of them.
 template <class Sync, class Shape>
-bool BasicHeap<Sync, Shape>::fill_reserve(std::uint64_t limit_pages) noexcept {
+std::uint64_t BasicHeap<Sync, Shape>::reserve_spans_for(std::uint64_t limit_pages) const noexcept {
   std::uint64_t bytes = limit_pages * kPageBytes / 64;
   if (bytes < Shape::kReserveBytesMin) bytes = Shape::kReserveBytesMin;
   const std::uint64_t span_bytes = span_pages() * kPageBytes;
-  const std::uint64_t wanted = (bytes + span_bytes - 1) / span_bytes;
+  return (bytes + span_bytes - 1) / span_bytes;
+}
+
+// Brings the spans of the reserve to their share of `limit_pages`. False: no room for all of them.
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::fill_reserve(std::uint64_t limit_pages) noexcept {
+  const std::uint64_t wanted = reserve_spans_for(limit_pages);
   while (reserve_spans_.load(std::memory_order_relaxed) < wanted) {
     if (new_span(kReserveClass) == kNone) return false;
     reserve_spans_.fetch_add(1, std::memory_order_relaxed);
   }
   return true;
+}
+
+// Gives up spans of the reserve beyond its share, as far as nothing in them is in use.
+template <class Sync, class Shape>
+void BasicHeap<Sync, Shape>::thin_out_reserve(std::uint64_t limit_pages) noexcept {
+  const std::uint64_t wanted = reserve_spans_for(limit_pages);
+  for (std::size_t s = spans_.count(); s-- > 0 && reserve_spans_.load(std::memory_order_relaxed) > wanted;) {
+    const SpanState state = spans_.state(s);
+    if (!state.is_span() || state.cls() != kReserveClass || !spans_.claim_whole(s)) continue;
+    reserve_spans_.fetch_sub(1, std::memory_order_relaxed);
+    granules_.release(s * span_granules_, span_granules_);
+    budget_.refund(span_pages());
+  }
 }
 
 // --- batches ---------------------------------------------------------------------------
@@ -477,9 +495,44 @@ bool BasicHeap<Sync, Shape>::resize(std::size_t memory_bytes) noexcept {
   while (!budget_.try_set_limit(pages)) {
     if (!release_empty_span()) return false;
   }
+  budget_.set_target(pages);
   fill_reserve(pages);  // what others leave room for; a reserve that stays smaller is no error
   add_resident(0);
   return true;
+}
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::resize_in_time(std::size_t memory_bytes) noexcept {
+  const std::uint64_t pages = memory_bytes / kPageBytes;
+  if (memory_bytes < Shape::kMemoryBytesMin || pages > limit_pages_max_) return false;
+  if (pages < budget_.look().limit()) thin_out_reserve(pages);
+  if (resize(memory_bytes)) return true;
+  budget_.set_target(pages);
+  give_up_empty();
+  return true;
+}
+
+template <class Sync, class Shape>
+bool BasicHeap<Sync, Shape>::give_up_empty() noexcept {
+  while (shrinking_bytes() != 0) {
+    if (!release_empty_span()) break;
+  }
+  add_resident(0);
+  return shrinking_bytes() == 0;
+}
+
+template <class Sync, class Shape>
+std::size_t BasicHeap<Sync, Shape>::least_bytes(std::size_t memory_bytes) const noexcept {
+  std::size_t sum = (overhead_pages_ + table_.pages()) * kPageBytes +
+                    extent_granules_.load(std::memory_order_relaxed) * kGranuleBytes +
+                    reserve_spans_for(memory_bytes / kPageBytes) * span_pages() * kPageBytes;
+  for (std::size_t s = 0; s < spans_.count(); ++s) {
+    const SpanState state = spans_.state(s);
+    if (!state.is_span() || state.cls() == kReserveClass) continue;
+    sum += (spans_.info(state.cls()).blocks - static_cast<std::size_t>(state.count())) *
+           class_bytes(state.cls());
+  }
+  return sum;
 }
 
 template <class Sync, class Shape>

@@ -286,6 +286,21 @@ class BasicHeap {
   // Sets the budget, up to memory_bytes_max. Empty spans are given up for it; if more than
   // `memory_bytes` is in use then, or it is out of range, false and the budget is as before.
   bool resize(std::size_t memory_bytes) noexcept;
+  // The same, but what is in use may be more: the budget then sinks as memory comes free, down to
+  // `memory_bytes`. Empty spans go at once and the resident set follows; for the rest the caller
+  // empties spans (drain_to_shrink) and calls give_up_empty. False: out of range.
+  bool resize_in_time(std::size_t memory_bytes) noexcept;
+  // By how much the budget has yet to sink.
+  std::size_t shrinking_bytes() const noexcept {
+    const std::uint64_t limit = budget_.look().limit(), target = budget_.target();
+    return limit > target ? (limit - target) * kPageBytes : 0;
+  }
+  bool drain_to_shrink() noexcept { return drain_for(1); }
+  // Gives up empty spans for a budget that sinks. True: it has arrived.
+  bool give_up_empty() noexcept;
+  // What the budget can't sink below, however well blocks are packed: those in use, extents, the
+  // table, the accounts and the reserve that `memory_bytes` has. O(spans).
+  std::size_t least_bytes(std::size_t memory_bytes) const noexcept;
   // O(spans). Exact when no call is under way.
   Stats stats() const noexcept;
   // Bytes of the range that huge pages back now; slow, see platform.h.
@@ -333,7 +348,9 @@ class BasicHeap {
   std::uint32_t price_of_place(std::size_t span) const noexcept;
 
   std::size_t new_span(unsigned cls) noexcept;
+  std::uint64_t reserve_spans_for(std::uint64_t limit_pages) const noexcept;
   bool fill_reserve(std::uint64_t limit_pages) noexcept;
+  void thin_out_reserve(std::uint64_t limit_pages) noexcept;
   bool release_empty_span() noexcept;
   bool charge(std::uint64_t pages) noexcept;
   void become_resident(std::size_t first, std::size_t granules) noexcept;

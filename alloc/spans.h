@@ -235,6 +235,21 @@ class Spans {
     }
   }
 
+  // The same for one span, of whatever class. False: something in it is in use.
+  bool claim_whole(std::size_t span) noexcept {
+    SpanState state{states_[span].load(std::memory_order_relaxed)};
+    while (state.is_span() && state.count() == info_[state.cls()].blocks) {
+      if (!states_[span].compare_exchange_weak(state.raw, 0,
+                                               std::memory_order_acq_rel,  // [span-state] acquire, release
+                                               std::memory_order_relaxed)) {
+        continue;
+      }
+      row_word(state.cls(), span).fetch_and(~bit_of(span), std::memory_order_relaxed);  // as above
+      return true;
+    }
+    return false;
+  }
+
   // --- draining ------------------------------------------------------------------------
 
   // Marks a span that `seen` describes. False: it has changed since.

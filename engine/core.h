@@ -311,6 +311,20 @@ class Core {
     }
     return worked;
   }
+  // The budget. Downwards in time: what is free goes at once, spans that are not empty are drained by tick. False,
+  // and nothing changed: out of range, or less than what the records that are there take, with an eighth of it for what
+  // can't be packed.
+  bool resize(Thr& t, std::size_t memory_bytes) noexcept {
+    auto& heap = space.heap;
+    space.epoch.reclaim_all(space, t);
+    if (!heap.resize(memory_bytes)) {
+      const std::size_t least = heap.least_bytes(memory_bytes);
+      if (least + least / 8 > memory_bytes || !heap.resize_in_time(memory_bytes)) return false;
+    }
+    set_limbo_limits(memory_bytes);
+    return true;
+  }
+
   // One bounded slice of the page moves that a write left owed. True: there may be more.
   bool pay_room(Thr& t) noexcept {
     if (space.heap.wants_back(t.cache)) give_back(t);

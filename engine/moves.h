@@ -76,7 +76,7 @@ class Moves {
   // records of 64 bytes, one of 16 left, takes 1,700 looks; one of 64 KiB takes 50.
   static constexpr unsigned kLooksBase = 1024;
   static constexpr unsigned kLooksBaseLarge = 4096;
-  static constexpr std::size_t kBytesALook = 64;
+  static constexpr std::size_t kBytesALook = 512;
 
   Moves(Tbl& table, RoomOwed<Sync>& owed) noexcept
       : table_(table), space_(table.space()), owed_(owed) {}
@@ -168,11 +168,12 @@ class Moves {
   // A slice of what is owed. True: there may be more.
   bool pay(Thr& t, unsigned looks) noexcept {
     const std::uint64_t bytes = owed_.bytes.load(std::memory_order_relaxed);  // a hint
-    if (bytes == 0) return false;
-    return !work(t, bytes, looks) && owed_.bytes.load(std::memory_order_relaxed) != 0;  // as above
+    if (bytes != 0) return !work(t, bytes, looks) && owed_.bytes.load(std::memory_order_relaxed) != 0;  // as above
+    return space_.heap.shrinking_bytes() != 0 && shrink(t, looks);
   }
 
  private:
+  static constexpr int kReclaimLooks = 3;
   static constexpr std::size_t kGroup = 16;
   struct Guess {
     std::uint64_t offset;
@@ -181,6 +182,27 @@ class Moves {
     std::uint64_t key[32];
   };
   static_assert(sizeof(Guess::key) >= kShortKeyMax, "any short key");
+
+  // A slice of the budget's way down. True: there may be more.
+  bool shrink(Thr& t, unsigned looks) noexcept {
+    auto& heap = space_.heap;
+    const unsigned looked = drain(t, looks);
+    take_back(t);
+    if (heap.give_up_empty()) return false;
+    if (looked != 0) return true;
+    return heap.drain_to_shrink() || walk_again();
+  }
+
+  // Nothing more to pick: what drains is held, or lies in magazines or limbo. Once more, and after the last time these
+  // spans serve again. True: some still drain.
+  bool walk_again() noexcept {
+    auto& heap = space_.heap;
+    bool some = false;
+    for (std::size_t span = heap.next_draining(0); span != heap.kNone; span = heap.next_draining(span + 1)) {
+      some = heap.walk_again(span) || some;
+    }
+    return some;
+  }
 
   static std::size_t size_of_room(std::uint64_t bytes) noexcept {
     return bytes == kRoomForBucket ? alloc::kBucketBytes : bytes;
@@ -191,23 +213,19 @@ class Moves {
     bool picked = true;
     while (picked && looked < looks) {
       looked += drain(t, looks - looked);
-      take_back(t);
-      if (has_room(t, bytes)) {
-        owed_.bytes.store(0, std::memory_order_relaxed);  // a hint: whoever still lacks room says so again
-        return true;
+      // Others are inside for a fraction of a microsecond: looking again gets past them, if they run.
+      for (int look = 0; look != kReclaimLooks; ++look) {
+        take_back(t);
+        if (has_room(t, bytes)) {
+          owed_.bytes.store(0, std::memory_order_relaxed);  // a hint: whoever still lacks room says so again
+          return true;
+        }
       }
       if (looked < looks) picked = space_.heap.drain_for(size_of_room(bytes));
       looked += 16;  // a pick counts, too
     }
     if (!picked) {
-      // Nothing more to pick: what drains is held, or lies in magazines or limbo. Once more, and after
-      // the last time these spans serve again.
-      bool waits = false;
-      auto& heap = space_.heap;
-      for (std::size_t span = heap.next_draining(0); span != heap.kNone; span = heap.next_draining(span + 1)) {
-        waits = heap.walk_again(span) || waits;
-      }
-      if (!waits) {
+      if (!walk_again()) {
         owed_.bytes.store(0, std::memory_order_relaxed);  // as above
         return false;
       }

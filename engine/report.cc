@@ -135,7 +135,9 @@ Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
   }
   Owed owed;
   owed.limbo_bytes = core.space.epoch.limbo_bytes();
-  owed.room_bytes = core.room_owed.bytes.load(std::memory_order_relaxed);  // a hint
+  const std::uint64_t unplaced = core.room_owed.bytes.load(std::memory_order_relaxed);  // a hint
+  owed.unplaced_bytes = unplaced == detail::kRoomForBucket ? alloc::kBucketBytes : unplaced;
+  owed.shrink_bytes = core.space.heap.shrinking_bytes();
   for (unsigned i = 0; i != shards; ++i) {
     auto& s = core.table.shard(i);
     const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
@@ -150,9 +152,7 @@ Result<void> Store::resize(std::size_t memory_bytes) const noexcept {
   const Call call(context());
   if (!call.ok()) return call.error();
   auto& core = call.core();
-  core.space.epoch.reclaim_all(core.space, call.thread());
-  if (!core.space.heap.resize(memory_bytes)) return {Status::kOutOfRange, Field::kMemoryBytes};
-  core.set_limbo_limits(memory_bytes);
+  if (!core.resize(call.thread(), memory_bytes)) return {Status::kOutOfRange, Field::kMemoryBytes};
   return {};
 }
 

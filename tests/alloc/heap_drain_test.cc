@@ -223,5 +223,48 @@ TEST_F(Drain, BucketsLieByThemselvesAndAreLeftAlone) {
   EXPECT_TRUE(heap_.verify());
 }
 
+TEST_F(Drain, ABudgetSinksAsSpansAreEmptied) {
+  open(16 * kMiB);
+  fill(64);
+  thin_out(16);
+  const std::size_t used = heap_.used_bytes();
+  ASSERT_GT(used, 15 * kMiB);
+  EXPECT_FALSE(heap_.resize(6 * kMiB)) << "not at once";
+  EXPECT_EQ(heap_.budget_bytes(), 16 * kMiB);
+  ASSERT_TRUE(heap_.resize_in_time(6 * kMiB));
+  EXPECT_EQ(heap_.budget_bytes(), heap_.used_bytes()) << "nothing that is given up can be taken again";
+  std::size_t before = heap_.budget_bytes();
+  while (!heap_.give_up_empty()) {
+    ASSERT_TRUE(heap_.drain_to_shrink());
+    move_all();
+    EXPECT_EQ(heap_.allocate_extent(1), 0u);
+    ASSERT_LE(heap_.budget_bytes(), before);
+    ASSERT_LE(heap_.used_bytes(), heap_.budget_bytes());
+    before = heap_.budget_bytes();
+    ASSERT_TRUE(heap_.verify());
+  }
+  EXPECT_EQ(heap_.budget_bytes(), 6 * kMiB);
+  EXPECT_EQ(heap_.shrinking_bytes(), 0u);
+  EXPECT_LE(heap_.resident_bytes(), 6 * kMiB) << "the resident set follows";
+  EXPECT_TRUE(heap_.resize_in_time(16 * kMiB));
+  EXPECT_EQ(heap_.budget_bytes(), 16 * kMiB);
+  EXPECT_FALSE(heap_.resize_in_time(16 * kMiB + 65'536));
+  EXPECT_FALSE(heap_.resize_in_time(1 * kMiB));
+  const std::size_t least = heap_.least_bytes(16 * kMiB);
+  EXPECT_GT(least, blocks_.size() * 64);
+  EXPECT_LT(least, heap_.used_bytes() + kMiB);
+  EXPECT_TRUE(heap_.verify());
+}
+
+TEST_F(Drain, AShrunkHeapKeepsALesserReserve) {
+  open(256 * kMiB);
+  const std::size_t reserve = heap_.stats().reserve_bytes;
+  ASSERT_TRUE(heap_.resize_in_time(64 * kMiB));
+  EXPECT_EQ(heap_.budget_bytes(), 64 * kMiB);
+  EXPECT_LT(heap_.stats().reserve_bytes, reserve);
+  EXPECT_GT(heap_.stats().reserve_bytes, 0u);
+  EXPECT_TRUE(heap_.verify());
+}
+
 }  // namespace
 }  // namespace tern::alloc

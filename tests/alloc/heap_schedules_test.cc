@@ -478,6 +478,36 @@ Body two_walkers() {
           }};
 }
 
+// The budget sinks with what comes free while another thread takes and gives, and a third looks.
+template <class Sync>
+Body sink_while_charging() {
+  auto& w = world<Sync>;
+  static Offset runs[3];
+  return {[&w] {
+            w.open(3);
+            for (Offset& run : runs) run = w.extent(2, 4096);
+          },
+          {[&w] {
+             w.free_extent(runs[0], 4096);
+             runs[0] = w.extent(0, 4096);
+             w.free_extent(runs[1], 4096);
+           },
+           [&w] {
+             require(w.heap().resize_in_time(w.heap().budget_bytes() - 2 * 4096), "refused");
+           },
+           [&w] {
+             const Stats stats = w.heap().stats();
+             require(stats.used_bytes <= stats.limit_bytes, "over the budget");
+           }},
+          [&w]() -> std::string {
+            if (runs[0] != 0) w.free_extent(runs[0], 4096);
+            w.free_extent(runs[2], 4096);
+            if (w.heap().shrinking_bytes() != 0) return "it never got there";
+            if (w.heap().budget_bytes() != (1 << 16) - 2 * 4096) return "it went too far";
+            return w.check();
+          }};
+}
+
 // Removals find their reserve when everything else is full.
 template <class Sync>
 Body reserve_when_full() {
@@ -529,6 +559,9 @@ TEST(HeapSchedules, SpanAgainstExtent) {
 }
 TEST(HeapSchedules, ResizeWhileCharging) {
   expect_clean(bounded("alloc resize", 3), resize_while_charging<SchedSync<>>());
+}
+TEST(HeapSchedules, SinkWhileCharging) {
+  expect_clean(bounded("alloc sink", 3), sink_while_charging<SchedSync<>>());
 }
 TEST(HeapSchedules, ReserveWhenFull) {
   expect_clean(bounded("alloc reserve", 1), reserve_when_full<SchedSync<>>());
@@ -610,6 +643,7 @@ TEST(HeapProgress, NobodyWaitsForAStoppedThread) {
   expect_progress("alloc stopped in an extent", extents_over_each_other<SchedSync<>>());
   expect_progress("alloc stopped in draining", drain_and_reuse<SchedSync<>>());
   expect_progress("alloc stopped in undraining", drain_and_undrain<SchedSync<>>());
+  expect_progress("alloc stopped in sinking", sink_while_charging<SchedSync<>>());
   expect_progress("alloc stopped in a charge", charge_the_last_page<SchedSync<>>());
 }
 

@@ -79,7 +79,9 @@ struct Owed {
   std::uint64_t shards_with_kept_keys = 0;  // that hold versions which were kept for a view
   // A write of this size found no room although other sizes have enough to spare; records are being moved for it.
   // Write again when it is 0.
-  std::uint64_t room_bytes = 0;
+  std::uint64_t unplaced_bytes = 0;
+  // What the budget has yet to fall by to reach what resize() was asked for.
+  std::uint64_t shrink_bytes = 0;
 };
 
 class TERN_API Session : public Operations<Session> {
@@ -132,8 +134,10 @@ class TERN_API Store : public Operations<Store> {
   void holders(Fn&& fn) const noexcept {
     visit_holders(FunctionRef<void(const Holder&)>(fn));
   }
-  // Changes the budget within Options::memory_bytes_max. out_of_range (memory_bytes) if less than what is in use or
-  // more than was reserved; nothing changes then.
+  // Changes the budget within Options::memory_bytes_max. Downwards, what is free goes at once, and its memory back to
+  // the system; what lies between records is freed by moving them, in tick(): until then Stats::memory_bytes is what is
+  // still used, sinks, and Owed::shrink_bytes says how far it has to go. out_of_range (memory_bytes) if less than what
+  // the records take, or more than was reserved; nothing changes then.
   Result<void> resize(std::size_t memory_bytes) const noexcept;
   // Walks the whole store and checks every invariant, with no other thread inside. ok, or corrupt; `report` (if not
   // null) gets a line for each finding.

@@ -120,5 +120,110 @@ TEST_P(LargeSpansTest, AThinnedOutStoreTakesLargeValuesWithoutATick) { thin_out_
 INSTANTIATE_TEST_SUITE_P(MemoryBytes, LargeSpansTest,
                          testing::Values(kSanitized ? 8 * kMiB : 256 * kMiB));
 
+TEST(RoomTest, AMebibyteFindsRoomAmongSmallRecords) {
+  const Store store = open_with(32 * kMiB);
+  Contents contents(store);
+  (void)contents.fill(64);
+  contents.thin_out(16);
+  const std::string large = pattern(kMiB);
+  unsigned attempts = 0;
+  while (!store.set("large", large)) {
+    ASSERT_GT(store.tick(0us)->unplaced_bytes, kMiB) << "refused, and nothing said to be owed";
+    ASSERT_LT(++attempts, 100u);
+    (void)store.tick(1ms);
+  }
+  EXPECT_EQ(attempts, 0u) << "within the write's own bound";
+  EXPECT_TRUE(value_of(store, "large") == large);
+  EXPECT_TRUE(store.del("large"));
+  EXPECT_TRUE(contents.are_there());
+  EXPECT_TRUE(whole(store));
+}
+
+TEST(RoomTest, WhatAWriteMayNotDoIsOwedAndDoneByTicks) {
+  const Store store = open_with(32 * kMiB);
+  Contents contents(store);
+  (void)contents.fill(64);
+  contents.thin_out(2);  // half of a million: far more than one write may move
+  const std::string large = pattern(3 * kMiB);
+  ASSERT_EQ(store.set("large", large).status(), Status::kOutOfMemory);
+  EXPECT_GT(store.tick(0us)->unplaced_bytes, 3 * kMiB);
+  unsigned ticks = 0;
+  while (store.tick(1ms)->unplaced_bytes != 0) ASSERT_LT(++ticks, 10'000u);
+  EXPECT_TRUE(store.set("large", large)) << "after " << ticks << " ticks and " << store.stats().moves << " moves";
+  EXPECT_TRUE(store.del("large"));
+  EXPECT_TRUE(contents.are_there());
+  EXPECT_TRUE(whole(store));
+}
+
+TEST(RoomTest, DeadlinesHoldsAndLongValuesComeAlong) {
+  ManualClock clock;
+  Options options = small_options(&clock);
+  options.memory_bytes = 8 * kMiB;
+  const Store store = open_or_fail(options);
+  const std::string huge = pattern(300'000);
+  for (unsigned i = 0; i < 400; ++i) {
+    ASSERT_TRUE(store.set(numbered("ttl", i), pattern(64, i), {.ttl = std::chrono::seconds(100 + i)}));
+  }
+  ASSERT_TRUE(store.set("huge", huge));
+  ASSERT_TRUE(store.set(std::string(1'000, 'k'), "of a long key"));
+  Contents contents(store);
+  (void)contents.fill(72);
+  contents.thin_out(16);
+  std::vector<HeldValue> held;
+  for (unsigned i = 0; i < 50; ++i) held.push_back(std::move(*store.hold(numbered("ttl", i * 7))));
+  for (unsigned i = 0; i < 400; i += 3) {
+    ASSERT_TRUE(*store.expire(numbered("ttl", i), std::chrono::seconds(1'000 + i)));
+  }
+  unsigned large = 0;
+  while (store.set(numbered("large", large), pattern(60'000, large))) ++large;
+  EXPECT_GT(large, 60u);
+  EXPECT_GT(store.stats().moves, 1'000u);
+  for (unsigned i = 0; i < 400; ++i) {
+    EXPECT_EQ(value_of(store, numbered("ttl", i)), pattern(64, i));
+    EXPECT_EQ(*store.ttl(numbered("ttl", i)), std::chrono::seconds((i % 3 == 0 ? 1'000 : 100) + i)) << i;
+  }
+  for (unsigned i = 0; i < 50; ++i) EXPECT_EQ(held[i].view(), pattern(64, i * 7));
+  EXPECT_TRUE(value_of(store, "huge") == huge);
+  EXPECT_EQ(value_of(store, std::string(1'000, 'k')), "of a long key");
+  held.clear();
+  clock.advance(std::chrono::seconds(600));
+  EXPECT_EQ(value_of(store, "ttl1"), std::nullopt);
+  EXPECT_NE(value_of(store, "ttl3"), std::nullopt);
+  EXPECT_TRUE(whole(store));
+}
+
+TEST(RoomTest, ABudgetSinksBelowWhatSpansTake) {
+  const Store store = open_with(32 * kMiB);
+  Contents contents(store);
+  (void)contents.fill(64);
+  contents.thin_out(16);
+  ASSERT_GT(store.stats().memory_used_bytes, 30 * kMiB);
+  ASSERT_TRUE(store.resize(12 * kMiB));
+  std::size_t before = store.stats().memory_bytes;
+  unsigned ticks = 0;
+  for (;;) {
+    const Result<Owed> owed = store.tick(1ms);
+    ASSERT_TRUE(owed);
+    const Stats s = store.stats();
+    ASSERT_LE(s.memory_used_bytes, s.memory_bytes);
+    ASSERT_LE(s.memory_bytes, before) << "it only sinks";
+    before = s.memory_bytes;
+    ASSERT_EQ(s.memory_bytes, 12 * kMiB + owed->shrink_bytes);
+    if (owed->shrink_bytes == 0) break;
+    ASSERT_LT(++ticks, 10'000u);
+  }
+  EXPECT_EQ(store.stats().memory_bytes, 12 * kMiB);
+  EXPECT_TRUE(contents.are_there());
+  EXPECT_TRUE(whole(store));
+  (void)contents.fill(1'000);
+  EXPECT_GT(contents.bytes(), 5 * kMiB);
+  EXPECT_LE(store.stats().memory_used_bytes, 12 * kMiB);
+  ASSERT_TRUE(store.resize(32 * kMiB));
+  (void)contents.fill(1'000);
+  EXPECT_GT(contents.bytes(), 20 * kMiB);
+  EXPECT_TRUE(contents.are_there());
+  EXPECT_TRUE(whole(store));
+}
+
 }  // namespace
 }  // namespace tern::test

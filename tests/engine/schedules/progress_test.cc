@@ -59,6 +59,8 @@ class Stopping {
            rig_.look(0, {&there_, &mortal_});
          }},
         {"split", [this] { rig_.grow(0); }},
+        {"move", [this] { move(there_); }},
+        {"move of a mortal key", [this] { move(mortal_); }},
         {"reclaim",
          [this] {
            rig_.set(0, there_, "1");
@@ -129,6 +131,11 @@ class Stopping {
  private:
   using Sync = Rig<>::Sync;
 
+  void move(const Key& key) {
+    tern::detail::Guard<Sync> guard(rig_.core().space, rig_.thread(0));
+    const auto found = rig_.core().table.find(key.hash, key.view());
+    if (found) (void)rig_.core().mover().move(rig_.thread(0), found);
+  }
   void hold() {
     std::uint64_t offset = 0;
     {
