@@ -1,14 +1,14 @@
-// Miniature: five small caches side by side, one for each setting of eviction, that follow a sample of the keys. The
-// setting with the fewest misses lately is the one to run.
+// Miniature: small caches side by side, one for each setting of eviction, that follow a sample of the keys. The setting with
+// the fewest misses lately is the one to run.
 //
 // A cache of C entries behaves like one of C * r entries that sees only the keys whose hash falls below r (Waldspurger et
 // al., "Cache Modeling and Optimization using Miniature Simulations", USENIX ATC 2017). What counts is the number of
-// entries of the miniature, not the rate: 64, 128, 256, 512, 1,024 and 2,048 of them close 38.9, 39.4, 38.3, 39.3, 39.1 and
-// 38.2 to 39 % of the gap, which is no difference. So a miniature has an eighth of the cache's entries, from 128 to 512:
-// a cache of 32,768 entries samples one key in 64, one of ten million one in 20,000, for 75 KiB in all.
+// entries of the miniature, not the rate: 64, 256, 1,024 and 2,048 of them close 40.0, 41.5, 41.1 and 41.2 % of the gap between LRU
+// and the optimum. So a miniature has an eighth of the cache's entries, from 128 to 512: a cache of 32,768 entries
+// samples one key in 64, one of ten million one in 20,000, for 90 KiB in all.
 //
-// The picture: one node for each key that any of the five holds. Its state has four bits for each miniature, so that
-// an access that finds the key in all five, which is the ordinary one, is one look-up and one addition.
+// The picture: one node for each key that any of them holds. Its state has four bits for each miniature, so that an
+// access that finds the key in all of them, which is the ordinary one, is one look-up and one addition.
 //
 //   bucket[hash] ──> node  print | state | next      state, for each miniature: 3..2 counter, 1..0 queue (0: not there)
 //                     ^
@@ -17,12 +17,12 @@
 // An entry of a ring never goes stale: a key leaves a miniature by its queues alone, and a node is free when it is in none.
 //
 // Choice: each quarter of a miniature's entries of accesses the misses are summed up with a weight that falls by 1/64 a
-// turn. A shorter memory follows noise (closing 27.5 % at a half-life of two turns, 35.5 at seven, 38.7 at 23, 39.3 at 45);
-// an endless one is as good on these traces and would never learn anew. A setting must be better than the present one by a
-// thousandth of all accesses to replace it.
+// turn. A shorter memory follows noise (a fall by 1/2, 1/4, 1/16, 1/32, 1/64, 1/256 closes 30, 35, 39.8, 40.8, 41.6, 41.4 %); an endless
+// one would never learn anew. To replace the present setting another must save a 128th of all accesses or a 64th of the
+// misses: where settings are alike a change only disturbs the queues.
 //
-// Plain memory, no atomics: for one caller at a time (EvictionPolicy's turn). Cost of an access: about 20 ns when all five
-// hold the key, 0.5 us when none does; at most kDuelSteps steps a miniature.
+// Plain memory, no atomics: for one caller at a time (EvictionPolicy's turn). An access costs 9 ns when all hold the
+// key, 0.5 us when none does; at most kDuelSteps steps a miniature.
 #ifndef TERN_ENGINE_MINIATURE_H_
 #define TERN_ENGINE_MINIATURE_H_
 
@@ -139,7 +139,8 @@ class Miniature {
   static constexpr std::uint32_t kOnes = 0x1111'1111u >> 4 * (8 - kEvictionSettingCount);
   static constexpr std::uint64_t kPoint = 256;      // scores are in parts of 1/256
   static constexpr unsigned kDecayShift = 6;        // a 64th a turn
-  static constexpr unsigned kMarginShift = 10;      // a thousandth of the accesses
+  static constexpr unsigned kAllShift = 7;          // the margin: a 128th of all accesses,
+  static constexpr unsigned kMissesShift = 6;       // or a 64th of the misses
   static constexpr std::uint32_t kTurnMin = 64;
 
   struct Node {
@@ -162,7 +163,7 @@ class Miniature {
   static constexpr std::uint64_t rules_words(std::uint64_t entries) noexcept {
     return EvictionRules<PlainSync>::words(entries);
   }
-  // Number 0 is none; one more than all five can hold, for the key that is entering.
+  // Number 0 is none; one more than all of them can hold, for the key that is entering.
   static constexpr std::uint64_t node_count(std::uint64_t entries) noexcept {
     return kEvictionSettingCount * entries + 2;
   }
@@ -282,7 +283,9 @@ class Miniature {
     for (unsigned i = 0; i < kEvictionSettingCount; ++i) {
       if (caches_[i].score < caches_[best].score) best = i;
     }
-    if (caches_[best].score + (weight_ >> kMarginShift) < caches_[setting_].score) setting_ = best;
+    const std::uint64_t now = caches_[setting_].score;
+    const std::uint64_t of_all = weight_ >> kAllShift, of_misses = now >> kMissesShift;
+    if (caches_[best].score + (of_all < of_misses ? of_all : of_misses) < now) setting_ = best;
   }
 
   Cache caches_[kEvictionSettingCount];

@@ -113,6 +113,7 @@ TEST_F(Golden, S3FifoIsClose) {
 // The rule that sizes the window isn't published with the figures; this one is of the same kind.
 TEST_F(Golden, WTinyLfuIsOfTheSameKind) { EXPECT_LE(distance("w-tinylfu", "W-TinyLFU")[1], 1.2); }
 
+// Below the figures of bench/README.md, above the targets (32 %, -0.55, -1.5, 33 cells).
 TEST_F(Golden, TernReachesItsTargets) {
   const std::vector<double> ratios = simulate("tern");
   double closed = 0, apart = 0, worst = 0;
@@ -130,10 +131,10 @@ TEST_F(Golden, TernReachesItsTargets) {
   }
   closed *= 100.0 / with_gap;
   RecordProperty("gap_closed_percent", std::to_string(closed));
-  EXPECT_GE(closed, 36);
-  EXPECT_GE(apart, -0.2);
-  EXPECT_GE(worst, -1.5);
-  EXPECT_GE(near, 33);  // 68 %
+  EXPECT_GE(closed, 40);
+  EXPECT_GE(apart, 0);
+  EXPECT_GE(worst, -1);
+  EXPECT_GE(near, 34);  // 71 %
 }
 
 }  // namespace
