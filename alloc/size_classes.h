@@ -46,7 +46,8 @@ constexpr unsigned class_of(std::size_t bytes) noexcept {
   return kFineClasses + (doubling - 8u) * kClassesADoubling + eighth;
 }
 
-constexpr std::size_t class_bytes(unsigned index) noexcept {
+namespace size_class_parts {
+constexpr std::size_t bytes_of_class(unsigned index) noexcept {
   if (index == kReserveClass) return kReserveBlockBytes;
   if (index == kBucketClass) return kBucketBytes;
   if (index < kFineClasses) return kClassBytesMin + index * kUnitBytes;
@@ -54,6 +55,16 @@ constexpr std::size_t class_bytes(unsigned index) noexcept {
   const std::size_t low = kFineBytesMax << (coarse / kClassesADoubling);
   return low + (low / kClassesADoubling) * (coarse % kClassesADoubling + 1);
 }
+struct ClassTable {
+  std::uint32_t bytes[kAllClasses];
+  constexpr ClassTable() noexcept : bytes{} {
+    for (unsigned c = 0; c < kAllClasses; ++c) bytes[c] = static_cast<std::uint32_t>(bytes_of_class(c));
+  }
+};
+inline constexpr ClassTable kClassTable;  // asked for on the way of every group of reads
+}  // namespace size_class_parts
+
+constexpr std::size_t class_bytes(unsigned index) noexcept { return size_class_parts::kClassTable.bytes[index]; }
 
 static_assert(class_of(0) == 0 && class_of(16) == 0 && class_of(17) == 1 &&
               class_of(256) == kFineClasses - 1);

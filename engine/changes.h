@@ -19,6 +19,17 @@
 
 namespace tern::detail {
 
+// A string_view that is copied a word at a time. Copied as one, by the sixteen bytes of a vector register, it waits for
+// the two stores that put it into memory a moment before: five nanoseconds of a set.
+struct Text {
+  const char* data;
+  std::size_t size;
+  [[gnu::always_inline]] Text(std::string_view text) noexcept : data(text.data()), size(text.size()) {
+    __asm__("" : "+r"(data), "+r"(size));
+  }
+  [[gnu::always_inline]] operator std::string_view() const noexcept { return {data, size}; }
+};
+
 // What every Change has: the record in the making.
 template <class Sync>
 class ChangeBase {
@@ -26,7 +37,8 @@ class ChangeBase {
   using Thr = Thread<Sync>;
   using HeadT = Head<Sync>;
 
-  ChangeBase(Space<Sync>& space, Thr& t, std::string_view key) noexcept : space_(space), thread_(t), key_(key) {}
+  ChangeBase(Space<Sync>& space, Thr& t, std::string_view key) noexcept
+      : space_(space), thread_(t), key_(key) {}
   ~ChangeBase() { discard(); }
   ChangeBase(const ChangeBase&) = delete;
   ChangeBase& operator=(const ChangeBase&) = delete;
@@ -61,7 +73,7 @@ class ChangeBase {
 
   Space<Sync>& space_;
   Thr& thread_;
-  std::string_view key_;
+  Text key_;
   std::uint64_t record_ = 0;
   bool absent_ = false;
 };
@@ -84,7 +96,7 @@ class PutChange : public ChangeBase<Sync> {
   }
 
  private:
-  std::string_view value_;
+  Text value_;
 };
 
 // Conditions of a set, and where the previous value goes.

@@ -21,6 +21,11 @@
 
 namespace tern::detail {
 
+// Instead of a value's size, why there is none.
+inline constexpr std::uint64_t kMissing = ~std::uint64_t{0};
+inline constexpr std::uint64_t kTooLong = kMissing - 1;    // longer than `size_max`: not copied, not counted
+inline constexpr std::uint64_t kUndecided = kMissing - 2;  // only on the way of almost every read: ask copy()
+
 struct CoreOptions {
   std::size_t memory_bytes = 0;
   std::size_t memory_bytes_max = 0;
@@ -78,7 +83,9 @@ class Core {
     h.prefault = o.prefault;
     if (const alloc::Error e = space.heap.open(h); e != alloc::Error::kNone) return e;
     space.seed = o.seed;
-    space.hash_keys = simd::derive_keys(o.seed);
+    space.geometry.hash_keys = simd::derive_keys(o.seed);
+    space.geometry.base = space.heap.base();
+    space.geometry.epoch = &space.epoch.word();
     space.align_records = o.align_records;
     time = o.time;
     bound.max = o.entries_max;
@@ -106,10 +113,6 @@ class Core {
     return found ? read_found(t, found, key, fn) : missed(t);
   }
 
-  // The value's size, or why there is none.
-  static constexpr std::uint64_t kMissing = ~std::uint64_t{0};
-  static constexpr std::uint64_t kTooLong = kMissing - 1;  // longer than `size_max`: not copied, not counted
-
   // A get in every case, copying up to `size_max` bytes.
   std::uint64_t copy(Thr& t, std::uint64_t hash, std::string_view key, char* out, std::uint64_t size_max) noexcept {
     Grd guard(space, t);
@@ -123,35 +126,6 @@ class Core {
     simd::copy_bytes(out, h.value, h.value_size);
     t.counters.hits.add();
     return h.value_size;
-  }
-
-  // The way of almost every get: a key of up to kFastKeyMax bytes, a record without peculiarities, a value of up to
-  // kFastValueMax. What isn't so is left to copy(): kUndecided. There is no call in it, so no register is saved, and
-  // the processor keeps more than one get in flight.
-  static constexpr std::uint64_t kUndecided = kMissing - 2;
-  static constexpr std::size_t kFastKeyMax = 64;
-  static constexpr std::size_t kFastValueMax = 128;
-  [[gnu::always_inline]] std::uint64_t copy_fast(Thr& t, std::uint64_t hash, std::string_view key, char* out,
-                                                 std::uint64_t size_max) noexcept {
-    space.epoch.enter(t.epoch);
-    bool missing;
-    std::uint64_t size = kUndecided;
-    const Rec* const r = table.find_plain(hash, key, missing);
-    if (r != nullptr) [[likely]] {
-      const std::uint64_t n = r->link_word().length18();
-      if (n <= kFastValueMax && n <= size_max) [[likely]] {
-        size = n;
-        const char* value = r->bytes() + kRecordHeaderBytes + key.size();
-        Sync::plain_read(value, n);
-        simd::copy_bytes(out, value, n);
-        t.counters.hits.add();
-      }
-    } else if (missing) {
-      t.counters.misses.add();
-      size = kMissing;
-    }
-    space.epoch.leave(t.epoch);
-    return size;
   }
 
   template <class Fn>

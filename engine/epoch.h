@@ -81,7 +81,7 @@ class Epoch {
 
   void enter(Thread& t) noexcept {
     if (t.nest++ != 0) return;
-    announce(t);
+    announce(t, epoch_);
   }
   void leave(Thread& t) noexcept {
     if (planted<Sync>(Mutant::kLeaveNestedGuard)) {
@@ -92,8 +92,13 @@ class Epoch {
     if (--t.nest != 0) return;
     t.announce.store(0, std::memory_order_release);  // [quiesce] release
   }
+  // The same for a call that the thread is in alone (nest is 0) and that calls nobody back: its guard is the
+  // announcement and nothing else. `epoch` is word().
+  static void enter_first(Thread& t, const Word& epoch) noexcept { announce(t, epoch); }
+  static void leave_last(Thread& t) noexcept { t.announce.store(0, std::memory_order_release); }  // [quiesce] release
+  const Word& word() const noexcept { return epoch_; }
   // Between two groups of a long call, with nothing of the table in hand: lets the limbo drain.
-  void renew(Thread& t) noexcept { announce(t); }
+  void renew(Thread& t) noexcept { announce(t, epoch_); }
 
   std::uint64_t current() const noexcept { return epoch_.load(std::memory_order_relaxed); }  // for statistics
   std::uint64_t limbo_bytes() const noexcept { return limbo_bytes_.load(std::memory_order_relaxed); }
@@ -174,10 +179,10 @@ class Epoch {
   std::uint64_t lost_bytes() const noexcept { return lost_.load(std::memory_order_relaxed); }
 
  private:
-  void announce(Thread& t) noexcept {
+  static void announce(Thread& t, const Word& epoch) noexcept {
     constexpr auto order =
         planted<Sync>(Mutant::kRelaxedAnnounce) ? std::memory_order_relaxed : std::memory_order_seq_cst;
-    t.announce.exchange(epoch_.load(std::memory_order_seq_cst), order);  // [announce] seq_cst
+    t.announce.exchange(epoch.load(std::memory_order_seq_cst), order);  // [announce] seq_cst
     Sync::point("epoch.enter");
   }
 

@@ -47,7 +47,7 @@ class Insertion {
   // finds is looked at here, inlined as Table::find is, the rest in locate_slowly.
   [[gnu::always_inline]] static Place<Sync> locate(Tbl& table, Thr& t, Shd& s, std::uint64_t hash,
                                                    std::string_view key) noexcept {
-    const std::uint16_t tag = tag_of(hash);
+    const std::uint32_t tag = tag_of(hash);
     const std::uint32_t home = Tbl::size_of(s).home(hash);
     Bkt& b = table.bucket(s, home);
     const unsigned m = b.matches(tag);

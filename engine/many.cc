@@ -36,19 +36,6 @@ struct Group {
   }
 };
 
-Error check_count(std::size_t count, std::size_t count_max, std::size_t answers) noexcept {
-  if (count > count_max) return {Status::kTooLarge, Field::kKeys};
-  if (answers < count) return {Status::kInvalidArgument, Field::kAnswers};
-  return {};
-}
-
-constexpr Error kMiss{Status::kNotFound, Field::kNone};
-
-Error miss_or_bad(std::string_view key) noexcept {
-  const Error e = Call::key_error(key);
-  return e.status != Status::kOk ? e : kMiss;
-}
-
 }  // namespace
 
 bool StoreCore::Answers::begin(std::size_t count) noexcept {
@@ -87,7 +74,7 @@ bool StoreCore::Answers::add(std::size_t i, const char* value, std::uint64_t siz
 Result<void> get_many(Context c, std::span<const std::string_view> keys, Values& out, bool at_one_moment) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
-  if (const Error e = check_count(keys.size(), at_one_moment ? kKeysAtOneMomentMax : kKeysPerCallMax, keys.size());
+  if (const Error e = Call::count_error(keys.size(), at_one_moment ? kKeysAtOneMomentMax : kKeysPerCallMax, keys.size());
       e.status != Status::kOk) {
     return e;
   }
@@ -99,7 +86,7 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, Values&
     for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
       const Group g(keys, first);
       groups.read(call.thread(), g.keys, g.count, [&](unsigned i, Rec* r, const char* value, std::uint64_t size) {
-        if (r == nullptr) return answers.set(first + i, miss_or_bad(keys[first + i]));
+        if (r == nullptr) return answers.set(first + i, Call::miss_or_bad(keys[first + i]));
         whole = answers.add(first + i, value, size) && whole;
       });
     }
@@ -126,7 +113,7 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, Values&
       }
       done = M::read(call.core(), call.thread(), good, count, cells,
                      [&](std::size_t i, const char* value, std::uint64_t size) {
-                       if (value == nullptr) return answers.set(index[i], kMiss);
+                       if (value == nullptr) return answers.set(index[i], Call::kMiss);
                        whole = answers.add(index[i], value, size) && whole;
                      });
     }
@@ -140,31 +127,10 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, Values&
   return {};
 }
 
-[[gnu::flatten]] Result<void> get_many(Context c, std::span<const std::string_view> keys, char* out, std::size_t stride,
-                      std::span<Lookup<std::size_t>> answers) noexcept {
-  const Call call(c);
-  if (!call.ok()) return call.error();
-  if (const Error e = check_count(keys.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
-  if (out == nullptr && stride != 0 && !keys.empty()) return {Status::kInvalidArgument, Field::kStride};
-  Groups<StdSync> groups(call.core());
-  for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
-    const Group g(keys, first);
-    groups.read(call.thread(), g.keys, g.count, [&](unsigned i, Rec* r, const char* value, std::uint64_t size) {
-      if (r == nullptr) [[unlikely]] {
-        answers[first + i] = miss_or_bad(keys[first + i]);
-        return;
-      }
-      if (size <= stride) simd::copy_bytes(out + (first + i) * stride, value, size);
-      answers[first + i] = static_cast<std::size_t>(size);
-    });
-  }
-  return {};
-}
-
 Result<void> visit_many(Context c, std::span<const std::string_view> keys, VisitManyFn fn) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
-  if (const Error e = check_count(keys.size(), kKeysPerCallMax, keys.size()); e.status != Status::kOk) return e;
+  if (const Error e = Call::count_error(keys.size(), kKeysPerCallMax, keys.size()); e.status != Status::kOk) return e;
   auto& core = call.core();
   Groups<StdSync> groups(core);
   for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
@@ -186,7 +152,7 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
       if (present[i]) {
         fn(first + i, value[i]);
       } else {
-        fn(first + i, miss_or_bad(keys[first + i]));
+        fn(first + i, Call::miss_or_bad(keys[first + i]));
       }
     }
   }
@@ -196,7 +162,7 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
 [[gnu::flatten]] Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<std::uint64_t>> answers) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
-  if (const Error e = check_count(items.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
+  if (const Error e = Call::count_error(items.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
   auto& core = call.core();
   Groups<StdSync> groups(core);
   for (std::size_t first = 0; first < items.size(); first += kGroupKeys) {
@@ -205,6 +171,10 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
     std::uint64_t hash[kGroupKeys];
     for (unsigned i = 0; i != count; ++i) keys[i] = within_limit(items[first + i].key);
     groups.prepare_writes(call.thread(), keys, count, hash);
+    // One announcement for the group. What it replaces can't be reused before its end: where that is what a write
+    // lacks, the write is tried again outside.
+    auto& epoch = core.space.epoch;
+    epoch.enter(call.thread().epoch);
     for (unsigned i = 0; i != count; ++i) {
       const Item& item = items[first + i];
       Result<std::uint64_t>& to = answers[first + i];
@@ -222,14 +192,19 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
         to = set(c, item.key, item.value, o);
         continue;
       }
-      PutChange<StdSync> change(core.space, call.thread(), item.key, item.value);
-      const Committed done = core.write(call.thread(), hash[i], item.key, change);
-      if (done.outcome == Outcome::kPut) [[likely]] {
-        to = done.version;
-      } else {
-        to = Status::kOutOfMemory;
+      {
+        PutChange<StdSync> change(core.space, call.thread(), item.key, item.value);
+        const Committed done = core.write(call.thread(), hash[i], item.key, change);
+        if (done.outcome == Outcome::kPut) [[likely]] {
+          to = done.version;
+          continue;
+        }
       }
+      epoch.leave(call.thread().epoch);
+      to = set(c, item.key, item.value);
+      epoch.enter(call.thread().epoch);
     }
+    epoch.leave(call.thread().epoch);
   }
   return {};
 }
@@ -237,7 +212,7 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
 Result<void> del_many(Context c, std::span<const std::string_view> keys, std::span<Result<bool>> answers) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
-  if (const Error e = check_count(keys.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
+  if (const Error e = Call::count_error(keys.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
   auto& core = call.core();
   Groups<StdSync> groups(core);
   for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {

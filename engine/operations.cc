@@ -40,56 +40,7 @@ Result<std::uint64_t> answer(const SetChange<StdSync>& change, const Committed& 
   return change.status;
 }
 
-// A get in every case. What is past the buffer: its size. A long copy holds the record instead of the guard, so that
-// it keeps no other memory from being reused.
-[[gnu::noinline]] Lookup<std::size_t> get_any(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
-  using C = Core<StdSync>;
-  const Call call(c, key);
-  if (!call.ok()) return call.error(key);
-  const std::uint64_t hash = call.core().hash_of(key);
-  const std::uint64_t size = call.core().copy(call.thread(), hash, key, out,
-                                              out_size < kCopyInGuardMax ? out_size : kCopyInGuardMax);
-  if (size < C::kTooLong) return static_cast<std::size_t>(size);
-  if (size == C::kMissing) return Status::kNotFound;
-  std::uint64_t long_size = 0;
-  const bool found = call.core().read(call.thread(), hash, key, [&](const char*, std::uint64_t n) { long_size = n; });
-  if (!found) return Status::kNotFound;
-  if (long_size > out_size) return static_cast<std::size_t>(long_size);
-  const auto held = call.store().hold(call.thread(), key);
-  if (!held) return held.error();
-  if (held->size() <= out_size && held->size() != 0) std::memcpy(out, held->data(), held->size());
-  return held->size();
-}
-
-[[gnu::always_inline]] inline Lookup<std::size_t> get_fast(StoreCore& store, Thread<StdSync>& t, std::string_view key,
-                                                           std::uint64_t hash, char* out, std::size_t out_size,
-                                                           const Context& c) noexcept {
-  using C = Core<StdSync>;
-  const std::uint64_t size = store.core.copy_fast(t, hash, key, out, out_size);
-  if (size <= C::kFastValueMax) [[likely]] return static_cast<std::size_t>(size);
-  if (size == C::kMissing) return Status::kNotFound;
-  return get_any(c, key, out, out_size);
-}
-
 }  // namespace
-
-[[gnu::flatten]] Lookup<std::size_t> get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
-  if (c.core == nullptr || c.core->is_closed() || key.size() - 1 >= Core<StdSync>::kFastKeyMax) [[unlikely]] {
-    return get_any(c, key, out, out_size);
-  }
-  Thread<StdSync>* t = c.core->known_thread(c);
-  if (t == nullptr) [[unlikely]] return get_any(c, key, out, out_size);
-  return get_fast(*c.core, *t, key, c.core->core.hash_of(key), out, out_size, c);
-}
-
-[[gnu::flatten]] Lookup<std::size_t> get(Context c, const Token& token, char* out, std::size_t out_size) noexcept {
-  if (c.core == nullptr || c.core->is_closed() || token.key.size() - 1 >= Core<StdSync>::kFastKeyMax) [[unlikely]] {
-    return get_any(c, token.key, out, out_size);
-  }
-  Thread<StdSync>* t = c.core->known_thread(c);
-  if (t == nullptr) [[unlikely]] return get_any(c, token.key, out, out_size);
-  return get_fast(*c.core, *t, token.key, token.hash, out, out_size, c);
-}
 
 Lookup<Value> get(Context c, std::string_view key) noexcept {
   const Call call(c, key);

@@ -49,6 +49,27 @@ struct VisitFrame {
 
 // What there is no room for, if it is a bucket and not so many bytes.
 inline constexpr std::uint64_t kRoomForBucket = ~std::uint64_t{0};
+template <class Sync>
+struct Shard;
+
+// What an ordinary look-up reads beside the table and the record: constant while the store is open, so that each thread
+// has a copy in its own lines and a register to reach it by.
+template <class Sync>
+struct alignas(64) Geometry {
+  simd::HashKeys hash_keys;         // derived from the seed once
+  Shard<Sync>* shards = nullptr;
+  std::uint64_t shard_mask = 0;     // of an offset in bytes into `shards`
+  unsigned shard_shift = 0;         // what brings the hash's top bits there
+  std::uint64_t chunk_of_row = 0;   // of a bucket's offset in bytes: the part that counts whole chunks
+  std::uint64_t other_shards = 0;
+  std::byte* base = nullptr;        // of the heap
+  const typename Sync::template Atomic<std::uint64_t>* epoch = nullptr;
+
+  template <class T>
+  T* at(std::uint64_t offset) const noexcept {
+    return reinterpret_cast<T*>(base + offset * alloc::kUnitBytes);
+  }
+};
 
 // All that a thread owns in one store. Never freed while the store lives; passed on to the next thread that comes.
 template <class Sync>
@@ -57,9 +78,14 @@ struct Thread {
   alignas(128) typename Sync::template Atomic<std::uint64_t> owner;  // system thread id + 1; 0: free
   Thread* next;                                                      // of the list of all; set once
   VisitFrame* visits;
+  // Of gets, see reads-inl.h.
+  std::uint64_t unmatched_hash;   // on its way to the second look
+  std::uint64_t expected_length;  // of a value, when two in a row had it
+  std::uint64_t last_length;
   std::uint64_t random;
   std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket
   Counters<Sync> counters;
+  Geometry<Sync> geometry;
   typename alloc::BasicHeap<Sync>::Cache cache;
 };
 
@@ -100,7 +126,7 @@ class Space {
   Epoch<Sync> epoch;
   ViewClock<Sync> views;
   std::uint64_t seed = 0;
-  simd::HashKeys hash_keys;  // derived from the seed once
+  Geometry<Sync> geometry;
   bool align_records = false;
 
   Space() = default;
@@ -136,6 +162,7 @@ class Space {
     if (memory == nullptr) return nullptr;
     Thr* t = new (memory) Thr{};
     t->owner.store(owner, std::memory_order_relaxed);  // not yet in the list
+    t->geometry = geometry;
     // By the order of arrival, not by the system's number: one thread with one seed makes the same bytes on each run.
     t->random = seed ^ ((thread_count_.fetch_add(1, std::memory_order_relaxed) + 1) * 0x9E3779B97F4A7C15u);
     Thr* head = threads_.load(std::memory_order_relaxed);  // the swap publishes

@@ -9,6 +9,7 @@
 
 #include "alloc/platform.h"
 #include "alloc/private_memory.h"
+#include "engine/reads.h"
 #include "engine/store_core.h"
 
 namespace tern {
@@ -149,6 +150,7 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
 }  // namespace
 
 Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
+  [[maybe_unused]] static const bool chosen = (choose_reads(best_reads()), true);
   Plan plan;
   if (const Error e = make_plan(options, plan); e.status != Status::kOk) return e;
   void* memory = alloc::private_allocate_aligned(sizeof(StoreCore), alignof(StoreCore));

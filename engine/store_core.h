@@ -21,6 +21,7 @@
 #include "engine/core.h"
 #include "engine/flights.h"
 #include "engine/groups.h"
+#include "engine/reads.h"
 
 namespace tern::detail {
 
@@ -41,8 +42,10 @@ class StoreCore {
 
   static Result<StoreCore*> open(const Options& options) noexcept;
 
-  bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }  // [close] acquire
-  void close() noexcept { closed_.store(true, std::memory_order_release); }            // [close] release
+  bool is_closed() const noexcept { return fast_key_max() == 0; }
+  void close() noexcept { fast_key_max_.store(0, std::memory_order_release); }  // [close] release
+  // Keys up to this length may go the short way of reads; 0 once the store is closed: one comparison for both.
+  std::size_t fast_key_max() const noexcept { return fast_key_max_.load(std::memory_order_acquire); }  // [close] acquire
 
   void add_handle() noexcept { handles_.fetch_add(1, std::memory_order_relaxed); }  // the caller has one
   void drop_handle() noexcept;
@@ -103,7 +106,7 @@ class StoreCore {
   Thr* register_thread() noexcept;
   Thr* thread_cache_hit() const noexcept;
 
-  alignas(128) std::atomic<bool> closed_{false};
+  alignas(128) std::atomic<std::size_t> fast_key_max_{kFastKeyMax};
   alignas(128) std::atomic<std::uint64_t> handles_{1};
   std::atomic<std::uint64_t> held_{0};
   LogHook log_ = nullptr;
@@ -150,6 +153,18 @@ class Call {
   static Error key_error(std::string_view key) noexcept {
     if (key.empty()) return {Status::kInvalidKey, Field::kKey};
     if (key.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
+    return {};
+  }
+  // Of a key that wasn't found: it may not be one.
+  static constexpr Error kMiss{Status::kNotFound, Field::kNone};
+  static Error miss_or_bad(std::string_view key) noexcept {
+    if (key.size() - 1 < kKeyBytesMax) [[likely]] return kMiss;
+    return key_error(key);
+  }
+  // Of a call with many keys.
+  static Error count_error(std::size_t count, std::size_t count_max, std::size_t answers) noexcept {
+    if (count > count_max) return {Status::kTooLarge, Field::kKeys};
+    if (answers < count) return {Status::kInvalidArgument, Field::kAnswers};
     return {};
   }
 

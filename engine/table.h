@@ -49,9 +49,9 @@ struct alignas(64) Bucket {
     return SlotWord(slot[i].load(order));  // [publish] seq_cst, [announce] seq_cst
   }
   Ctl control() const noexcept { return Ctl(ctl.load(std::memory_order_seq_cst)); }  // [ready] [chain] seq_cst
-  unsigned matches(std::uint16_t tag) const noexcept {
+  unsigned matches(std::uint32_t tag) const noexcept {
     if constexpr (Sync::kWordwise) {
-      return simd::match_tags_wordwise(slot, tag);
+      return simd::match_tags_wordwise(slot, static_cast<std::uint16_t>(tag));
     } else {
       return simd::match_tags(this, tag);
     }
@@ -105,6 +105,21 @@ struct Shard {
   Word kept;                 // keys with versions left for a view: offset of a KeptKey
 };
 
+static_assert(sizeof(Shard<StdSync>) == 256, "a shift of the hash gives a shard's offset");
+
+template <class Sync>
+[[gnu::always_inline]] inline Shard<Sync>& shard_at(const Geometry<Sync>& g, std::uint64_t hash) noexcept {
+  return *reinterpret_cast<Shard<Sync>*>(reinterpret_cast<std::byte*>(g.shards) + (hash >> g.shard_shift & g.shard_mask));
+}
+
+// Bucket b is at byte b * 64 of the shard's own chunks; each chunk before it is followed by those of the others.
+template <class Sync>
+[[gnu::always_inline]] inline Bucket<Sync>& bucket_at(const Geometry<Sync>& g, const Shard<Sync>& s,
+                                                      std::uint32_t b) noexcept {
+  const std::uint64_t at = std::uint64_t{b} << 6;
+  return *reinterpret_cast<Bucket<Sync>*>(s.first + at + (at & g.chunk_of_row) * g.other_shards);
+}
+
 template <class Sync>
 class Table {
  public:
@@ -138,15 +153,20 @@ class Table {
             std::uint32_t first_buckets) noexcept {
     space_ = &space;
     shard_count_ = shard_count;
-    shard_shift_ = 63 - static_cast<unsigned>(std::countr_zero(shard_count));
     chunk_shift_ = chunk_shift;
     row_shift_ = chunk_shift + static_cast<unsigned>(std::countr_zero(shard_count));
-    chunk_of_row_ = ~((std::uint64_t{1} << chunk_shift) - 1);
-    other_shards_ = shard_count - 1;
     chunks_max_ = table_bytes_max >> row_shift_;
     void* memory = alloc::private_allocate_aligned(sizeof(Shd) * shard_count, alignof(Shd));
     if (memory == nullptr) return false;
     shards_ = static_cast<Shd*>(memory);
+    Geometry<Sync>& g = space.geometry;
+    g.shards = shards_;
+    const auto shard_bits = static_cast<unsigned>(std::countr_zero(shard_count));
+    const auto shard_size_bits = static_cast<unsigned>(std::countr_zero(sizeof(Shd)));
+    g.shard_shift = 64 - shard_bits - shard_size_bits;
+    g.shard_mask = (shard_count - std::uint64_t{1}) << shard_size_bits;
+    g.chunk_of_row = ~((std::uint64_t{1} << chunk_shift) - 1);
+    g.other_shards = shard_count - 1;
     for (unsigned i = 0; i != shard_count; ++i) {
       Shd& s = *new (shards_ + i) Shd{};
       s.first = space.heap.table() + (std::size_t{i} << chunk_shift);
@@ -165,19 +185,17 @@ class Table {
   unsigned shard_count() const noexcept { return shard_count_; }
   Shd& shard(unsigned i) const noexcept { return shards_[i]; }
   unsigned shard_index(std::uint64_t hash) const noexcept {
-    return static_cast<unsigned>(hash >> 1 >> shard_shift_);  // in two steps: one shard is a shift by 64
+    return static_cast<unsigned>(&shard_of(hash) - shards_);
   }
-  Shd& shard_of(std::uint64_t hash) const noexcept { return shards_[shard_index(hash)]; }
+  Shd& shard_of(std::uint64_t hash) const noexcept { return shard_at(space_->geometry, hash); }
   std::uint64_t hash_of(std::string_view key) const noexcept {
-    return simd::hash_bytes(key.data(), key.size(), space_->hash_keys);
+    return simd::hash_bytes(key.data(), key.size(), space_->geometry.hash_keys);
   }
 
   static ShardSize size_of(const Shd& s) noexcept { return ShardSize(s.size.load(std::memory_order_seq_cst)); }  // [grow]
 
   Bkt& bucket(const Shd& s, std::uint32_t b) const noexcept {
-    // Bucket b is at byte b * 64 of the shard's own chunks; each chunk before it is followed by those of the others.
-    const std::uint64_t at = std::uint64_t{b} << 6;
-    return *reinterpret_cast<Bkt*>(s.first + at + (at & chunk_of_row_) * other_shards_);
+    return bucket_at(space_->geometry, s, b);
   }
   Bkt* overflow(Ctl c) const noexcept {
     return c.overflow() == 0 ? nullptr : space_->heap.template at<Bkt>(c.overflow());
@@ -213,36 +231,6 @@ class Table {
     if (planted<Sync>(Mutant::kMissWithoutHomeCheck)) return {};
     if (size_of(s) == size) [[likely]] return {};
     return find_slowly(hash, key);
-  }
-
-  // The record of a key that is there in the plainest way: first match in its home bucket, stamped, short, without
-  // flags. `key` is at most kShortKeyMax
-  // long. Null: `missing` says whether it surely isn't there; otherwise nothing is known. Two comparisons decide: of the slot's upper end, and of w0 but for the stamp.
-  [[gnu::always_inline]] const Rec* find_plain(std::uint64_t hash, std::string_view key,
-                                                   bool& missing) const noexcept {
-    const Shd& s = shard_of(hash);
-    const std::uint16_t tag = tag_of(hash);
-    const ShardSize size = size_of(s);
-    const Bkt& b = bucket(s, size.home(hash));
-    const Ctl c = b.control();  // before the slots, as in find
-    const unsigned m = b.matches(tag);
-    missing = false;
-    if (m == 0) {
-      Sync::point("find.missed");
-      missing = c.ready() && !c.may_overflow(tag) && size_of(s) == size;
-      return nullptr;
-    }
-    const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
-    if (!w.is_current_of(tag)) [[unlikely]] return nullptr;
-    const Rec* r = space_->record(w.offset());
-    // Half of all records of a hundred bytes lie on three lines. The last would be asked for only when the first has
-    // told the value's length: a third miss after the second. (The block's size, looked up, would say which line is
-    // the last, for fifteen instructions: more than a line too many costs a single get.)
-    prefetch_near(r->bytes() + 64);
-    prefetch_near(r->bytes() + 127);
-    if (!r->stamp_word().plain_with_key(key.size())) [[unlikely]] return nullptr;
-    Sync::plain_read(r->bytes() + kRecordHeaderBytes, key.size());
-    return simd::key_equal(r->bytes() + kRecordHeaderBytes, key.data(), key.size()) ? r : nullptr;
   }
 
   // Every case, from the beginning.
@@ -344,11 +332,8 @@ class Table {
   Space<Sync>* space_ = nullptr;
   Shd* shards_ = nullptr;
   unsigned shard_count_ = 0;
-  unsigned shard_shift_ = 0;
   unsigned chunk_shift_ = 0;
   unsigned row_shift_ = 0;
-  std::uint64_t chunk_of_row_ = 0;
-  std::uint64_t other_shards_ = 0;
   std::uint64_t chunks_max_ = 0;
 };
 

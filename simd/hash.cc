@@ -18,9 +18,9 @@ namespace tern::simd {
 
 HWY_EXPORT(hash_array);
 
-void hash_batch(const std::string_view* keys, std::size_t count, std::uint64_t seed,
+void hash_batch(const std::string_view* keys, std::size_t count, const HashKeys& derived,
                 std::uint64_t* out) noexcept {
-  HWY_DYNAMIC_DISPATCH(hash_array)(keys, count, derive_keys(seed), out);
+  HWY_DYNAMIC_DISPATCH(hash_array)(keys, count, derived, out);
 }
 
 }  // namespace tern::simd

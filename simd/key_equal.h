@@ -63,14 +63,22 @@ inline bool is_zero(Block a) noexcept { return (a.low | a.high) == 0; }
 
 }  // namespace byte_parts
 
+// Whether [a, a+n) equals [b, b+n), 16 <= n <= 32.
+inline bool blocks_equal(const void* a, const void* b, std::size_t n) noexcept {
+  using namespace byte_parts;
+  const auto* const x = static_cast<const unsigned char*>(a);
+  const auto* const y = static_cast<const unsigned char*>(b);
+  return is_zero(either(difference(block_at(x), block_at(y)),
+                        difference(block_at(x + n - 16), block_at(y + n - 16))));
+}
+
 // Whether [a, a+n) equals [b, b+n). Inline to 64 bytes, memcmp beyond.
 inline bool key_equal(const void* a, const void* b, std::size_t n) noexcept {
   using namespace byte_parts;
   const auto* const x = static_cast<const unsigned char*>(a);
   const auto* const y = static_cast<const unsigned char*>(b);
   if (n - 16 <= 16) [[likely]] {  // 16 to 32
-    return is_zero(either(difference(block_at(x), block_at(y)),
-                          difference(block_at(x + n - 16), block_at(y + n - 16))));
+    return blocks_equal(a, b, n);
   }
   if (n - 8 < 8) {
     return ((load<std::uint64_t>(x) ^ load<std::uint64_t>(y)) |
@@ -90,6 +98,19 @@ inline bool key_equal(const void* a, const void* b, std::size_t n) noexcept {
     return is_zero(either(either(differ(0), differ(16)), either(differ(n - 32), differ(n - 16))));
   }
   return std::memcmp(a, b, n) == 0;
+}
+
+// memcpy of 33 to 64 bytes.
+inline void copy_blocks(void* to, const void* from, std::size_t n) noexcept {
+  using namespace byte_parts;
+  auto* const t = static_cast<unsigned char*>(to);
+  const auto* const f = static_cast<const unsigned char*>(from);
+  const Block first = block_at(f), second = block_at(f + 16);
+  const Block before_last = block_at(f + n - 32), last = block_at(f + n - 16);
+  put_block(t, first);
+  put_block(t + 16, second);
+  put_block(t + n - 32, before_last);
+  put_block(t + n - 16, last);
 }
 
 // memcpy, inline to 128 bytes: everything is loaded before anything is stored, in at most eight

@@ -74,7 +74,7 @@ inline unsigned match_tags_wordwise(const Word* words, std::uint16_t tag) noexce
 
 // `line`: 64 bytes, aligned to 64. Bit i (0 to 6) of the result is set if the top 16 bits of word i
 // equalled `tag` at some moment during the call. Wait-free; about 2 ns with the line in L1.
-inline unsigned match_tags(const void* line, std::uint16_t tag) noexcept {
+inline unsigned match_tags(const void* line, std::uint32_t tag) noexcept {
 #if defined(TERN_SIMD_TAG_SSE2)
   std::atomic_signal_fence(std::memory_order_seq_cst);
   const auto* at = static_cast<const __m128i*>(line);
@@ -88,7 +88,9 @@ inline unsigned match_tags(const void* line, std::uint16_t tag) noexcept {
   const __m128i high03 = _mm_castps_si128(_mm_shuffle_ps(w01, w23, _MM_SHUFFLE(3, 1, 3, 1)));
   const __m128i high47 = _mm_castps_si128(_mm_shuffle_ps(w45, w67, _MM_SHUFFLE(3, 1, 3, 1)));
   const __m128i tags = _mm_packs_epi32(_mm_srai_epi32(high03, 16), _mm_srai_epi32(high47, 16));
-  const __m128i equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<short>(tag)));
+  // Spread from 32 bits: from 16 the compiler may go through memory, and the wider load waits for the store.
+  const __m128i wanted = _mm_shuffle_epi32(_mm_cvtsi32_si128(static_cast<int>(tag | tag << 16)), 0);
+  const __m128i equal = _mm_cmpeq_epi16(tags, wanted);
   const int mask = _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128()));
   return static_cast<unsigned>(mask) & ((1U << kTagWords) - 1U);
 #elif defined(TERN_SIMD_TAG_NEON)
@@ -103,7 +105,7 @@ inline unsigned match_tags(const void* line, std::uint16_t tag) noexcept {
   __asm__ __volatile__("dmb ishld" ::: "memory");
   const uint16x8_t high03 = vreinterpretq_u16_u32(vuzp2q_u32(w01, w23));
   const uint16x8_t high47 = vreinterpretq_u16_u32(vuzp2q_u32(w45, w67));
-  const uint16x8_t equal = vceqq_u16(vuzp2q_u16(high03, high47), vdupq_n_u16(tag));
+  const uint16x8_t equal = vceqq_u16(vuzp2q_u16(high03, high47), vdupq_n_u16(static_cast<std::uint16_t>(tag)));
   static constexpr std::uint16_t kBit[8] = {1, 2, 4, 8, 16, 32, 64, 0};
   return vaddvq_u16(vandq_u16(equal, vld1q_u16(kBit)));
 #else

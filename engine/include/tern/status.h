@@ -14,7 +14,7 @@
 
 namespace tern {
 
-enum class Status : std::uint8_t {
+enum class Status : std::uint32_t {
   kOk = 0,
   kNotFound,         // the key is absent or expired
   kExists,           // `if_absent` met a live key
@@ -38,7 +38,7 @@ enum class Status : std::uint8_t {
 };
 
 // Which argument or option an error is about.
-enum class Field : std::uint8_t {
+enum class Field : std::uint32_t {
   kNone = 0,
   kKey,
   kValue,

@@ -33,6 +33,7 @@
 #include "engine/core.h"
 #include "engine/growth.h"
 #include "engine/moment.h"
+#include "engine/reads.h"
 #include "engine/versions.h"
 #include "tests/engine/schedules/engine_sync.h"
 #include "tests/engine/schedules/private_arena.h"
@@ -313,8 +314,10 @@ class Rig {
   std::string copy(int t, const Key& key) {
     auto& call = begin(t, Kind::kGet, key);
     char out[16];
-    std::uint64_t size = core().copy_fast(thread(t), key.hash, key.view(), out, sizeof out);
-    if (size == Core::kUndecided)
+    namespace base = tern::detail::base;
+    std::uint64_t size = base::copy_plain<base::KeySize::kAny>(thread(t), key.hash, key.view(), out, sizeof out);
+    if (size == base::kNoMatch && base::is_missing(thread(t).geometry, key.hash)) size = tern::detail::kMissing;
+    if (size == base::kNoMatch || size == tern::detail::kUndecided)
       size = core().copy(thread(t), key.hash, key.view(), out, sizeof out);
     call.op.ok = size <= sizeof out;
     if (call.op.ok) call.op.value.assign(out, size);

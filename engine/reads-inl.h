@@ -1,0 +1,333 @@
+// The way of almost every read, single and in groups, compiled once for each instruction set: see simd/targets.h.
+// reads.h says who includes this and what for. No include guard: each inclusion is another namespace TERN_TARGET.
+//
+// A read is on this way while it meets what is ordinary: a key of up to kFastKeyMax bytes, the first match in its home
+// bucket, a record that is stamped, of short key and without flags, a value of up to kFastValueMax bytes. What isn't so
+// is left, undecided, to Core::copy or Core::head, which know every case. So there is no call in here that returns, no
+// register to save, and few instructions: the processor's window is what bounds the number of reads whose cache
+// misses overlap (a get of 200 instructions and one of 130, two misses each: 190 and 150 ns on Zen 4).
+//
+// No lambda and no function of another file that isn't marked to be inlined: it would be the baseline's code.
+
+namespace tern::detail::TERN_TARGET {
+
+// The slots of a bucket that hold a current record (LIVE or FROZEN) of this hash's tag. A filter: a word is loaded again
+// before it is believed. See simd/tag_match.h for why plain loads will do.
+template <class Sync>
+[[gnu::always_inline]] inline unsigned match_current(const Bucket<Sync>& b, std::uint64_t hash) noexcept {
+#if TERN_TARGET_LEVEL == TERN_LEVEL_AVX2
+  // Not by intrinsics: for a variable of 32 bytes g++ aligns the stack anew, in six instructions.
+  static_assert(SlotWord::kCurrentShift == 47);
+  unsigned low, high;
+  __asm__ __volatile__(
+      "vmovq %[wanted], %%xmm0\n\t"
+      "vpbroadcastq %%xmm0, %%ymm0\n\t"
+      "vmovdqa %[first], %%ymm1\n\t"
+      "vmovdqa %[second], %%ymm2\n\t"
+      "vpsrlq $47, %%ymm1, %%ymm1\n\t"
+      "vpsrlq $47, %%ymm2, %%ymm2\n\t"
+      "vpcmpeqq %%ymm0, %%ymm1, %%ymm1\n\t"
+      "vpcmpeqq %%ymm0, %%ymm2, %%ymm2\n\t"
+      "vmovmskpd %%ymm1, %[low]\n\t"
+      "vmovmskpd %%ymm2, %[high]\n\t"
+      "vzeroupper"
+      : [low] "=&r"(low), [high] "=r"(high)
+      : [wanted] "r"(SlotWord::current_of_hash(hash)), [first] "m"(b), [second] "m"(b.slot[4])
+      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+        "xmm13", "xmm14", "xmm15", "memory");  // all that vzeroupper may change
+  return (low | high << 4) & ((1U << kSlots) - 1U);
+#else
+  return b.matches(tag_of(hash));
+#endif
+}
+
+// Copies `n` bytes if they are at most kFastValueMax; else false. 33 to 64 bytes, the values of most caches, are first.
+[[gnu::always_inline]] inline bool copy_value(char* to, const char* from, std::size_t n) noexcept {
+  static_assert(kFastValueMax == 128, "as far as copy_bytes goes without a call");
+  if (n - 33 < 32) [[likely]] {
+    simd::copy_blocks(to, from, n);
+    return true;
+  }
+  if (n > kFastValueMax) [[unlikely]] return false;
+  simd::copy_bytes(to, from, n);
+  return true;
+}
+
+// Keys of 16 to 32 bytes, the others: what is known of the length saves a dozen instructions of a get.
+enum class KeySize : std::uint8_t { kOneOrTwoBlocks, kAny };
+[[gnu::always_inline]] inline bool is_one_or_two_blocks(std::size_t n) noexcept { return n - 16 <= 16; }
+
+template <KeySize kSize>
+[[gnu::always_inline]] inline std::uint64_t hash_of(std::string_view key, const simd::HashKeys& keys) noexcept {
+  if constexpr (kSize == KeySize::kOneOrTwoBlocks) return simd::hash_blocks(key.data(), key.size(), keys);
+  return simd::hash_bytes(key.data(), key.size(), keys);
+}
+
+template <KeySize kSize>
+[[gnu::always_inline]] inline bool same_key(const char* a, std::string_view key) noexcept {
+  if constexpr (kSize == KeySize::kOneOrTwoBlocks) return simd::blocks_equal(a, key.data(), key.size());
+  return simd::key_equal(a, key.data(), key.size());
+}
+
+// Whether a key that had no match in its home surely isn't there. Looks at everything once more, in the order that
+// makes a miss true: the control word before the slots (after them, it could call a bucket ready that was empty when
+// looked at), and N last. All of it is in the first cache level by now, and a hit has kept nothing of it in registers.
+// Needs no guard: it looks at buckets alone, which are never freed.
+template <class Sync>
+[[gnu::always_inline]] inline bool is_missing(const Geometry<Sync>& g, std::uint64_t hash) noexcept {
+  using Tbl = Table<Sync>;
+  const Shard<Sync>& s = shard_at(g, hash);
+  const std::uint16_t tag = tag_of(hash);
+  const ShardSize size = Tbl::size_of(s);
+  const Bucket<Sync>& b = bucket_at(g, s, size.home(hash));
+  const Ctl c = b.control();
+  if (match_current(b, hash) != 0 || !c.ready() || c.may_overflow(tag)) [[unlikely]] return false;
+  Sync::point("find.missed");
+  return Tbl::size_of(s) == size;
+}
+
+// `length`, as a number that is there before the record is, where it is what this thread has met twice in a row. With
+// addresses that come from a length still on its way, the stores of a copy hold up the loads of the calls behind it:
+// 180 ns a get instead of 135 (a million entries, Zen 4). A compare that is foreseen breaks the dependence. Where
+// lengths mix, two in a row are seldom equal, and the compare is foreseen to fail.
+template <class Sync>
+[[gnu::always_inline]] inline std::uint64_t expected_length(Thread<Sync>& t, std::uint64_t length) noexcept {
+  std::uint64_t expected = t.expected_length;
+  if (length == expected) [[likely]] {
+    __asm__("" : "+r"(expected));  // else the compiler, which knows them to be equal, may go on with either
+    return expected;
+  }
+  if (length == t.last_length) t.expected_length = length;
+  t.last_length = length;
+  return length;
+}
+
+// The value's size, copied to `out` if it is at most `size_max` <= kFastValueMax; kNoMatch: ask is_missing; else
+// kUndecided. The thread is outside of any guard.
+inline constexpr std::uint64_t kNoMatch = kUndecided - 1;
+template <KeySize kSize, class Sync>
+[[gnu::always_inline]] inline std::uint64_t copy_plain(Thread<Sync>& t, std::uint64_t hash, std::string_view key,
+                                                       char* out, std::uint64_t size_max) noexcept {
+  const Geometry<Sync>& g = t.geometry;
+  Epoch<Sync>::enter_first(t.epoch, *g.epoch);
+  const Shard<Sync>& s = shard_at(g, hash);
+  const Bucket<Sync>& b = bucket_at(g, s, Table<Sync>::size_of(s).home(hash));
+  const unsigned m = match_current(b, hash);
+  std::uint64_t answer = kNoMatch;
+  if (m != 0) [[likely]] {
+    answer = kUndecided;
+    const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+    if (w.is_current_of_hash(hash)) [[likely]] {
+      const Record<Sync>* const r = g.template at<Record<Sync>>(w.offset());
+      // Half of all records of a hundred bytes lie on three lines. The last would be asked for only when the first
+      // has told the value's length: a third miss after the second.
+      prefetch_near(r->bytes() + 64);
+      prefetch_near(r->bytes() + 127);
+      if (r->stamp_word().plain_with_key(key.size())) [[likely]] {
+        const char* const own = r->bytes() + kRecordHeaderBytes;
+        Sync::plain_read(own, key.size());
+        const std::uint64_t n = expected_length(t, r->link_word().length18());
+        if (n <= size_max && same_key<kSize>(own, key)) [[likely]] {
+          Sync::plain_read(own + key.size(), n);
+          if (copy_value(out, own + key.size(), n)) [[likely]] {
+            t.counters.hits.add();
+            answer = n;
+          }
+        }
+      }
+    }
+  }
+  Epoch<Sync>::leave_last(t.epoch);
+  return answer;
+}
+
+// --- groups ------------------------------------------------------------------------------------------------------
+
+// One key on its way: the bucket first, then what its slot said.
+template <class Sync>
+struct GroupCells {
+  std::uint64_t hash[kGroupKeys];
+  const Bucket<Sync>* bucket[kGroupKeys];
+  std::uint64_t size[kGroupKeys];       // N when the home was computed
+  std::uint64_t candidate[kGroupKeys];  // offset of the record that may be the key's, or:
+  std::uint8_t late[kGroupKeys];        // indexes of what isn't ordinary
+  static constexpr std::uint64_t kNone = 0;  // surely not there
+  static constexpr std::uint64_t kLate = 1;
+};
+
+template <class Sync>
+[[gnu::always_inline]] inline void fetch_buckets(const Table<Sync>& table, unsigned count,
+                                                 GroupCells<Sync>& cells) noexcept {
+  for (unsigned i = 0; i != count; ++i) {
+    const Shard<Sync>& s = table.shard_of(cells.hash[i]);
+    const ShardSize n = Table<Sync>::size_of(s);
+    const Bucket<Sync>* const b = &table.bucket(s, n.home(cells.hash[i]));
+    prefetch_second_level(b);
+    cells.size[i] = n.word();
+    cells.bucket[i] = b;
+  }
+}
+
+// All lines of a block, which end-to-end is on three at most in almost every store. Asking twice for one line costs
+// less than a branch that can't be foreseen; a third line that isn't fetched costs a third of the rate.
+template <class Sync>
+[[gnu::always_inline]] inline void fetch_block(const Space<Sync>& space, std::uint64_t offset) noexcept {
+  const char* const at = space.heap.template at<char>(offset);
+  const std::size_t bytes = space.heap.block_bytes(offset);
+  prefetch_second_level(at);
+  prefetch_second_level(at + 64);
+  prefetch_second_level(at + bytes - 1);
+  if (bytes > 192) [[unlikely]] prefetch_second_level(at + 128);
+}
+
+// Answers how many are in `late`.
+template <class Sync>
+[[gnu::always_inline]] inline unsigned fetch_records(const Table<Sync>& table, unsigned count,
+                                                     GroupCells<Sync>& cells) noexcept {
+  using Tbl = Table<Sync>;
+  unsigned late_count = 0;
+  for (unsigned i = 0; i != count; ++i) {
+    const std::uint16_t tag = tag_of(cells.hash[i]);
+    const Bucket<Sync>& b = *cells.bucket[i];
+    const Ctl c = b.control();  // before the slots, as in find_plain
+    const unsigned m = match_current(b, cells.hash[i]);
+    std::uint64_t candidate = GroupCells<Sync>::kLate;
+    if (m != 0) [[likely]] {
+      const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+      if (w.is_current_of_hash(cells.hash[i])) [[likely]] candidate = w.offset();
+    } else if (c.ready() && !c.may_overflow(tag) && Tbl::size_of(table.shard_of(cells.hash[i])).word() == cells.size[i]) {
+      candidate = GroupCells<Sync>::kNone;
+    }
+    cells.candidate[i] = candidate;
+    if (candidate > GroupCells<Sync>::kLate) [[likely]] {
+      fetch_block(table.space(), candidate);
+    } else if (candidate == GroupCells<Sync>::kLate) [[unlikely]] {
+      if (c.overflow() != 0) prefetch_second_level(table.overflow(c));
+      cells.late[late_count++] = static_cast<std::uint8_t>(i);
+    }
+  }
+  // One key in twenty-five lies in an overflow bucket: its record is on its way with the others' (alone, at the end,
+  // these cost a third of the group's time).
+  unsigned still_late = 0;
+  for (unsigned n = 0; n != late_count; ++n) {
+    const unsigned i = cells.late[n];
+    const Bucket<Sync>* const b = table.overflow(cells.bucket[i]->control());
+    const unsigned m = b != nullptr ? match_current(*b, cells.hash[i]) : 0;
+    if (m != 0) {
+      const SlotWord w = b->at(static_cast<unsigned>(std::countr_zero(m)));
+      if (w.is_current_of_hash(cells.hash[i])) {
+        cells.candidate[i] = w.offset();
+        fetch_block(table.space(), w.offset());
+        continue;
+      }
+    }
+    cells.late[still_late++] = static_cast<std::uint8_t>(i);
+  }
+  return still_late;
+}
+
+// The record of a candidate if it is the key's and ordinary.
+template <class Sync>
+[[gnu::always_inline]] inline const Record<Sync>* confirm(const Space<Sync>& space, std::uint64_t candidate,
+                                                          std::string_view key) noexcept {
+  const Record<Sync>* const r = space.record(candidate);
+  if (key.size() > kFastKeyMax || !r->stamp_word().plain_with_key(key.size())) [[unlikely]] return nullptr;
+  Sync::plain_read(r->bytes() + kRecordHeaderBytes, key.size());
+  return simd::key_equal(r->bytes() + kRecordHeaderBytes, key.data(), key.size()) ? r : nullptr;
+}
+
+#if defined(TERN_READS_DISPATCHED)
+
+// Up to 64 keys of a get_many into memory of the caller: value i to out + i * stride if it fits.
+inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_view* keys, unsigned count, char* out,
+                      std::size_t stride, Lookup<std::size_t>* answers) noexcept {
+  Core<StdSync>& core = store.core;
+  GroupCells<StdSync> cells;
+  simd::hash_batch(keys, count, core.space.geometry.hash_keys, cells.hash);
+  core.space.epoch.enter(t.epoch);
+  fetch_buckets(core.table, count, cells);
+  unsigned late_count = fetch_records(core.table, count, cells);
+  std::uint64_t hits = 0;
+  for (unsigned i = 0; i != count; ++i) {
+    const std::uint64_t candidate = cells.candidate[i];
+    if (candidate <= GroupCells<StdSync>::kLate) [[unlikely]] {
+      if (candidate == GroupCells<StdSync>::kNone) answers[i] = Call::miss_or_bad(keys[i]);
+      continue;
+    }
+    const Record<StdSync>* const r = confirm(core.space, candidate, keys[i]);
+    const std::uint64_t n = r != nullptr ? r->link_word().length18() : kUndecided;
+    if (n > stride || !copy_value(out + i * stride, r->bytes() + kRecordHeaderBytes + keys[i].size(), n)) [[unlikely]] {
+      cells.late[late_count++] = static_cast<std::uint8_t>(i);
+      continue;
+    }
+    answers[i] = static_cast<std::size_t>(n);
+    ++hits;
+  }
+  t.counters.hits.add(hits);
+  t.counters.misses.add(count - hits - late_count);
+  for (unsigned n = 0; n != late_count; ++n) {
+    const unsigned i = cells.late[n];
+    answers[i] = get_late(store, t, cells.hash[i], keys[i], out + i * stride, stride);
+  }
+  core.space.epoch.leave(t.epoch);
+}
+
+// These take their arguments in the order of get(), so that a jump passes them on in the registers where they are.
+[[gnu::noinline]] inline Answer get_unmatched(Context c, std::string_view key, char* out,
+                                                           std::size_t out_size) noexcept {
+  auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
+  if (is_missing(t->geometry, t->unmatched_hash)) [[likely]] {
+    t->counters.misses.add();
+    return kMissAnswer;
+  }
+  // One key in twenty-five lies in an overflow bucket.
+  const std::uint64_t size_max = out_size < kCopyInGuardMax ? out_size : kCopyInGuardMax;
+  const std::uint64_t size = c.core->core.copy(*t, t->unmatched_hash, key, out, size_max);
+  if (size < kTooLong) [[likely]] return {size, 0};
+  return size == kMissing ? kMissAnswer : get_any_answer(c, key, out, out_size);
+}
+
+template <KeySize kSize>
+[[gnu::always_inline]] inline Answer get_as(Context c, std::string_view key, std::uint64_t hash, char* out,
+                                                         std::size_t out_size) noexcept {
+  auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
+  const std::uint64_t size = copy_plain<kSize>(*t, hash, key, out, out_size);
+  if (size <= kFastValueMax) [[likely]] return {size, 0};
+  if (size == kNoMatch) {
+    t->unmatched_hash = hash;
+    return get_unmatched(c, key, out, out_size);
+  }
+  return get_any_answer(c, key, out, out_size);
+}
+
+[[gnu::noinline]] inline Answer get_of_any_size(Context c, std::string_view key, char* out,
+                                                             std::size_t out_size) noexcept {
+  auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
+  return get_as<KeySize::kAny>(c, key, simd::hash_bytes(key.data(), key.size(), t->geometry.hash_keys), out, out_size);
+}
+
+// The thread's state in c.thread; false: the call is none for the short way.
+[[gnu::always_inline]] inline bool may_be_plain(Context& c, std::string_view key) noexcept {
+  if (c.core == nullptr || key.size() - 1 >= c.core->fast_key_max()) [[unlikely]] return false;
+  auto* const t = c.core->known_thread(c);
+  if (t == nullptr || t->epoch.nest != 0) [[unlikely]] return false;
+  c.thread = reinterpret_cast<ThreadState*>(t);
+  return true;
+}
+
+inline Answer get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
+  if (!may_be_plain(c, key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
+  if (!is_one_or_two_blocks(key.size())) return get_of_any_size(c, key, out, out_size);
+  const auto& keys = reinterpret_cast<Thread<StdSync>*>(c.thread)->geometry.hash_keys;
+  return get_as<KeySize::kOneOrTwoBlocks>(c, key, simd::hash_blocks(key.data(), key.size(), keys), out, out_size);
+}
+
+inline Answer get_token(Context c, std::string_view key, std::uint64_t hash, char* out,
+                                     std::size_t out_size) noexcept {
+  if (!may_be_plain(c, key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
+  return get_as<KeySize::kAny>(c, key, hash, out, out_size);
+}
+
+#endif
+
+}  // namespace tern::detail::TERN_TARGET

@@ -1,0 +1,144 @@
+// The gets that copy into the caller's memory, on the best instruction set of the machine.
+#include "engine/reads.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/store_core.h"
+
+namespace tern::detail {
+
+namespace {
+
+// A get in every case. What is past the buffer: its size. A long copy holds the record instead of the guard, so that
+// it keeps no other memory from being reused.
+Lookup<std::size_t> get_any(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.error(key);
+  const std::uint64_t hash = call.core().hash_of(key);
+  const std::uint64_t size = call.core().copy(call.thread(), hash, key, out,
+                                              out_size < kCopyInGuardMax ? out_size : kCopyInGuardMax);
+  if (size < kTooLong) return static_cast<std::size_t>(size);
+  if (size == kMissing) return Status::kNotFound;
+  std::uint64_t long_size = 0;
+  const bool found = call.core().read(call.thread(), hash, key, [&](const char*, std::uint64_t n) { long_size = n; });
+  if (!found) return Status::kNotFound;
+  if (long_size > out_size) return static_cast<std::size_t>(long_size);
+  const auto held = call.store().hold(call.thread(), key);
+  if (!held) return held.error();
+  if (held->size() <= out_size && held->size() != 0) std::memcpy(out, held->data(), held->size());
+  return held->size();
+}
+
+// A Lookup<std::size_t> as two whole registers: what is returned in parts, with padding between them, is put together
+// by instructions that keep a call from being a jump.
+struct Answer {
+  std::uint64_t size;
+  std::uint64_t error;  // 0: found
+};
+static_assert(sizeof(Answer) == sizeof(Lookup<std::size_t>) && sizeof(Error) == 8);
+constexpr std::uint64_t bits_of(Error e) noexcept {
+  return static_cast<std::uint64_t>(e.status) | static_cast<std::uint64_t>(e.field) << 32;
+}
+static_assert(bits_of({Status::kOk, Field::kNone}) == 0);
+constexpr Answer kMissAnswer{0, bits_of({Status::kNotFound, Field::kNone})};
+
+[[gnu::noinline, gnu::cold]] Answer get_any_answer(Context c, std::string_view key, char* out,
+                                                   std::size_t out_size) noexcept {
+  const Lookup<std::size_t> r = get_any(c, key, out, out_size);
+  return {r.value(), bits_of(r.error())};
+}
+
+// One key of a group that isn't on the way of almost every read; inside the group's guard.
+[[gnu::noinline, gnu::cold]] Lookup<std::size_t> get_late(StoreCore& store, Thread<StdSync>& t, std::uint64_t hash,
+                                                          std::string_view key, char* out,
+                                                          std::size_t stride) noexcept {
+  const Head<StdSync> h = key.size() <= kKeyBytesMax ? store.core.head(hash, key) : Head<StdSync>{};
+  if (!h.present) {
+    t.counters.misses.add();
+    return Call::miss_or_bad(key);
+  }
+  if (h.value_size <= stride) simd::copy_bytes(out, h.value, h.value_size);
+  t.counters.hits.add();
+  return static_cast<std::size_t>(h.value_size);
+}
+
+}  // namespace
+
+}  // namespace tern::detail
+
+#define TERN_READS_DISPATCHED
+#define TERN_TARGET portable
+#define TERN_TARGET_LEVEL TERN_LEVEL_BASE
+#include "engine/reads-inl.h"
+#undef TERN_TARGET
+#undef TERN_TARGET_LEVEL
+
+#if defined(TERN_MANY_TARGETS)
+#define TERN_TARGET avx2
+#define TERN_TARGET_LEVEL TERN_LEVEL_AVX2
+TERN_BEFORE_AVX2
+#include "engine/reads-inl.h"
+TERN_AFTER_TARGET
+#undef TERN_TARGET
+#undef TERN_TARGET_LEVEL
+#endif
+
+namespace tern::detail {
+
+namespace {
+
+struct Entries {
+  Answer (*get)(Context, std::string_view, char*, std::size_t) noexcept;
+  Answer (*get_token)(Context, std::string_view, std::uint64_t, char*, std::size_t) noexcept;
+  void (*get_group)(StoreCore&, Thread<StdSync>&, const std::string_view*, unsigned, char*, std::size_t,
+                    Lookup<std::size_t>*) noexcept;
+};
+
+// Written while the first store is opened, before any call on a store can come here.
+constinit Entries entries{portable::get, portable::get_token, portable::get_group};
+
+}  // namespace
+
+void choose_reads(int level) noexcept {
+  entries = {portable::get, portable::get_token, portable::get_group};
+#if defined(TERN_MANY_TARGETS)
+  if (level >= TERN_LEVEL_AVX2) entries = {avx2::get, avx2::get_token, avx2::get_group};
+#else
+  (void)level;
+#endif
+}
+
+int best_reads() noexcept {
+#if defined(TERN_MANY_TARGETS)
+  return simd::best_level();
+#else
+  return TERN_LEVEL_BASE;
+#endif
+}
+
+Lookup<std::size_t> get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
+  return std::bit_cast<Lookup<std::size_t>>(entries.get(c, key, out, out_size));
+}
+
+Lookup<std::size_t> get(Context c, const Token& token, char* out, std::size_t out_size) noexcept {
+  return std::bit_cast<Lookup<std::size_t>>(entries.get_token(c, token.key, token.hash, out, out_size));
+}
+
+Result<void> get_many(Context c, std::span<const std::string_view> keys, char* out, std::size_t stride,
+                      std::span<Lookup<std::size_t>> answers) noexcept {
+  const Call call(c);
+  if (!call.ok()) return call.error();
+  if (const Error e = Call::count_error(keys.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) {
+    return e;
+  }
+  if (out == nullptr && stride != 0 && !keys.empty()) return {Status::kInvalidArgument, Field::kStride};
+  for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
+    const auto count = static_cast<unsigned>(std::min<std::size_t>(kGroupKeys, keys.size() - first));
+    entries.get_group(call.store(), call.thread(), keys.data() + first, count, out + first * stride, stride,
+                      answers.data() + first);
+  }
+  return {};
+}
+
+}  // namespace tern::detail
