@@ -2,6 +2,7 @@
 #include <tern/store.h>
 
 #include "alloc/platform.h"
+#include "alloc/platform_memory.h"
 #include "engine/audit.h"
 #include "engine/growth.h"
 #include "engine/store_core.h"
@@ -113,12 +114,36 @@ void Store::visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept {
   });
 }
 
+namespace detail {
+
+void StoreCore::heed_pressure(Thr& t) noexcept {
+  if (!pressure.is_open() || !pressure.is_due(core.time.now())) return;
+  MemoryReading now;
+  if (gauge_ != nullptr) {
+    now = gauge_->read();
+  } else {
+    alloc::platform::GroupMemory group;
+    if (!alloc::platform::read_group_memory(group)) return;
+    now = {group.used_bytes, group.limit_bytes, group.stalled_permille};
+  }
+  // From where the budget is going: while it sinks, it is asked for no more than that.
+  auto& heap = core.space.heap;
+  const std::size_t budget = heap.budget_bytes() - heap.shrinking_bytes();
+  const std::size_t wanted = pressure.judge(now.used_bytes, now.limit_bytes, now.stalled_permille, budget);
+  if (wanted == budget) return;
+  if (!core.resize(t, wanted)) return log("memory is short, and the store's records need what it has");
+  log(wanted < budget ? "memory is short: the budget was lowered" : "memory is plentiful: the budget was raised");
+}
+
+}  // namespace detail
+
 Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
   const Call call(context());
   if (!call.ok()) return call.error();
   auto& core = call.core();
   const std::uint64_t end = alloc::platform::monotonic_ns() +
                             (budget.count() > 0 ? static_cast<std::uint64_t>(budget.count()) * 1000 : 0);
+  call.store().heed_pressure(call.thread());
   core.space.epoch.reclaim_all(core.space, call.thread());
   const unsigned shards = core.table.shard_count();
   // One round of bounded steps after another, as long as there is time and something was done.
@@ -153,6 +178,7 @@ Result<void> Store::resize(std::size_t memory_bytes) const noexcept {
   if (!call.ok()) return call.error();
   auto& core = call.core();
   if (!core.resize(call.thread(), memory_bytes)) return {Status::kOutOfRange, Field::kMemoryBytes};
+  call.store().pressure.set_full(memory_bytes);
   return {};
 }
 

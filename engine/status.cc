@@ -50,6 +50,8 @@ const char* field_name(Field field) noexcept {
     case Field::kShardCount: return "shard_count";
     case Field::kEntriesMax: return "entries_max";
     case Field::kEntriesExpected: return "entries_expected";
+    case Field::kShrinkOnPressure: return "shrink_on_pressure";
+    case Field::kShrinkFloorBytes: return "shrink_floor_bytes";
     case Field::kValueBytesMax: return "value_bytes_max";
     case Field::kHeldBytesMax: return "held_bytes_max";
     case Field::kClock: return "clock";

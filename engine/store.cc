@@ -83,6 +83,7 @@ constexpr unsigned kShardsMax = 1024;
 
 struct Plan {
   CoreOptions core;
+  std::size_t shrink_floor_bytes = 0;  // 0: the budget stays
   std::size_t value_bytes_max = 0;
   std::size_t held_bytes_max = 0;
 };
@@ -138,6 +139,14 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   plan.value_bytes_max = o.value_bytes_max;
   if (plan.value_bytes_max == 0) plan.value_bytes_max = std::min<std::size_t>(std::size_t{64} << 20, usable_half);
   plan.held_bytes_max = o.held_bytes_max != 0 ? o.held_bytes_max : c.memory_bytes / 8;
+  if (o.shrink_on_pressure) {
+    if (c.region != nullptr) return {Status::kInvalidArgument, Field::kShrinkOnPressure};
+    plan.shrink_floor_bytes =
+        o.shrink_floor_bytes != 0 ? o.shrink_floor_bytes : std::max(c.memory_bytes / 4, kMemoryBytesMin);
+    if (plan.shrink_floor_bytes < kMemoryBytesMin || plan.shrink_floor_bytes > c.memory_bytes) {
+      return {Status::kOutOfRange, Field::kShrinkFloorBytes};
+    }
+  }
   if (o.hash_seed) {
     c.seed = *o.hash_seed;
   } else if (!alloc::platform::random_bytes(&c.seed, sizeof c.seed)) {
@@ -165,6 +174,7 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
     if (opened == alloc::Error::kOutOfMemory) return Status::kOutOfMemory;
     return Error{Status::kInvalidArgument, options.memory != nullptr ? Field::kMemory : Field::kMemoryBytes};
   }
+  if (plan.shrink_floor_bytes != 0) store->watch_memory(options, plan.shrink_floor_bytes);
   store->value_bytes_max = plan.value_bytes_max;
   store->held_bytes_max = plan.held_bytes_max;
   if (!options.name.empty()) std::memcpy(store->name, options.name.data(), options.name.size());

@@ -21,6 +21,7 @@
 #include "engine/core.h"
 #include "engine/flights.h"
 #include "engine/groups.h"
+#include "engine/pressure.h"
 #include "engine/reads.h"
 
 namespace tern::detail {
@@ -81,6 +82,15 @@ class StoreCore {
     bool add(std::size_t i, const char* value, std::uint64_t size) noexcept;
   };
 
+  // --- the memory around (pressure.h) --------------------------------------------------------------------------
+  void watch_memory(const Options& options, std::size_t floor_bytes) noexcept {
+    pressure.open(options.memory_bytes, floor_bytes);
+    gauge_ = options.memory_gauge;
+  }
+  // In maintenance: looks if it is time, and moves the budget.
+  void heed_pressure(Thr& t) noexcept;
+  Pressure<Sync> pressure;
+
   void log(const char* message) const noexcept {
     if (log_ != nullptr) log_(log_user_, message);
   }
@@ -109,6 +119,7 @@ class StoreCore {
   alignas(128) std::atomic<std::size_t> fast_key_max_{kFastKeyMax};
   alignas(128) std::atomic<std::uint64_t> handles_{1};
   std::atomic<std::uint64_t> held_{0};
+  const MemoryGauge* gauge_ = nullptr;
   LogHook log_ = nullptr;
   void* log_user_ = nullptr;
 };

@@ -23,6 +23,21 @@ class TERN_API Clock {
   virtual std::chrono::milliseconds now() const noexcept = 0;  // since an arbitrary fixed instant, >= 0
 };
 
+// How much memory there is around the store.
+struct MemoryReading {
+  std::uint64_t used_bytes = 0;
+  std::uint64_t limit_bytes = 0;  // 0: no bound, or unknown
+  unsigned stalled_permille = 0;  // of the last ten seconds somebody waited for memory
+};
+
+// Where readings come from. The default reads the container's control group. Replace it for tests, or for a host that
+// knows better. Called in maintenance, at most once a second; thread-safe.
+class TERN_API MemoryGauge {
+ public:
+  virtual ~MemoryGauge() = default;
+  virtual MemoryReading read() const noexcept = 0;
+};
+
 // What the library reports when something degrades; called outside of hot paths, from the thread that met it.
 using LogHook = void (*)(void* user, const char* message);
 
@@ -61,6 +76,14 @@ struct Options {
   // then ignored.
   void* memory = nullptr;
   std::size_t memory_size = 0;
+  // Let the budget give way, in tick(), when the container's memory is short (a sixteenth of its bound left, or a tenth
+  // of the time spent waiting for memory), by a sixteenth a second, and come back when there is plenty. It gives up what
+  // is free and what lies between records; never records. Not with the caller's own memory.
+  bool shrink_on_pressure = false;
+  // What the budget never sinks below; 4 MiB to memory_bytes. 0: a quarter of memory_bytes, at least 4 MiB.
+  std::size_t shrink_floor_bytes = 0;
+  // Not owned; must outlive the store. Null: the container's.
+  const MemoryGauge* memory_gauge = nullptr;
   // Shown by stats; copied, at most 63 bytes.
   std::string_view name{};
   LogHook log = nullptr;

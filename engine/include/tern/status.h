@@ -55,6 +55,8 @@ enum class Field : std::uint32_t {
   kShardCount,
   kEntriesMax,
   kEntriesExpected,
+  kShrinkOnPressure,
+  kShrinkFloorBytes,
   kValueBytesMax,
   kHeldBytesMax,
   kClock,
