@@ -30,7 +30,8 @@ class Tern final : public Policy {
         where_(trace.objects()),
         hits_(trace.objects()) {
     const std::uint64_t bytes = trace.bytes();
-    // As many entries as there would be at the mean size, and no more than there are objects.
+    // As many entries as there would be at the mean size, and no more than there are objects. The store
+    // knows its mean size when it is full, and tells the policy by `fit`.
     const std::uint64_t entries =
         bytes <= capacity
             ? trace.objects()

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
 #include <vector>
 
 #include "engine/eviction_policy.h"
@@ -91,6 +93,41 @@ TEST(EvictionPolicy, RunsTheSettingThatTheMiniatureFinds) {
     if (policy.sampled(hash)) policy.offer(hash);
   }
   EXPECT_EQ(kEvictionSettings[policy.setting_number()].gate, EvictionSetting::kStrict);
+}
+
+// For the thread sanitizer: every call of the policy from several threads, `fit` among them.
+// Without the turn the miniatures' queues would lose nodes, and an index beyond their memory ends
+// the test.
+TEST(EvictionPolicy, ServesManyThreadsAtOnce) {
+  constexpr std::uint64_t kEntries = 300, kCalls = 50'000;
+  std::vector<std::atomic<std::uint64_t>> words(EvictionPolicy<StdSync>::words(kEntries) + 1);
+  words.back() = MiniatureOf::kFence;
+  EvictionPolicy<StdSync> policy;
+  policy.open(words.data(), kEntries);
+  std::atomic<std::uint64_t> verdicts{0};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::uint64_t random = t, seen = 0;
+      for (std::uint64_t i = 0; i < kCalls; ++i) {
+        random = hash_of(random);
+        const std::uint64_t hash = hash_of(random % 1'000), other = hash_of(random % 997);
+        seen += policy.missed(hash) == EvictionQueue::kMain;
+        seen += policy.next(random % 100, random % 300) == EvictionQueue::kMain;
+        seen += policy.leave_small(hash, random & 3, 30, 270).kind == EvictionVerdict::kEvict;
+        seen += policy.leave_main(hash, random & 3).kind == EvictionVerdict::kEvict;
+        seen += policy.wins(hash, random & 3, other);
+        if (policy.sampled(other)) policy.offer(other);
+        policy.evicted(hash);
+        if (i % 1'000 == 999) policy.fit(16 + random % kEntries);
+      }
+      verdicts += seen;
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_GT(verdicts, 0u);
+  EXPECT_LT(policy.setting_number(), kEvictionSettingCount);
+  EXPECT_EQ(words.back(), MiniatureOf::kFence);
 }
 
 TEST(EvictionPolicy, SamplesAsManyKeysAsTheMiniatureNeeds) {
