@@ -241,7 +241,7 @@ bool BasicHeap<Sync, Shape>::prepare(Cache& cache) noexcept {
 
 template <class Sync, class Shape>
 [[gnu::noinline]] Offset BasicHeap<Sync, Shape>::allocate_slow(Cache& cache,
-                                                               unsigned cls) noexcept {
+                                                               unsigned cls, bool may_flush) noexcept {
   if (!prepare(cache)) return 0;
   auto& magazine = cache.magazines_[cls];
   std::uint64_t batch[kBatchMax];
@@ -255,7 +255,7 @@ template <class Sync, class Shape>
     if constexpr (detail::planted<Sync>(detail::Mutant::kReserveNotKept)) {
       if (class_bytes(cls) <= kReserveBlockBytes) return allocate_reserve(cache);
     }
-    if (flushed || cache.held_bytes() == 0) return 0;
+    if (flushed || !may_flush || cache.held_bytes() == 0) return 0;
     flush(cache);  // what this thread holds of other classes may be what keeps a span from being
                    // empty
     flushed = true;
@@ -581,7 +581,7 @@ void BasicHeap<Sync, Shape>::for_each_block(Fn&& fn) const {
 
 template <class Sync, class Shape>
 bool BasicHeap<Sync, Shape>::verify() const noexcept {
-  std::uint64_t span_count = 0, reserve_spans = 0;
+  std::uint64_t span_count = 0, reserve_spans = 0, free_bytes = 0;
   for (std::size_t s = 0; s < spans_.count(); ++s) {
     const SpanState state = spans_.state(s);
     if (!state.is_span()) continue;
@@ -606,10 +606,12 @@ bool BasicHeap<Sync, Shape>::verify() const noexcept {
     }
     ++span_count;
     reserve_spans += cls == kReserveClass;
+    if (cls < kClassCount) free_bytes += bits * class_bytes(cls);
   }
   const std::uint64_t extents = extent_granules_.load(std::memory_order_relaxed);
   const BudgetWord budget = budget_.look();
   return reserve_spans == reserve_spans_.load(std::memory_order_relaxed) &&
+         free_bytes == spans_.free_bytes() &&
          granules_.taken_count() == span_count * span_granules_ + extents &&
          table_.pages() == table_.counted_pages() && budget.used() <= budget.limit() &&
          budget.used() ==

@@ -197,6 +197,22 @@ class BasicHeap {
     return offset;
   }
 
+  // The same, but this thread's magazines of other sizes are left as they are when there is no room: for what has
+  // another place to turn to.
+  [[nodiscard]] Offset allocate_if_easy(Cache& cache, std::size_t bytes) noexcept {
+    if (bytes > largest_block_) [[unlikely]]
+      return 0;
+    const unsigned cls = class_of(bytes);
+    auto& magazine = cache.magazines_[cls];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    if (count == 0) [[unlikely]]
+      return allocate_slow(cache, cls, false);
+    magazine.count.store(count - 1, std::memory_order_relaxed);
+    const Offset offset = magazine.blocks[count - 1];
+    unpoison(at(offset), class_bytes(cls));
+    return offset;
+  }
+
   // A block of kReserveBlockBytes out of the reserve, for removals when allocate() has failed. 0:
   // the reserve is out too.
   [[nodiscard]] Offset allocate_reserve(Cache&) noexcept {
@@ -283,6 +299,14 @@ class BasicHeap {
 
   std::size_t used_bytes() const noexcept { return budget_.look().used() * kPageBytes; }
   std::size_t budget_bytes() const noexcept { return budget_.look().limit() * kPageBytes; }
+  // What the budget has left, in whole spans; and the free blocks of all classes but the reserve's, without those in
+  // magazines.
+  std::size_t unassigned_bytes() const noexcept {
+    const BudgetWord budget = budget_.look();
+    const std::uint64_t left = budget.limit() > budget.used() ? budget.limit() - budget.used() : 0;
+    return left / span_pages() * span_pages() * kPageBytes;
+  }
+  std::size_t free_bytes() const noexcept { return spans_.free_bytes(); }
   // Sets the budget, up to memory_bytes_max. Empty spans are given up for it; if more than
   // `memory_bytes` is in use then, or it is out of range, false and the budget is as before.
   bool resize(std::size_t memory_bytes) noexcept;
@@ -334,7 +358,7 @@ class BasicHeap {
     return pages_ + granule * kGranuleBytes;
   }
 
-  Offset allocate_slow(Cache& cache, unsigned cls) noexcept;
+  Offset allocate_slow(Cache& cache, unsigned cls, bool may_flush = true) noexcept;
   void free_slow(Cache& cache, unsigned cls, Offset offset) noexcept;
   bool prepare(Cache& cache) noexcept;
   void flush(Cache& cache) noexcept;

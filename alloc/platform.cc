@@ -192,6 +192,8 @@ bool pin_thread(unsigned n) noexcept {
   return false;
 }
 
+void yield_processor() noexcept { sched_yield(); }
+
 std::uint64_t thread_id() noexcept { return static_cast<std::uint64_t>(syscall(SYS_gettid)); }
 
 bool at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept {

@@ -130,6 +130,8 @@ bool pin_thread(unsigned n) noexcept;
 
 // The kernel's number of the calling thread; reused by the kernel after the thread has ended.
 std::uint64_t thread_id() noexcept;
+// Lets other threads that are ready to run have this processor; returns at once if there are none.
+void yield_processor() noexcept;
 
 // Calls `before` in the process that forks, then `in_parent` there and `in_child` in the copy. For
 // the life of the process; false when there is no memory for the entry.

@@ -173,6 +173,7 @@ class Spans {
     hints_ = reinterpret_cast<Hint*>(part(count * sizeof(Hint)));
     first_ = first;
     span_bytes_ = span_bytes;
+    free_units_.store(0, std::memory_order_relaxed);  // nobody else is here yet
     for (unsigned c = 0; c < kAllClasses; ++c) {
       info_[c] = class_bytes(c) * 8 <= span_bytes ? ClassInfo::of(class_bytes(c), span_bytes)
                                                   : ClassInfo{};
@@ -199,6 +200,7 @@ class Spans {
     hints_[span].store(0, std::memory_order_relaxed);
     poison(first_ + span * span_bytes_, span_bytes_);
     if (info.bitmap_blocks != 0) unpoison(words, info.words * sizeof(Word));
+    if (cls < kClassCount) add_free(cls, info.blocks);
     states_[span].store(SpanState::of(cls, info.blocks).raw,
                         std::memory_order_release);  // [span-state] release
     Sync::point("span.assign");
@@ -223,6 +225,7 @@ class Spans {
                        std::memory_order_relaxed)) {
           continue;
         }
+        if (state.cls() < kClassCount) take_free(state.cls(), info_[state.cls()].blocks);
         // The rows may keep it listed: whoever meets it there sees the state. Cleared to save them
         // the way; relaxed: this thread alone may list it next.
         row_word(kEmptyRow, span).fetch_and(~bit_of(span), std::memory_order_relaxed);
@@ -372,6 +375,7 @@ class Spans {
   // Counts `k` blocks that were given, and lists the span where that makes a difference.
   void count_given(std::size_t span, unsigned cls, std::uint64_t k) noexcept {
     Sync::point("span.count");
+    if (cls < kClassCount) add_free(cls, k);
     const SpanState before{states_[span].fetch_add(
         SpanState::counts(k), std::memory_order_acq_rel)};  // [span-state] release
     // From here on the span may be taken from us and get another class: only the rows are touched,
@@ -380,6 +384,10 @@ class Spans {
     if (before.count() == 0) list(cls, span);
     if (before.count() + k == info_[cls].blocks && cls != kReserveClass) list(kEmptyRow, span);
   }
+
+  // Bytes of free blocks in all spans but the reserve's and the buckets'. Relaxed, as all accounts: a figure to
+  // decide by; a batch changes it once.
+  std::uint64_t free_bytes() const noexcept { return free_units_.load(std::memory_order_relaxed) * kUnitBytes; }
 
   // Span, bitmap word and bit of the block at `units` from the first span's start.
   struct Place {
@@ -416,6 +424,13 @@ class Spans {
   static constexpr std::uint64_t bit_of(std::size_t span) {
     return std::uint64_t{1} << (span % 64);
   }
+  // Raised before the blocks can be taken and lowered after they were: never below zero.
+  void add_free(unsigned cls, std::uint64_t blocks) noexcept {
+    free_units_.fetch_add(blocks * info_[cls].units, std::memory_order_relaxed);  // an account
+  }
+  void take_free(unsigned cls, std::uint64_t blocks) noexcept {
+    free_units_.fetch_sub(blocks * info_[cls].units, std::memory_order_relaxed);  // as above
+  }
   Word& row_word(unsigned row, std::size_t span) noexcept {
     return rows_[row * row_words_ + span / 64];
   }
@@ -440,6 +455,7 @@ class Spans {
       if (states_[span].compare_exchange_weak(state.raw, state.reserved(k).raw,
                                               std::memory_order_acq_rel,
                                               std::memory_order_relaxed)) {
+        if (cls < kClassCount) take_free(cls, k);
         return k;
       }
     }
@@ -522,6 +538,7 @@ class Spans {
   std::size_t count_ = 0;
   std::size_t row_words_ = 0;
   ClassInfo info_[kAllClasses];
+  alignas(128) Word free_units_{};
 };
 
 }  // namespace tern::alloc

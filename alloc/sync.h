@@ -50,6 +50,12 @@ enum class Mutant : unsigned char {
   // lifetimes
   kReplaceWithoutFreeze,      // a deadline is inherited without freezing it first
   kExpiredIsPresent,
+  kWheelFileOnce,             // a ticket stays where its time went by while it was filed
+  kWheelNoStragglers,         // what was filed while the time moved on is left to the next round
+  kWheelUnmarkOnce,           // a position's mark is taken away although it got a ticket meanwhile
+  kTicketAlwaysInherited,     // an earlier deadline keeps the ticket of the later one
+  kTicketLostUnsaid,          // a ticket that found no memory is taken for filed
+  kExpireUnjudged,            // a ticket removes its key without asking for the deadline that it has now
   // reclamation
   kLeaveNestedGuard,          // the inner guard's end is taken for the outer's
   kFreeAtEqualEpoch,          // a bag is freed while a thread still announces its label

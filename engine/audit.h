@@ -22,6 +22,12 @@ class Audit {
   Audit(Core<Sync>& core, Report&& report) noexcept {
     const Tbl& table = core.table;
     for (unsigned i = 0; i != table.shard_count(); ++i) check_shard(core, i, report);
+    if (core.evicts) {
+      std::uint64_t entries = 0;
+      table_bytes += core.eviction.walk([&](std::uint64_t, bool) { ++entries; });
+      const auto lengths = core.eviction.lengths();
+      if (entries != lengths.small + lengths.main) fail(report, "eviction: its queues' counts are wrong");
+    }
     if (!core.space.heap.verify()) fail(report, "heap: its accounts disagree with its bitmaps");
     std::uint64_t allocated = 0;
     core.space.heap.for_each_block([&](std::uint64_t, std::size_t bytes, bool free) {
@@ -47,11 +53,13 @@ class Audit {
 
   unsigned findings = 0;
   std::uint64_t allocated_bytes = 0;
-  std::uint64_t table_bytes = 0;  // records, older versions, overflow buckets, notes of kept keys
+  std::uint64_t table_bytes = 0;  // records, older versions, overflow buckets, notes of kept keys, queues
   std::uint64_t limbo_bytes = 0;
   std::uint64_t cached_bytes = 0;
 
  private:
+  std::uint64_t expiring_ = 0, with_ticket_ = 0;  // of the shard under way
+
   static std::uint64_t block(const Core<Sync>& core, std::uint64_t offset) noexcept {
     return core.space.heap.block_bytes(offset);
   }
@@ -102,10 +110,25 @@ class Audit {
       });
     }
     if (live != s.live.load(std::memory_order_relaxed)) fail(report, "shard: the count of entries is wrong");
+    check_wheel(core, s, report);
     for (std::uint64_t n = s.kept.load(std::memory_order_acquire); n != 0;) {  // [kept] acquire
       table_bytes += block(core, n);
       n = core.space.heap.template at<KeptKey<Sync>>(n)->next;
     }
+  }
+
+  // Each deadline has its ticket, unless the record says that it hasn't.
+  template <class Report>
+  void check_wheel(Core<Sync>& core, Shard<Sync>& s, Report& report) noexcept {
+    std::uint64_t tickets = 0, valid = 0;
+    table_bytes += s.wheel.walk(core.space, [&](std::uint64_t ticket) {
+      ++tickets;
+      if (Tickets<Sync>::find(core.table, s, Ticket(ticket))) ++valid;
+    });
+    if (tickets != s.wheel.entries()) fail(report, "wheel: the count of tickets is wrong");
+    if (expiring_ != s.expiring.load(std::memory_order_relaxed)) fail(report, "wheel: the count of deadlines is wrong");
+    if (valid < with_ticket_) fail(report, "wheel: a deadline is without its ticket");
+    expiring_ = with_ticket_ = 0;
   }
 
   template <class Report, class Slot>
@@ -123,6 +146,12 @@ class Audit {
     if (position > kSlots && !c.may_overflow(w.tag())) fail(report, "entry: in overflow, but not in the filter");
     if (r.hold_word().version() == 0) fail(report, "entry: without a version");
     if (!stamp.tomb()) ++live;
+    if (stamp.has_x()) {
+      const Deadline x(r.x().load(std::memory_order_acquire));  // [deadline] acquire
+      if (!x.never()) ++expiring_;
+      if (x.ticket() != 0) ++with_ticket_;
+      if (x.never() && x.ticket() != 0) fail(report, "entry: a ticket without a deadline");
+    }
     table.for_each_slot(table.bucket(s, b), [&](auto& other, SlotWord o) {
       if (&other == &slot) return false;
       if (!o.is_current() || o.tag() != w.tag()) return true;

@@ -43,11 +43,14 @@ class ChangeBase {
   ChangeBase(const ChangeBase&) = delete;
   ChangeBase& operator=(const ChangeBase&) = delete;
 
+  static constexpr bool kInheritsKeep = true;
+  static constexpr RemovalCause kCause = RemovalCause::kDeleted;
   void used() noexcept { record_ = 0; }
   void replace_record(std::uint64_t copy) noexcept { record_ = copy; }
 
   bool existed = false;  // of the head judged last
   bool expired = false;
+  std::uint64_t bytes_wanted = 0;  // about what the record takes that was asked for last
 
  protected:
   void note(const HeadT& head) noexcept {
@@ -59,14 +62,17 @@ class ChangeBase {
     record_ = 0;
   }
   // A fresh record with room for `value_size` bytes; null: no memory.
-  char* build(std::uint64_t value_size, bool has_deadline, std::uint64_t deadline_ms) noexcept {
+  char* build(std::uint64_t value_size, bool has_deadline, std::uint64_t deadline_ms, Span span = Span()) noexcept {
     discard();
-    const auto built = space_.build(thread_, {key_, value_size, has_deadline, deadline_ms, absent_});
+    bytes_wanted = kRecordHeaderBytes + key_.size + value_size;
+    const auto built = space_.build(
+        thread_, {key_, value_size, has_deadline, deadline_ms, absent_, keep_, has_deadline ? span : Span()});
     record_ = built.offset;
     return built.value;
   }
-  std::uint64_t build_from(std::string_view value, bool has_deadline, std::uint64_t deadline_ms) noexcept {
-    char* to = build(value.size(), has_deadline, deadline_ms);
+  std::uint64_t build_from(std::string_view value, bool has_deadline, std::uint64_t deadline_ms,
+                           Span span = Span()) noexcept {
+    char* to = build(value.size(), has_deadline, deadline_ms, span);
     if (to != nullptr) simd::copy_bytes(to, value.data(), value.size());
     return record_;
   }
@@ -76,12 +82,14 @@ class ChangeBase {
   Text key_;
   std::uint64_t record_ = 0;
   bool absent_ = false;
+  bool keep_ = false;
 };
 
 // set without conditions: the shortest way.
 template <class Sync>
 class PutChange : public ChangeBase<Sync> {
  public:
+  static constexpr bool kInheritsKeep = false;
   PutChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value) noexcept
       : ChangeBase<Sync>(space, t, key), value_(value) {
     this->build_from(value, false, 0);  // before the bucket is looked at, whose fetch this overlaps
@@ -107,6 +115,8 @@ struct SetTerms {
   std::optional<std::uint64_t> if_version;
   bool has_deadline = false;
   std::uint64_t deadline_ms = 0;
+  bool keep = false;  // never evicted
+  Span span{};
 };
 
 // Copies the previous value somewhere; answers false if there is no memory.
@@ -116,9 +126,12 @@ template <class Sync>
 class SetChange : public ChangeBase<Sync> {
  public:
   using Base = ChangeBase<Sync>;
+  static constexpr bool kInheritsKeep = false;
   SetChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value,
             const SetTerms& terms) noexcept
-      : Base(space, t, key), value_(value), terms_(terms) {}
+      : Base(space, t, key), value_(value), terms_(terms) {
+    this->keep_ = terms.keep;
+  }
   // Publishes what the caller has filled in; keeps hold of it until then.
   SetChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, const SetTerms& terms,
             std::uint64_t draft) noexcept
@@ -157,11 +170,14 @@ class SetChange : public ChangeBase<Sync> {
     if (draft_) {
       // A draft has the deadline's word.
       const std::uint64_t ms = inherit ? head.deadline_ms : terms_.has_deadline ? terms_.deadline_ms : Deadline::kNever;
-      this->space_.record(this->record_)->x().store(Deadline::at(ms).word(), std::memory_order_relaxed);  // [publish]
+      auto& r = *this->space_.record(this->record_);
+      r.x().store(Deadline::at(ms).word(), std::memory_order_relaxed);  // [publish] comes with the slot's swap
+      r.meta.store(Hold(r.meta.load(std::memory_order_relaxed)).kept(terms_.keep).word(), std::memory_order_relaxed);  // [publish]
       return this->record_;
     }
     if (this->record_ != 0 && !terms_.keep_deadline) return this->record_;
-    return this->build_from(value_, inherit || terms_.has_deadline, inherit ? head.deadline_ms : terms_.deadline_ms);
+    return this->build_from(value_, inherit || terms_.has_deadline, inherit ? head.deadline_ms : terms_.deadline_ms,
+                            inherit ? head.span : terms_.span);
   }
 
   Status status = Status::kOk;
@@ -210,6 +226,14 @@ class RemoveChange : public ChangeBase<Sync> {
   void* copy_to_ = nullptr;
 };
 
+// What a full store does to the key of a set that it drops: what it had would be read after the set.
+template <class Sync>
+class DropChange : public RemoveChange<Sync> {
+ public:
+  static constexpr RemovalCause kCause = RemovalCause::kEvicted;
+  using RemoveChange<Sync>::RemoveChange;
+};
+
 // compare_and_swap by value or version: keeps the deadline.
 template <class Sync>
 class SwapChange : public ChangeBase<Sync> {
@@ -225,7 +249,7 @@ class SwapChange : public ChangeBase<Sync> {
     return equal ? Decision::kPut : Decision::kKeep;
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
-    return this->build_from(desired_, head.has_deadline, head.deadline_ms);
+    return this->build_from(desired_, head.has_deadline, head.deadline_ms, head.span);
   }
 
  private:
@@ -251,7 +275,7 @@ class AppendChange : public ChangeBase<Sync> {
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
     const std::uint64_t before = head.present ? head.value_size : 0;
-    char* to = this->build(before + tail_.size(), head.present && head.has_deadline, head.deadline_ms);
+    char* to = this->build(before + tail_.size(), head.present && head.has_deadline, head.deadline_ms, head.span);
     if (to == nullptr) return 0;
     if (before != 0) std::memcpy(to, head.value, before);
     if (!tail_.empty()) std::memcpy(to + before, tail_.data(), tail_.size());
@@ -292,7 +316,7 @@ class AddChange : public ChangeBase<Sync> {
     char text[192];  // a number takes 24; copy_bytes has a branch that could read 128 and a compiler that warns of it
     const std::to_chars_result end = std::to_chars(text, text + sizeof text, sum);
     return this->build_from({text, static_cast<std::size_t>(end.ptr - text)}, head.present && head.has_deadline,
-                            head.deadline_ms);
+                            head.deadline_ms, head.span);
   }
 
   Status status = Status::kOk;
@@ -342,7 +366,7 @@ class UpdateChange : public ChangeBase<Sync> {
     return Decision::kKeep;
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
-    return this->build_from(answer.value(), head.present && head.has_deadline, head.deadline_ms);
+    return this->build_from(answer.value(), head.present && head.has_deadline, head.deadline_ms, head.span);
   }
 
   Status status = Status::kOk;
@@ -358,8 +382,9 @@ class UpdateChange : public ChangeBase<Sync> {
 template <class Sync>
 class DeadlineChange : public ChangeBase<Sync> {
  public:
-  DeadlineChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::uint64_t deadline_ms) noexcept
-      : ChangeBase<Sync>(space, t, key), deadline_ms_(deadline_ms) {}
+  DeadlineChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::uint64_t deadline_ms,
+                 Span span = Span()) noexcept
+      : ChangeBase<Sync>(space, t, key), deadline_ms_(deadline_ms), span_(span) {}
 
   Decision judge(const Head<Sync>& head) noexcept {
     this->note(head);
@@ -369,13 +394,14 @@ class DeadlineChange : public ChangeBase<Sync> {
     return Decision::kPut;
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
-    return this->build_from(head.bytes(), deadline_ms_ != Deadline::kNever, deadline_ms_);
+    return this->build_from(head.bytes(), deadline_ms_ != Deadline::kNever, deadline_ms_, span_);
   }
 
   bool had_deadline = false;
 
  private:
   std::uint64_t deadline_ms_;
+  Span span_;
 };
 
 }  // namespace tern::detail

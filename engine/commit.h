@@ -1,5 +1,5 @@
 // commit: the only place where a key changes its meaning. Every write is one call of it with a Change that says what
-// it wants; expiry and eviction will be Changes too.
+// it wants; an eviction is one too (EvictChange in eviction.h), and an expiry (expiry.h).
 //
 //   locate the key           (finishing a split or a tentative entry in the way)
 //   decide the head          stamp it (rule Q3), read its deadline
@@ -20,12 +20,16 @@
 #ifndef TERN_ENGINE_COMMIT_H_
 #define TERN_ENGINE_COMMIT_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
+
+#include <tern/options.h>
 
 #include "engine/growth.h"
 #include "engine/insertion.h"
 #include "engine/table.h"
+#include "engine/tickets.h"
 #include "engine/versions.h"
 
 namespace tern::detail {
@@ -48,6 +52,8 @@ struct Head {
   std::uint64_t version = 0;
   bool has_deadline = false;
   std::uint64_t deadline_ms = 0;
+  Deadline x{0};  // the word of the deadline; 0: there is none
+  Span span;
   const char* value = nullptr;
   std::uint64_t value_size = 0;
 
@@ -57,7 +63,8 @@ struct Head {
 enum class Decision : std::uint8_t { kKeep, kPut, kRemove };
 
 struct Committed {
-  enum class Outcome : std::uint8_t { kKept, kPut, kRemoved, kOutOfMemory };
+  // kFull: more entries, or more weight, than there may be.
+  enum class Outcome : std::uint8_t { kKept, kPut, kRemoved, kOutOfMemory, kFull };
   Outcome outcome = Outcome::kKept;
   std::uint64_t version = 0;
 };
@@ -69,28 +76,38 @@ struct KeptKey {
   std::uint64_t next;
 };
 
-// Entries of the whole store, counted only when they are bounded.
+// Entries of the whole store, or their weight, counted only when they are bounded.
 template <class Sync>
 struct EntryBound {
   typename Sync::template Atomic<std::uint64_t> entries{};
   std::uint64_t max = 0;  // 0: no bound
+  WeigherFn weigher = nullptr;
+  void* weigher_user = nullptr;
 
-  bool take() noexcept {
+  bool take(std::uint64_t weight) noexcept {
     if (max == 0) return true;
-    if (entries.fetch_add(1, std::memory_order_relaxed) < max) return true;  // a bound, not an order
-    entries.fetch_sub(1, std::memory_order_relaxed);
-    return false;
+    // A swap: one that adds first and looks afterwards refuses others while it stands in between.
+    std::uint64_t now = entries.load(std::memory_order_relaxed);  // a bound, not an order
+    do {
+      if (weight > max || now > max - weight) return false;
+    } while (!entries.compare_exchange_weak(now, now + weight, std::memory_order_relaxed));  // as above
+    return true;
   }
-  void give_back() noexcept {
-    if (max != 0) entries.fetch_sub(1, std::memory_order_relaxed);  // as above
+  void give_back(std::uint64_t weight) noexcept {
+    if (max != 0) entries.fetch_sub(weight, std::memory_order_relaxed);  // as above
   }
 };
+
+template <class Sync>
+class Eviction;
 
 // Change has
 //   Decision judge(const Head&)                     may be called again, with another head
 //   std::uint64_t record(Thread&, const Head&)      for kPut: a built record, unpublished; 0: no memory. May be called
 //                                                   again; what an earlier call gave is then the Change's to discard
 //   void used()                                     the record given last was published: not to be discarded
+//   static constexpr bool kInheritsKeep             the new record is never evicted if the old one wasn't to be
+//   static constexpr RemovalCause kCause            of a removal of a present key
 template <class Sync>
 class Commit {
  public:
@@ -101,8 +118,9 @@ class Commit {
   using Ins = Insertion<Sync>;
   using Outcome = Committed::Outcome;
 
-  Commit(Tbl& table, const Time& time, EntryBound<Sync>& bound) noexcept
-      : table_(table), space_(table.space()), time_(time), bound_(bound) {}
+  // `eviction` is null where nothing is evicted.
+  Commit(Tbl& table, const Time& time, EntryBound<Sync>& bound, Eviction<Sync>* eviction) noexcept
+      : table_(table), space_(table.space()), time_(time), bound_(bound), eviction_(eviction) {}
 
   // What a record says at this moment. `r` is decided.
   [[gnu::always_inline]] static Head<Sync> head_of(const Space<Sync>& space, const Time& time, Rec& r, Stamp s, std::size_t key_size) noexcept {
@@ -114,6 +132,8 @@ class Commit {
     h.present = true;
     if (s.has_x()) {
       const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+      h.x = x;
+      h.span = Tickets<Sync>::span_of(r, s);
       h.has_deadline = !x.never();
       h.deadline_ms = x.ms();
       // Dead from the deadline's instant on.
@@ -159,15 +179,15 @@ class Commit {
         o.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
         Sync::point("commit.frozen");
         const Head<Sync> final_head = head_of(space_, time_, o, os, key.size());
+        head.x = final_head.x;
         if (final_head.deadline_ms != head.deadline_ms || final_head.present != head.present) {
           head = final_head;
           wanted = change.judge(head);
           if (wanted == Decision::kKeep) return kept(t, tomb, head.version);
         }
       }
-      // An entry appears where a tomb or an expired record stood (which counts until it is buried or replaced).
+      // An entry appears where a tomb stood (an expired record counts until it is buried or replaced).
       const bool appears = os.tomb() && wanted == Decision::kPut;
-      if (appears && !bound_.take()) return refused(t, tomb);
       std::uint64_t own;
       if (wanted == Decision::kPut) {
         own = change.record(t, head);
@@ -175,14 +195,23 @@ class Commit {
         if (tomb == 0) tomb = space_.build_tomb(t, key, old);
         own = tomb;
       }
-      if (own == 0) {
-        if (appears) bound_.give_back();
-        return refused(t, tomb);
-      }
+      if (own == 0) return refused(t, tomb);
       Rec& r = *space_.record(own);
+      std::uint64_t more = appears ? 1 : 0;  // what it counts beyond what stood here
+      std::uint64_t less = wanted == Decision::kRemove && !os.tomb() ? 1 : 0;
+      if (bound_.weigher != nullptr) [[unlikely]] weigh(key, wanted == Decision::kPut ? &r : nullptr, os.tomb() ? nullptr : &o, more, less);
+      if (more != 0 && !take_entry(t, more)) return refused(t, tomb, Outcome::kFull);
+      const LifetimeChange lifetime = lifetime_of(t, r, head);
       const std::uint64_t version = head.version + 1;
-      r.meta.store(Hold(r.meta.load(std::memory_order_relaxed)).with_version(version).word(),
-                   std::memory_order_relaxed);  // [publish] comes with the slot's swap
+      const Hold before = o.hold_word();
+      Hold mine(r.meta.load(std::memory_order_relaxed));  // nobody else sees it
+      mine = mine.with_access(before.access());
+      if (Change::kInheritsKeep && wanted == Decision::kPut && before.keep() && head.present) mine = mine.kept();
+      r.meta.store(mine.with_version(version).word(), std::memory_order_relaxed);  // [publish] comes with the slot's swap
+      // Another incarnation: none of eviction's queues knows it.
+      const bool enters = wanted == Decision::kPut && (os.tomb() || (before.keep() && !mine.keep()));
+      const SlotWord to = enters ? place.found.word.reborn(static_cast<unsigned>(Ins::next_random(t)), own)
+                                 : place.found.word.replaced(own);
       r.link.store(r.link_word().over(old).word(), std::memory_order_relaxed);  // [publish] as above
       std::uint64_t expected = place.found.word.word();
       if (planted<Sync>(Mutant::kSwapFromStaleWord)) {
@@ -191,9 +220,9 @@ class Commit {
       }
       if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, r);
       Sync::point("commit.swap");
-      if (!place.found.slot->compare_exchange_strong(expected, place.found.word.replaced(own).word(),
+      if (!place.found.slot->compare_exchange_strong(expected, to.word(),
                                                      std::memory_order_seq_cst)) {  // [publish] release
-        if (appears) bound_.give_back();
+        if (more != 0) bound_.give_back(more);
         if (wanted == Decision::kRemove && key.size() > kShortKeyMax) {  // it refers to a record that may go
           space_.discard(t, tomb);
           tomb = 0;
@@ -201,16 +230,24 @@ class Commit {
         continue;
       }
       const bool left = Versions<Sync>::stamp_own(space_, t, own, old);
+      if (less != 0) bound_.give_back(less);
+      if (before.keep() != mine.keep()) [[unlikely]] t.counters.kept.add(mine.keep() ? 1 : ~std::uint64_t{0});
+      if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
+        if (!os.tomb() && !os.absent()) {
+          Removals(space_, t).note(old, head.expired ? RemovalCause::kExpired : Change::kCause);
+        }
+      }
+      if (lifetime.has || lifetime.had) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
       if (wanted == Decision::kPut) {
         change.used();
         if (appears) s.live.fetch_add(1, std::memory_order_relaxed);  // a count
         if (tomb != 0) space_.discard(t, tomb);
         if (left) keep_for_views(t, s, hash);
+        if (enters && eviction_ != nullptr) [[unlikely]] eviction_->inserted(t, hash, to.gen(), mine.keep());
         return {Outcome::kPut, version};
       }
       if (!os.tomb()) {
         s.live.fetch_sub(1, std::memory_order_relaxed);  // a count
-        bound_.give_back();
       }
       if (left || !Versions<Sync>::alone(r, r.stamp_word())) {
         keep_for_views(t, s, hash);
@@ -221,13 +258,28 @@ class Commit {
     }
   }
 
-  // Moves the deadline of the record in place. False: it is frozen, or has none, and must be replaced.
-  static bool touch(Rec& r, Stamp s, std::uint64_t deadline_ms) noexcept {
+  // Moves the deadline of the record in place. False: it is frozen, or has none, or an idle time, and must be replaced.
+  bool touch(Thr& t, std::uint64_t hash, Rec& r, Stamp s, std::uint64_t deadline_ms) noexcept {
     if (!s.has_x()) return false;
+    const Span span = Tickets<Sync>::span_of(r, s);
+    if (span.idle_ms() != 0) return false;
     std::uint64_t x = r.x().load(std::memory_order_seq_cst);  // [deadline] seq_cst
     while (!Deadline(x).frozen()) {
+      LifetimeChange lifetime{!Deadline(x).never(), deadline_ms != Deadline::kNever};
+      std::uint64_t number = Deadline(x).ticket();
+      if (!lifetime.has) {
+        number = 0;
+      } else if (number == 0 || (deadline_ms < Deadline(x).ms() && !planted<Sync>(Mutant::kTicketAlwaysInherited))) {
+        number = lifetime.number = Tickets<Sync>::new_number(t);
+        lifetime.due = deadline_ms + span.stale_ms();
+      }
       Sync::point("commit.touch");
-      if (r.x().compare_exchange_weak(x, Deadline::at(deadline_ms).word(), std::memory_order_seq_cst)) return true;  // [deadline]
+      if (r.x().compare_exchange_weak(x, Deadline::at(deadline_ms, number).word(), std::memory_order_seq_cst)) {  // [deadline]
+        if (lifetime.number != 0 || lifetime.has != lifetime.had) {
+          Tickets<Sync>::carry_out(table_, t, table_.shard_of(hash), hash, lifetime);
+        }
+        return true;
+      }
     }
     return false;
   }
@@ -261,38 +313,51 @@ class Commit {
     const Committed& operator*() const noexcept { return value; }
   };
 
+  // What putting `r`, the caller's own, in the place of `head` does to the key's lifetime.
+  [[gnu::always_inline]] LifetimeChange lifetime_of(Thr& t, Rec& r, const Head<Sync>& head) const noexcept {
+    LifetimeChange change;
+    change.had = head.has_deadline;
+    if (r.stamp_word().has_x()) [[unlikely]] {
+      Tickets<Sync>::prepare(t, [this] { return time_.now(); }, r, head.x, head.span, change);
+    }
+    return change;
+  }
+
   Committed kept(Thr& t, std::uint64_t tomb, std::uint64_t version) noexcept {
     if (tomb != 0) space_.discard(t, tomb);
     return {Outcome::kKept, version};
   }
-  Committed refused(Thr& t, std::uint64_t tomb) noexcept {
+  Committed refused(Thr& t, std::uint64_t tomb, Outcome why = Outcome::kOutOfMemory) noexcept {
     if (tomb != 0) space_.discard(t, tomb);
-    return {Outcome::kOutOfMemory, 0};
+    return {why, 0};
   }
 
   template <class Change>
   [[gnu::noinline]] MaybeCommitted enter(Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash, std::string_view key,
                        Change& change) noexcept {
-    if (!bound_.take()) return {true, {Outcome::kOutOfMemory, 0}};
-    std::uint64_t own = change.record(t, Head<Sync>{});
-    if (own == 0) {
-      bound_.give_back();
-      return {true, {Outcome::kOutOfMemory, 0}};
-    }
+    const std::uint64_t own = change.record(t, Head<Sync>{});
+    if (own == 0) return {true, {Outcome::kOutOfMemory, 0}};
+    std::uint64_t weight = 1;
+    if (bound_.weigher != nullptr) [[unlikely]] weight = weight_of(key, *space_.record(own));
+    if (!take_entry(t, weight)) return {true, {Outcome::kFull, 0}};
     space_.record(own)->link.store(space_.record(own)->link_word().over(0).word(),
                                    std::memory_order_relaxed);  // [publish] comes with the slot's swap
-    space_.record(own)->meta.store(0, std::memory_order_relaxed);  // [publish] as above
+    auto& meta = space_.record(own)->meta;
+    meta.store(Hold(meta.load(std::memory_order_relaxed)).with_version(0).word(), std::memory_order_relaxed);  // [publish]
+    const auto gen = static_cast<unsigned>(Ins::next_random(t));
+    const LifetimeChange lifetime = lifetime_of(t, *space_.record(own), Head<Sync>{});
     if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, *space_.record(own));
-    switch (Ins::insert(table_, t, s, place, hash, key, own)) {
+    switch (Ins::insert(table_, t, s, place, hash, key, own, gen)) {
       case Ins::Outcome::kRetry:
-        bound_.give_back();
+        bound_.give_back(weight);
         return {};
       case Ins::Outcome::kOutOfMemory:
-        bound_.give_back();
+        bound_.give_back(weight);
+        if (eviction_ != nullptr && eviction_->evict_from(t, *place.home)) return {};
         return {true, {Outcome::kOutOfMemory, 0}};
       case Ins::Outcome::kKilled: {
         // Others may have seen it: never placed again. The Change goes on with a copy.
-        bound_.give_back();
+        bound_.give_back(weight);
         if (planted<Sync>(Mutant::kKillWithoutCopy)) return {};
         const std::uint64_t copy = space_.copy_of(t, own);
         change.used();
@@ -307,10 +372,38 @@ class Commit {
     change.used();
     Rec& r = *space_.record(own);
     if (!planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::stamp_own(space_, t, own, 0);
-    const std::uint64_t version = r.hold_word().version();
+    const Hold hold = r.hold_word();
+    const std::uint64_t version = hold.version();
+    if (hold.keep()) t.counters.kept.add();
     const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
+    if (lifetime.has) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
     if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
+    if (eviction_ != nullptr) eviction_->inserted(t, hash, gen, hold.keep());
     return {true, {Outcome::kPut, version}};
+  }
+
+  // One more entry, in place of others if there are as many as there may be. What this makes room for may be taken by
+  // another thread.
+  bool take_entry(Thr& t, std::uint64_t weight) noexcept {
+    if (bound_.take(weight)) return true;
+    if (eviction_ == nullptr || weight > bound_.max) return false;
+    for (std::uint64_t attempt = 0; attempt != 64 + weight; ++attempt) {
+      if (eviction_->evict_one(t) == 0) return false;
+      if (bound_.take(weight)) return true;
+    }
+    return false;
+  }
+
+  std::uint64_t weight_of(std::string_view key, const Rec& r) const noexcept {
+    const auto v = space_.value_of(r, r.stamp_word(), key.size());
+    return std::max<std::uint64_t>(1, bound_.weigher(bound_.weigher_user, key, {v.data, v.size}));
+  }
+  [[gnu::noinline]] void weigh(std::string_view key, const Rec* after, const Rec* before, std::uint64_t& more,
+                               std::uint64_t& less) const noexcept {
+    const std::uint64_t a = after != nullptr ? weight_of(key, *after) : 0;
+    const std::uint64_t b = before != nullptr ? weight_of(key, *before) : 0;
+    more = a > b ? a - b : 0;
+    less = b > a ? b - a : 0;
   }
 
   // The tomb at `own` leaves its slot: nothing below it, so absence says the same.
@@ -384,6 +477,7 @@ class Commit {
   Space<Sync>& space_;
   const Time& time_;
   EntryBound<Sync>& bound_;
+  Eviction<Sync>* eviction_;
 };
 
 }  // namespace tern::detail

@@ -14,6 +14,8 @@
 #include "alloc/heap.h"
 #include "engine/changes.h"
 #include "engine/commit.h"
+#include "engine/eviction.h"
+#include "engine/expiry.h"
 #include "engine/moves.h"
 #include "engine/prefetch.h"
 #include "engine/space.h"
@@ -34,6 +36,10 @@ struct CoreOptions {
   unsigned shard_count = 1;
   std::uint64_t seed = 0;
   std::size_t entries_max = 0;
+  WeigherFn weigher = nullptr;
+  void* weigher_user = nullptr;
+  bool eviction = false;
+  RemovalHook removal_hook;
   std::uint32_t first_buckets = kFirstBuckets;  // of each shard
   bool align_records = false;
   bool huge_pages = true;
@@ -88,9 +94,17 @@ class Core {
     space.geometry.epoch = &space.epoch.word();
     space.align_records = o.align_records;
     time = o.time;
+    space.removal_hook = o.removal_hook;
     bound.max = o.entries_max;
+    bound.weigher = o.weigher;
+    bound.weigher_user = o.weigher_user;
     set_limbo_limits(o.memory_bytes);
     if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
+    if (o.eviction) {
+      if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_})) return alloc::Error::kOutOfMemory;
+      space.birth_meta = 0;
+      evicts = true;
+    }
     return alloc::Error::kNone;
   }
 
@@ -98,10 +112,11 @@ class Core {
   // back, or a 128th of the budget if that is less: eight threads then stay below half of the cap.
   void set_limbo_limits(std::size_t memory_bytes) noexcept {
     space.epoch.set_limits(memory_bytes / 8, std::min<std::size_t>(memory_bytes / 128, std::size_t{1} << 20));
+    if (evicts) eviction.set_budget(memory_bytes);
   }
 
   std::uint64_t hash_of(std::string_view key) const noexcept { return table.hash_of(key); }
-  Commit<Sync> committer() noexcept { return Commit<Sync>(table, time, bound); }
+  Commit<Sync> committer() noexcept { return Commit<Sync>(table, time, bound, evicts ? &eviction : nullptr); }
 
   // --- reads ---------------------------------------------------------------------------------------------------
 
@@ -110,7 +125,7 @@ class Core {
   bool read(Thr& t, std::uint64_t hash, std::string_view key, Fn&& fn) noexcept {
     Grd guard(space, t);
     const auto found = table.find(hash, key);
-    return found ? read_found(t, found, key, fn) : missed(t);
+    return found ? read_found(t, found, hash, key, fn) : missed(t);
   }
 
   // A get in every case, copying up to `size_max` bytes.
@@ -125,21 +140,52 @@ class Core {
     Sync::plain_read(h.value, h.value_size);
     simd::copy_bytes(out, h.value, h.value_size);
     t.counters.hits.add();
+    note_hit(*h.record, hash);
+    accessed(t, key, h);
     return h.value_size;
   }
 
   template <class Fn>
-  bool read_found(Thr& t, const typename Tbl::Found& found, std::string_view key, Fn& fn) noexcept {
+  bool read_found(Thr& t, const typename Tbl::Found& found, std::uint64_t hash, std::string_view key, Fn& fn) noexcept {
     const HeadT h = look(found, key);
     if (!h.present) return missed(t);
     Sync::plain_read(h.value, h.value_size);
     fn(h.value, h.value_size);
     t.counters.hits.add();
+    note_hit(*h.record, hash);
+    accessed(t, key, h);
     return true;
   }
+  // A read has found the record, inside its guard. One load and one branch; what is behind it is reached up to three
+  // times in the time that eviction takes to come round, and at each hit of the few keys that the policy follows.
+  [[gnu::always_inline]] void note_hit(const Rec& r, std::uint64_t hash) noexcept {
+    const Hold hold(r.meta.load(std::memory_order_relaxed));  // a count that may miss one; it guards nothing
+    if (!hold.access_is_full()) [[unlikely]] eviction.count_hit(const_cast<Rec&>(r), hold, hash);
+  }
+
   static bool missed(Thr& t) noexcept {
     t.counters.misses.add();
     return false;
+  }
+
+  // After a read that found the key: an idle time begins anew. The deadline is moved in place, and only when an eighth of
+  // the time is over, so that most reads of a key that is read often write nothing.
+  [[gnu::always_inline]] void accessed(Thr& t, std::string_view key, const HeadT& h) noexcept {
+    if (h.span.idle_ms() != 0) [[unlikely]] begin_idle_time(t, key, h);
+  }
+  [[gnu::noinline]] void begin_idle_time(Thr& t, std::string_view key, const HeadT& h) noexcept {
+    const std::uint64_t deadline = time.now() + h.span.idle_ms();
+    if (deadline >= Deadline::kNever || deadline < h.deadline_ms + h.span.idle_ms() / 8) return;
+    std::uint64_t x = h.x.word();
+    Sync::point("core.accessed");
+    if (!h.x.frozen() && h.record->x().compare_exchange_strong(x, h.x.moved_to(deadline).word(),
+                                                               std::memory_order_seq_cst)) {  // [deadline] seq_cst
+      return;
+    }
+    if (!Deadline(x).frozen()) return;  // another read was first
+    // Somebody is replacing it, or gave up doing so: as a touch that meets that, by a record of its own.
+    DeadlineChange<Sync> change(space, t, key, deadline, h.span);
+    write(t, hash_of(key), key, change);
   }
 
   // The head of a key inside the caller's guard, decided. `record` is null if the key has none.
@@ -154,7 +200,9 @@ class Core {
     return Commit<Sync>::head_of(space, time, *found.record, s, key.size());
   }
 
-  static constexpr int kAttemptsMax = 5;
+  static constexpr unsigned kYieldsMax = 64;
+  static constexpr unsigned kRoundsMax = 5;
+  static constexpr unsigned kRoundsMaxEvicting = 12;
 
   // --- writes --------------------------------------------------------------------------------------------------
 
@@ -164,18 +212,14 @@ class Core {
     let_limbo_drain(t);
     if (space.heap.wants_back(t.cache)) [[unlikely]] give_back(t);
     Committed c{Committed::Outcome::kOutOfMemory, 0};
-    for (int attempt = 0; attempt != kAttemptsMax; ++attempt) {
+    Room room;
+    do {
       {
         Grd guard(space, t);
         if (space.epoch.admit(space, t) || removes) [[likely]] c = committer().commit(t, hash, key, change);
       }
-      if (c.outcome != Committed::Outcome::kOutOfMemory) [[likely]] break;
-      // Once more, after what this thread itself protected inside the guard could go too.
-      if (attempt == 0) space.epoch.reclaim_all(space, t);
-      // And again after room was made out of what other sizes have too much: for an extent, for the record that
-      // refers to it, and for the extent again if the record took its room.
-      if (attempt != 0 && !make_room(t)) break;
-    }
+    } while (c.outcome == Committed::Outcome::kOutOfMemory && find_room(t, change.bytes_wanted, room));
+    if (c.outcome == Committed::Outcome::kFull) c.outcome = Committed::Outcome::kOutOfMemory;
     if (c.outcome == Committed::Outcome::kPut) {
       t.counters.sets.add();
     } else if (c.outcome == Committed::Outcome::kRemoved && change.existed) {
@@ -184,7 +228,54 @@ class Core {
       t.counters.refused.add();
     }
     if (change.expired && c.outcome != Committed::Outcome::kKept) t.counters.expired.add();
+    hand_out_removals(t);
     return c;
+  }
+
+  // What a write that finds no memory has tried.
+  struct Room {
+    unsigned rounds = 0;
+    unsigned victims = 0;  // that it may still take
+    unsigned yields = 0;
+  };
+  // Outside of the guard. False: it is to answer out_of_memory.
+  [[gnu::noinline]] bool find_room(Thr& t, std::uint64_t bytes, Room& room) noexcept {
+    if (room.rounds++ == 0) {
+      // Once more, after what this thread itself protected inside the guard could go too.
+      space.epoch.reclaim_all(space, t);
+      room.victims = eviction.victims_for(bytes);
+      return true;
+    }
+    // And again after room was made out of what other sizes have too much: for an extent, for the record that refers
+    // to it, and for the extent again if the record took its room.
+    if (!evicts) return room.rounds < kRoundsMax && make_room(t);
+    if (t.epoch.nest != 0 && t.visits == nullptr) return false;  // of a group: the caller tries again outside
+    // What is in limbo would do: with more threads than processors, one that was taken off its own inside a call is
+    // what holds it. That thread gets its turn now and not later; a bounded number of times, and hardly any once that
+    // has been in vain: then it stands.
+    const bool stands = eviction.stands_still(bytes);
+    if (room.yields != 0) somebody_stands.store(stands && room.yields >= kYieldsMax, std::memory_order_relaxed);  // a hint
+    if (stands && t.epoch.nest == 0 && room.yields < kYieldsMax) {
+      --room.rounds;
+      room.yields += somebody_stands.load(std::memory_order_relaxed) ? kYieldsMax / 2 : 1;  // as above
+      alloc::platform::yield_processor();
+      space.epoch.reclaim_all(space, t);
+      return true;
+    }
+    // Victims first: they may be of the size that is wanted.
+    if (room.rounds < kRoundsMaxEvicting) {
+      const bool freed = room.victims != 0 && eviction.make_room(t, bytes, room.victims);
+      hand_out_removals(t);
+      if (freed && room.rounds == 2) return true;
+      if (make_room(t) || freed) return true;
+    }
+    eviction.owe(bytes);
+    return false;
+  }
+
+  // After a call that may have removed something, outside of its guard.
+  void hand_out_removals(Thr& t) noexcept {
+    if (t.removals.count != 0) [[unlikely]] Removals(space, t).hand_out();
   }
 
   void prefetch_bucket(std::uint64_t hash) const noexcept {
@@ -203,7 +294,7 @@ class Core {
       Grd guard(space, t);
       const HeadT h = head(hash, key);
       if (h.record == nullptr || !h.present) return {};
-      if (Commit<Sync>::touch(*h.record, h.stamp, deadline_ms)) {
+      if (committer().touch(t, hash, *h.record, h.stamp, deadline_ms)) {
         return {Committed::Outcome::kPut, true, h.has_deadline};
       }
     }
@@ -270,6 +361,19 @@ class Core {
 
   // --- maintenance ---------------------------------------------------------------------------------------------
 
+  // Makes room ahead of need, a bounded step. True: some was made.
+  bool maintain_room(Thr& t) noexcept {
+    if (!evicts || eviction.owed_bytes() == 0) return false;
+    bool some;
+    {
+      Grd guard(space, t);
+      some = eviction.step(t, 16);
+    }
+    hand_out_removals(t);
+    space.epoch.reclaim_all(space, t);
+    return some;
+  }
+
   // One bounded step of owed work on shard `i`. True: there was some.
   bool maintain(Thr& t, unsigned i) noexcept {
     Grd guard(space, t);
@@ -280,6 +384,7 @@ class Core {
       Growth<Sync>::grow_one(table, t, s);
       worked = before != s.size.load(std::memory_order_relaxed);
     }
+    if (expire(t, i, kExpireSlice) != 0) worked = true;
     if (space.views.open_count() == 0 && s.kept.load(std::memory_order_relaxed) != 0) {  // a hint
       worked = committer().drain_kept(t, s, 16) != 0 || worked;
     }
@@ -306,6 +411,34 @@ class Core {
   }
   static constexpr unsigned kLooksASlice = 128;  // some 20 us
 
+  // Up to about `steps` tickets of shard `i` that are due; fewer: nothing more is. Adds the keys that it removed to
+  // `removed`.
+  static constexpr unsigned kExpireSlice = 64;
+  unsigned expire(Thr& t, unsigned i, unsigned steps, std::uint64_t* removed = nullptr) noexcept {
+    auto& s = table.shard(i);
+    const bool unfiled = s.unfiled.load(std::memory_order_relaxed) != 0;  // a hint
+    if (s.wheel.entries() == 0 && !unfiled) return 0;
+    Grd guard(space, t);
+    space.epoch.admit(space, t);  // what it frees is let through when the limbo is past its cap
+    Expiry<Sync> expiry(table, committer(), t, s, time.now());
+    unsigned done = expiry.step(steps);
+    if (unfiled && done < steps && expiry.sweep(steps / 8)) done += steps / 8;
+    if (removed != nullptr) *removed += expiry.expired;
+    return done;
+  }
+  // All that is due, on all shards.
+  std::uint64_t expire_all(Thr& t) noexcept {
+    std::uint64_t removed = 0;
+    for (unsigned i = 0; i != table.shard_count(); ++i) {
+      while (expire(t, i, kExpireSlice, &removed) != 0) {}
+    }
+    return removed;
+  }
+  bool expiry_is_due(unsigned i) const noexcept {
+    const auto& s = table.shard(i);
+    return (s.wheel.entries() != 0 && s.wheel.is_due(time.now())) || s.unfiled.load(std::memory_order_relaxed) != 0;  // a hint
+  }
+
   std::uint64_t live_entries() const noexcept {
     std::uint64_t sum = 0;
     for (unsigned i = 0; i != table.shard_count(); ++i) sum += table.shard(i).live.load(std::memory_order_relaxed);
@@ -318,6 +451,9 @@ class Core {
   Time time;
   EntryBound<Sync> bound;
   RoomOwed<Sync> room_owed;
+  Eviction<Sync> eviction;
+  bool evicts = false;
+  typename Sync::template Atomic<bool> somebody_stands{};
   std::size_t table_bytes_ = 0;
 };
 

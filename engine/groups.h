@@ -55,6 +55,7 @@ class Groups {
       if (base::confirm(core_.space, at, keys[i]) != nullptr) [[likely]] {
         Rec* r = core_.space.record(at);
         ++hits;
+        core_.note_hit(*r, cells.hash[i]);
         sink(i, r, r->bytes() + kRecordHeaderBytes + keys[i].size(), r->link_word().length18());
       } else {
         cells.late[late_count++] = static_cast<std::uint8_t>(i);
@@ -65,6 +66,8 @@ class Groups {
       const Head<Sync> h = core_.head(cells.hash[i], keys[i]);
       if (h.present) {
         ++hits;
+        core_.note_hit(*h.record, cells.hash[i]);
+        core_.accessed(t, keys[i], h);
         sink(i, h.record, h.value, h.value_size);
       } else {
         sink(i, static_cast<Rec*>(nullptr), static_cast<const char*>(nullptr), std::uint64_t{0});

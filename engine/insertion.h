@@ -120,11 +120,11 @@ class Insertion {
     }
   }
 
-  // Enters the record at `own` under its key, absent from place.home when last looked.
+  // Enters the record at `own` under its key, absent from place.home when last looked. `gen` names the incarnation.
   //   kLive      it is or was in the table. kRetry: nothing was placed; locate again.
   //   kKilled    it was placed and killed: others may have seen it, so the caller goes on with a copy.
   [[gnu::noinline]] static Outcome insert(Tbl& table, Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash,
-                        std::string_view key, std::uint64_t own) noexcept {
+                        std::string_view key, std::uint64_t own, unsigned gen) noexcept {
     const std::uint16_t tag = tag_of(hash);
     Word* slot = nullptr;
     Bkt* last = place.home;
@@ -156,7 +156,7 @@ class Insertion {
         place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);  // [chain] seq_cst
       }
     }
-    const SlotWord tent = SlotWord::tentative(tag, static_cast<unsigned>(next_random(t)), own);
+    const SlotWord tent = SlotWord::tentative(tag, gen, own);
     std::uint64_t expected = SlotWord::empty().word();
     Sync::point("insert.tent");
     if (!slot->compare_exchange_strong(expected, tent.word(), std::memory_order_seq_cst)) {  // [publish] release

@@ -1,6 +1,8 @@
 // get_or_load: one loader for a key at a time.
 #include <tern/operations.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "engine/changes.h"
@@ -26,7 +28,9 @@ Peeked peek(const Call& call, std::uint64_t hash, std::string_view key, std::chr
   Peeked p;
   p.known_absent = h.known_absent;
   if (h.present) {
+    core.note_hit(*h.record, hash);
     p.status = value.assign(h.bytes()) ? Status::kOk : Status::kOutOfMemory;
+    core.accessed(call.thread(), key, h);
   } else if (h.expired && h.value != nullptr && stale_for.count() > 0) {
     const std::uint64_t now = core.time.now();
     p.stale = now < h.deadline_ms + static_cast<std::uint64_t>(stale_for.count()) && value.assign(h.bytes());
@@ -55,7 +59,24 @@ Error check(const Call& call, const LoadOptions& o) noexcept {
   return {};
 }
 
-// A loaded value that can't be stored is given to its caller all the same.
+// A loaded value that can't be stored is given to its caller all the same. It is kept for readers of stale values as long
+// past its deadline as the loader's caller takes them.
+void store_loaded(const Call& call, std::uint64_t hash, std::string_view key, std::string_view value,
+                  std::optional<std::chrono::milliseconds> ttl, std::chrono::milliseconds stale) noexcept {
+  auto& core = call.core();
+  if (value.size() > call.store().value_bytes_max) return;
+  SetTerms terms;
+  if (ttl) {
+    const DeadlineAt d = deadline_after(call, ttl->count());
+    if (d.error.status != Status::kOk) return;
+    terms.has_deadline = true;
+    terms.deadline_ms = d.ms;
+    terms.span = Span::stale(std::min(static_cast<std::uint64_t>(stale.count()), Span::kMsMax));
+  }
+  SetChange<StdSync> change(core.space, call.thread(), key, value, terms);
+  core.write(call.thread(), hash, key, change);
+}
+
 void store_absent(const Call& call, std::uint64_t hash, std::string_view key, std::chrono::milliseconds ttl) noexcept {
   auto& core = call.core();
   SetTerms terms;
@@ -105,10 +126,9 @@ Lookup<Value> get_or_load(Context c, std::string_view key, LoadFn loader, const 
   }
   Loaded loaded = loader(key);
   if (loaded.status == Status::kOk) {
-    SetOptions set_options;
-    const auto ttl = loaded.ttl ? loaded.ttl : o.ttl;
-    if (ttl && ttl->count() > 0) set_options.ttl = shortened(call, *ttl, o.jitter_percent);
-    if (!ttl || ttl->count() > 0) (void)set(c, key, loaded.value.view(), set_options);
+    auto ttl = loaded.ttl ? loaded.ttl : o.ttl;
+    if (ttl && ttl->count() > 0) ttl = shortened(call, *ttl, o.jitter_percent);
+    if (!ttl || ttl->count() > 0) store_loaded(call, hash, key, loaded.value.view(), ttl, o.stale);
   } else if (loaded.status == Status::kNotFound && o.negative_ttl) {
     store_absent(call, hash, key, shortened(call, *o.negative_ttl, o.jitter_percent));
   }

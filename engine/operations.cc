@@ -20,14 +20,25 @@ bool copy_to_value(void* to, std::string_view bytes) noexcept { return static_ca
 Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcept {
   if (o.if_absent && (o.if_present || o.if_version)) return {Status::kInvalidArgument, Field::kConditions};
   if (o.ttl && o.keep_ttl) return {Status::kInvalidArgument, Field::kTtl};
+  if (o.idle && (o.ttl || o.keep_ttl)) return {Status::kInvalidArgument, Field::kIdle};
   terms.if_absent = o.if_absent;
   terms.if_present = o.if_present;
   terms.if_version = o.if_version;
   terms.keep_deadline = o.keep_ttl;
+  terms.keep = !o.evictable;
   if (o.ttl) {
     if (o.ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
     const DeadlineAt d = deadline_after(call, o.ttl->count());
     if (d.error.status != Status::kOk) return d.error;
+    terms.has_deadline = true;
+    terms.deadline_ms = d.ms;
+  }
+  if (o.idle) {
+    if (o.idle->count() <= 0) return {Status::kInvalidArgument, Field::kIdle};
+    if (o.idle->count() > static_cast<std::int64_t>(Span::kMsMax)) return {Status::kOutOfRange, Field::kIdle};
+    terms.span = Span::idle(static_cast<std::uint64_t>(o.idle->count()));
+    const DeadlineAt d = deadline_after(call, static_cast<std::int64_t>(terms.span.idle_ms()));
+    if (d.error.status != Status::kOk) return {d.error.status, Field::kIdle};
     terms.has_deadline = true;
     terms.deadline_ms = d.ms;
   }
@@ -38,6 +49,13 @@ Result<std::uint64_t> answer(const SetChange<StdSync>& change, const Committed& 
   if (c.outcome == Outcome::kPut) return c.version;
   if (c.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
   return change.status;
+}
+
+// The same of a set, which a full store may drop.
+Result<std::uint64_t> answer_set(const Call& call, std::uint64_t hash, std::string_view key,
+                                 const SetChange<StdSync>& change, const Committed& c) noexcept {
+  if (c.outcome == Outcome::kOutOfMemory) return call.store().refuse_or_drop(call.thread(), hash, key);
+  return answer(change, c);
 }
 
 }  // namespace
@@ -59,12 +77,15 @@ Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
   if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const Guard<StdSync> guard(core.space, call.thread());
-  const HeadT h = core.head(core.hash_of(key), key);
+  const std::uint64_t hash = core.hash_of(key);
+  const HeadT h = core.head(hash, key);
   if (!h.present) {
     call.thread().counters.misses.add();
     return Status::kNotFound;
   }
   call.thread().counters.hits.add();
+  core.note_hit(*h.record, hash);
+  core.accessed(call.thread(), key, h);
   Lookup<Entry> answer{Entry()};
   if (!answer->value.assign(h.bytes())) return Status::kOutOfMemory;
   answer->version = h.version;
@@ -87,13 +108,16 @@ Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
   auto& core = call.core();
   auto& t = call.thread();
   const Guard<StdSync> guard(core.space, t);
-  const auto found = core.table.find(core.hash_of(key), key);
+  const std::uint64_t hash = core.hash_of(key);
+  const auto found = core.table.find(hash, key);
   const HeadT h = found ? core.look(found, key) : HeadT{};
   if (!h.present) {
     t.counters.misses.add();
     return Status::kNotFound;
   }
   t.counters.hits.add();
+  core.note_hit(*h.record, hash);
+  core.accessed(t, key, h);
   const std::uint64_t record = found.word.offset();
   const Core<StdSync>::Visit visit(core, t, &record, 1);
   fn(h.bytes());
@@ -123,7 +147,7 @@ Token prefetch(Context c, std::string_view key) noexcept {
   PutChange<StdSync> change(core.space, call.thread(), key, value);
   const Committed done = core.write(call.thread(), hash, key, change);
   if (done.outcome == Outcome::kPut) [[likely]] return done.version;
-  return Status::kOutOfMemory;
+  return call.store().refuse_or_drop(call.thread(), hash, key);
 }
 
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value, const SetOptions& o) noexcept {
@@ -137,7 +161,7 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
   core.prefetch_bucket(hash);
   SetChange<StdSync> change(core.space, call.thread(), key, value, terms);
   if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);
-  return answer(change, core.write(call.thread(), hash, key, change));
+  return answer_set(call, hash, key, change, core.write(call.thread(), hash, key, change));
 }
 
 Lookup<Value> get_and_set(Context c, std::string_view key, std::string_view value) noexcept {
@@ -309,10 +333,12 @@ Result<DraftState> allocate(Context c, std::string_view key, std::size_t size) n
   if (size > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   // With the word of a deadline, whatever publish is asked for later.
-  auto built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false});
-  if (built.offset == 0 && core.make_room(call.thread())) {
-    built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false});
+  Core<StdSync>::Room room;
+  auto built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false, false});
+  while (built.offset == 0 && core.find_room(call.thread(), size + key.size(), room)) {
+    built = core.space.build(call.thread(), {key, size, true, Deadline::kNever, false, false});
   }
+  core.hand_out_removals(call.thread());
   if (built.offset == 0) {
     call.thread().counters.refused.add();
     return Status::kOutOfMemory;
@@ -330,6 +356,7 @@ Result<std::uint64_t> publish(DraftState& draft, const SetOptions& o) noexcept {
   const auto k = core.space.key_of(r, r.stamp_word());
   const std::string_view key(k.data, k.size);
   SetTerms terms;
+  if (o.idle) return {Status::kInvalidArgument, Field::kIdle};  // the record is made, and has no word for it
   if (const Error e = make_terms(call, o, terms); e.status != Status::kOk) return e;
   SetChange<StdSync> change(core.space, call.thread(), key, terms, draft.record);
   if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);

@@ -102,9 +102,11 @@ template <class Sync>
   return length;
 }
 
-// The value's size, copied to `out` if it is at most `size_max` <= kFastValueMax; kNoMatch: ask is_missing; else
+// The value's size, copied to `out` if it is at most `size_max` <= kFastValueMax. kNoMatch: ask is_missing. kUncounted:
+// it was copied, but the hit isn't noted in the record: that, and leaving the guard, is left to count_hit(). Else
 // kUndecided. The thread is outside of any guard.
 inline constexpr std::uint64_t kNoMatch = kUndecided - 1;
+inline constexpr std::uint64_t kUncounted = kUndecided - 2;
 template <KeySize kSize, class Sync>
 [[gnu::always_inline]] inline std::uint64_t copy_plain(Thread<Sync>& t, std::uint64_t hash, std::string_view key,
                                                        char* out, std::uint64_t size_max) noexcept {
@@ -131,6 +133,10 @@ template <KeySize kSize, class Sync>
           Sync::plain_read(own + key.size(), n);
           if (copy_value(out, own + key.size(), n)) [[likely]] {
             t.counters.hits.add();
+            if (!Hold(r->meta.load(std::memory_order_relaxed)).access_is_full()) [[unlikely]] {  // a count, see Core
+              t.uncounted = {const_cast<Record<Sync>*>(r), hash, n};
+              return kUncounted;
+            }
             answer = n;
           }
         }
@@ -139,6 +145,14 @@ template <KeySize kSize, class Sync>
   }
   Epoch<Sync>::leave_last(t.epoch);
   return answer;
+}
+
+// What copy_plain left: answers the value's size.
+template <class Sync>
+[[gnu::always_inline]] inline std::uint64_t count_hit(Core<Sync>& core, Thread<Sync>& t) noexcept {
+  core.note_hit(*t.uncounted.record, t.uncounted.hash);
+  Epoch<Sync>::leave_last(t.epoch);
+  return t.uncounted.length;
 }
 
 // --- groups ------------------------------------------------------------------------------------------------------
@@ -260,6 +274,7 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
       cells.late[late_count++] = static_cast<std::uint8_t>(i);
       continue;
     }
+    core.note_hit(*r, cells.hash[i]);
     answers[i] = static_cast<std::size_t>(n);
     ++hits;
   }
@@ -287,12 +302,17 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
   return size == kMissing ? kMissAnswer : get_any_answer(c, key, out, out_size);
 }
 
+[[gnu::noinline]] inline Answer get_uncounted(Context c) noexcept {
+  return {count_hit(c.core->core, *reinterpret_cast<Thread<StdSync>*>(c.thread)), 0};
+}
+
 template <KeySize kSize>
 [[gnu::always_inline]] inline Answer get_as(Context c, std::string_view key, std::uint64_t hash, char* out,
                                                          std::size_t out_size) noexcept {
   auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
   const std::uint64_t size = copy_plain<kSize>(*t, hash, key, out, out_size);
   if (size <= kFastValueMax) [[likely]] return {size, 0};
+  if (size == kUncounted) return get_uncounted(c);
   if (size == kNoMatch) {
     t->unmatched_hash = hash;
     return get_unmatched(c, key, out, out_size);

@@ -60,6 +60,8 @@ constexpr Answer kMissAnswer{0, bits_of({Status::kNotFound, Field::kNone})};
   }
   if (h.value_size <= stride) simd::copy_bytes(out, h.value, h.value_size);
   t.counters.hits.add();
+  store.core.note_hit(*h.record, hash);
+  store.core.accessed(t, key, h);
   return static_cast<std::size_t>(h.value_size);
 }
 

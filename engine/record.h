@@ -2,9 +2,9 @@
 //
 //    0  w0    63..62 kind | 61 PUB | 60 NOLINK | 59 TOMB | 58 HAS_X | 57 HAS_EXT | 56 ABSENT | 55..48 klen8 | 47..0 stamp
 //    8  link  63 CLOSED | 62 TRIMMED | 61..58 type4 | 57..40 vlen18 | 39..0 offset of the older version
-//   16  meta  63 ORPHAN | 62..50 holds13 | 49..48 access2 | 47..0 version
-//   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19..0 0
-//       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61 KEY_IN_EXTENT | 60..48 0 | 47..32 key length | 31..0 value length
+//   16  meta  63 ORPHAN | 62 KEEP | 61..50 holds12 | 49..48 access2 | 47..0 version
+//   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19..17 0 | 16..0 number of its ticket
+//       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61 KEY_IN_EXTENT | 60..48 span | 47..32 key length | 31..0 value length
 //       [REF] if EXTENT or KEYREF: offset of the extent that holds the value (KEY_IN_EXTENT: after the key, which is
 //             longer than the largest block), or of the record that holds the key
 //       key bytes, value bytes
@@ -24,6 +24,10 @@
 // holds     references that outlive a guard (HeldValue; later ring cells). The table's own reference is not counted:
 //           reclamation looks at the holds only after the grace period, when no new one can appear, and hands a held
 //           record to its last holder (ORPHAN).
+// access    how often it was read since eviction last looked, up to 3. A read adds one by a swap that may fail, and only
+//           while it is less than 3: then no count of holds is lost, nothing carries into them, and a hot record's line
+//           stays shared. Where nothing is evicted every record is born with 3, so that reads need no other branch.
+// KEEP      never evicted (SetOptions::evictable = false)
 #ifndef TERN_ENGINE_RECORD_H_
 #define TERN_ENGINE_RECORD_H_
 
@@ -125,22 +129,33 @@ class Hold {
  public:
   static constexpr std::uint64_t kOne = std::uint64_t{1} << 50;
   static constexpr std::uint64_t kOrphan = std::uint64_t{1} << 63;
-  static constexpr std::uint64_t kCountMask = (std::uint64_t{1} << 13) - 1;
+  static constexpr std::uint64_t kKeep = std::uint64_t{1} << 62;
+  static constexpr std::uint64_t kCountMask = (std::uint64_t{1} << 12) - 1;
+  static constexpr std::uint64_t kAccessOne = std::uint64_t{1} << 48;
+  static constexpr std::uint64_t kAccessMask = std::uint64_t{3} << 48;
   // Past it a reader gets a copy: room is left for those who add before they look.
-  static constexpr std::uint64_t kHoldsMax = 4096;
-  static_assert(1 + 13 + 2 + 48 == 64, "ORPHAN, holds, access, version");
+  static constexpr std::uint64_t kHoldsMax = 2048;
+  static_assert(1 + 1 + 12 + 2 + 48 == 64, "ORPHAN, KEEP, holds, access, version");
 
   constexpr explicit Hold(std::uint64_t word) noexcept : word_(word) {}
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr std::uint64_t version() const noexcept { return word_ & kVersionMask; }
   constexpr std::uint64_t holds() const noexcept { return word_ >> 50 & kCountMask; }
   constexpr bool orphan() const noexcept { return (word_ & kOrphan) != 0; }
+  constexpr bool keep() const noexcept { return (word_ & kKeep) != 0; }
+  constexpr unsigned access() const noexcept { return static_cast<unsigned>(word_ >> 48 & 3); }
+  constexpr bool access_is_full() const noexcept { return (word_ & kAccessMask) == kAccessMask; }
   constexpr Hold with_version(std::uint64_t version) const noexcept {
     return Hold((word_ & ~kVersionMask) | (version & kVersionMask));
   }
   constexpr Hold orphaned() const noexcept { return Hold(word_ | kOrphan); }
   // Version and access bits alone: a copy is nobody's yet.
   constexpr Hold unheld() const noexcept { return Hold(word_ & ~(kCountMask * kOne | kOrphan)); }
+  constexpr Hold read_once_more() const noexcept { return Hold(word_ + kAccessOne); }  // while access < 3
+  constexpr Hold with_access(unsigned access) const noexcept {
+    return Hold((word_ & ~kAccessMask) | std::uint64_t{access} << 48);
+  }
+  constexpr Hold kept(bool keep = true) const noexcept { return Hold(keep ? word_ | kKeep : word_ & ~kKeep); }
 
  private:
   std::uint64_t word_;
@@ -153,17 +168,65 @@ class Deadline {
   static constexpr unsigned kShift = 20;
   static constexpr std::uint64_t kNever = (std::uint64_t{1} << 43) - 1;  // 278 years; has the word, but no deadline
   static_assert(1 + 43 + 20 == 64, "FROZEN, deadline, ticket");
+  // Which of the wheel's tickets is the record's (wheel.h); 0: none is.
+  static constexpr unsigned kTicketBits = 17;
+  static constexpr std::uint64_t kTicketMask = (std::uint64_t{1} << kTicketBits) - 1;
 
   constexpr explicit Deadline(std::uint64_t word) noexcept : word_(word) {}
-  static constexpr Deadline at(std::uint64_t ms) noexcept { return Deadline(ms << kShift); }
+  static constexpr Deadline at(std::uint64_t ms, std::uint64_t ticket = 0) noexcept {
+    return Deadline(ms << kShift | ticket);
+  }
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr bool frozen() const noexcept { return (word_ & kFrozen) != 0; }
   constexpr std::uint64_t ms() const noexcept { return word_ >> kShift & kNever; }
   constexpr bool never() const noexcept { return ms() == kNever; }
+  constexpr std::uint64_t ticket() const noexcept { return word_ & kTicketMask; }
+  constexpr Deadline thawed() const noexcept { return Deadline(word_ & ~kFrozen); }  // of a copy
+  constexpr Deadline with_ticket(std::uint64_t ticket) const noexcept { return Deadline((word_ & ~kTicketMask) | ticket); }
+  constexpr Deadline moved_to(std::uint64_t ms) const noexcept { return at(ms, ticket()); }
 
  private:
   std::uint64_t word_;
 };
+
+// 13 bits for a length of time beside the deadline, and what it is:
+//   12 STALE | 11..7 exponent | 6..0 mantissa       mantissa << exponent milliseconds, up to 8.6 years
+// IDLE: the deadline is so long after the last access. STALE: the record is kept so long after its deadline, for readers
+// who take a stale value. 0: neither.
+class Span {
+ public:
+  static constexpr unsigned kMantissaBits = 7;
+  static constexpr std::uint64_t kMantissaMax = (1u << kMantissaBits) - 1;
+  static constexpr std::uint64_t kMsMax = kMantissaMax << 31;
+  static constexpr unsigned kStale = 1u << 12;
+  static_assert(1 + 5 + kMantissaBits == 13, "kind, exponent, mantissa");
+
+  constexpr Span() noexcept = default;
+  constexpr explicit Span(std::uint64_t bits) noexcept : bits_(static_cast<std::uint16_t>(bits & 0x1FFF)) {}
+  // Rounded up, by less than a 63rd. `ms` is at most kMsMax; 0 is no span.
+  static constexpr Span idle(std::uint64_t ms) noexcept { return of(ms, 0); }
+  static constexpr Span stale(std::uint64_t ms) noexcept { return of(ms, kStale); }
+
+  constexpr std::uint64_t bits() const noexcept { return bits_; }
+  constexpr std::uint64_t idle_ms() const noexcept { return (bits_ & kStale) != 0 ? 0 : ms(); }
+  constexpr std::uint64_t stale_ms() const noexcept { return (bits_ & kStale) != 0 ? ms() : 0; }
+
+ private:
+  static constexpr Span of(std::uint64_t ms, unsigned kind) noexcept {
+    unsigned exponent = 0;
+    std::uint64_t mantissa = ms;
+    while (mantissa > kMantissaMax) {
+      ++exponent;
+      mantissa = (ms + (std::uint64_t{1} << exponent) - 1) >> exponent;
+    }
+    return ms == 0 ? Span() : Span(kind | exponent << kMantissaBits | mantissa);
+  }
+  constexpr std::uint64_t ms() const noexcept { return (bits_ & kMantissaMax) << (bits_ >> kMantissaBits & 31); }
+  std::uint16_t bits_ = 0;
+};
+static_assert(Span::idle(127).idle_ms() == 127 && Span::idle(129).idle_ms() == 130 && Span::idle(255).idle_ms() == 256 &&
+              Span::idle(Span::kMsMax).idle_ms() == Span::kMsMax && Span::stale(1).stale_ms() == 1 &&
+              Span::stale(1).idle_ms() == 0 && Span::idle(0).bits() == 0);
 
 // EXT, the lengths that don't fit the header.
 class Ext {
@@ -171,6 +234,7 @@ class Ext {
   static constexpr std::uint64_t kExtent = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kKeyRef = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kKeyInExtent = std::uint64_t{1} << 61;
+  static constexpr unsigned kSpanShift = 48;
   constexpr explicit Ext(std::uint64_t word) noexcept : word_(word) {}
   static constexpr Ext of(std::size_t key_size, std::uint64_t value_size, std::uint64_t flags) noexcept {
     return Ext(flags | std::uint64_t{key_size} << 32 | value_size);
@@ -182,6 +246,7 @@ class Ext {
   constexpr bool has_ref() const noexcept { return (word_ & (kExtent | kKeyRef)) != 0; }
   constexpr std::size_t key_size() const noexcept { return word_ >> 32 & 0xFFFF; }
   constexpr std::uint64_t value_size() const noexcept { return word_ & 0xFFFFFFFF; }
+  constexpr Span span() const noexcept { return Span(word_ >> kSpanShift); }
 
  private:
   std::uint64_t word_;

@@ -24,11 +24,22 @@ Stats Store::stats() const noexcept {
     s.expired += t.counters.expired.get();
     s.refused += t.counters.refused.get();
     s.moves += t.counters.moves.get();
+    s.dropped += t.counters.dropped.get();
+    s.inserts += t.counters.inserts.get();
+    s.evicted += t.counters.evicted.get();
+    s.unevictable += t.counters.kept.get();
     ++s.threads;
   });
   s.entries = core.live_entries();
   for (unsigned i = 0; i != core.table.shard_count(); ++i) {
+    s.expiring += core.table.shard(i).expiring.load(std::memory_order_relaxed);  // a count
+    s.tickets += core.table.shard(i).wheel.entries();
     s.buckets += detail::Table<detail::StdSync>::size_of(core.table.shard(i)).buckets();
+  }
+  if (core.evicts) {
+    const auto lengths = core.eviction.lengths();
+    s.queue_small = lengths.small;
+    s.queue_main = lengths.main;
   }
   const alloc::Stats heap = core.space.heap.stats();
   s.memory_bytes = heap.limit_bytes;
@@ -147,9 +158,11 @@ Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
   core.space.epoch.reclaim_all(core.space, call.thread());
   const unsigned shards = core.table.shard_count();
   // One round of bounded steps after another, as long as there is time and something was done.
+  // Each tick begins where the last one ended, so that a small budget comes round to every shard.
+  unsigned i = call.store().next_shard.load(std::memory_order_relaxed) % shards;  // wherever
   for (bool worked = true; worked;) {
-    worked = false;
-    for (unsigned i = 0; i != shards; ++i) {
+    worked = alloc::platform::monotonic_ns() < end && core.maintain_room(call.thread());
+    for (unsigned n = 0; n != shards; ++n, i = (i + 1) % shards) {
       if (alloc::platform::monotonic_ns() >= end) {
         worked = false;
         break;
@@ -158,19 +171,28 @@ Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
     }
     if (alloc::platform::monotonic_ns() < end) worked = core.pay_room(call.thread()) || worked;
   }
+  call.store().next_shard.store(i, std::memory_order_relaxed);  // as above
   Owed owed;
   owed.limbo_bytes = core.space.epoch.limbo_bytes();
   const std::uint64_t unplaced = core.room_owed.bytes.load(std::memory_order_relaxed);  // a hint
   owed.unplaced_bytes = unplaced == detail::kRoomForBucket ? alloc::kBucketBytes : unplaced;
   owed.shrink_bytes = core.space.heap.shrinking_bytes();
-  for (unsigned i = 0; i != shards; ++i) {
+  if (core.evicts) owed.room_bytes = core.eviction.owed_bytes();
+  for (i = 0; i != shards; ++i) {
     auto& s = core.table.shard(i);
     const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
     const detail::ShardSize size = detail::Table<detail::StdSync>::size_of(s);
     if (detail::Growth<detail::StdSync>::is_due(live, size)) owed.buckets_to_split += live * 8 / 35 - size.buckets();
     if (s.kept.load(std::memory_order_relaxed) != 0) ++owed.shards_with_kept_keys;  // a hint
+    if (core.expiry_is_due(i)) ++owed.shards_with_expired;
   }
   return owed;
+}
+
+Result<std::uint64_t> Store::cleanup_expired() const noexcept {
+  const Call call(context());
+  if (!call.ok()) return call.error();
+  return call.core().expire_all(call.thread());
 }
 
 Result<void> Store::resize(std::size_t memory_bytes) const noexcept {

@@ -194,8 +194,21 @@ class SegList {
     }
   }
 
-  // A hint: false may be followed by a pop that finds nothing.
-  bool looks_empty() const noexcept { return head_.load(std::memory_order_relaxed) == 0; }
+  // No segment at this moment. False says little: what it has may be about to be released.
+  bool looks_empty() const noexcept {
+    return head_.load(std::memory_order_seq_cst) == 0;  // [segment] seq_cst, [entry] seq_cst
+  }
+
+  // What will be popped after `ahead` others, if it lies in the first segment; 0: unknown. A hint for prefetching.
+  std::uint64_t peek(Space<Sync>& space, std::uint64_t ahead) const noexcept {
+    const std::uint64_t first = head_.load(std::memory_order_seq_cst);  // [segment] seq_cst, [announce] seq_cst
+    if (first == 0) return 0;
+    Seg& s = *space.heap.template at<Seg>(first);
+    const std::uint64_t i = s.popped.load(std::memory_order_relaxed) + ahead;  // a hint
+    if (i >= Seg::cells_of(space.heap.block_bytes(first))) return 0;
+    const std::uint64_t entry = s.cell(i).load(std::memory_order_relaxed);  // a hint
+    return entry != kTaken ? entry : 0;
+  }
 
   // Nobody pushes or pops meanwhile. fn(entry) for each; answers the bytes of heap blocks that the
   // queue holds.

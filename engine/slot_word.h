@@ -77,12 +77,18 @@ class SlotWord {
   // Part of the map: LIVE or FROZEN.
   constexpr bool is_current() const noexcept { return (word_ >> kStateShift & 2) != 0; }
 
-  // The transitions. Each keeps tag and generation; only `replaced` names another record.
+  // The transitions. Each keeps tag and (but for `reborn`) generation; `replaced` and `reborn` name another record.
   constexpr SlotWord validated() const noexcept { return with(State::kLive); }  // TENT -> LIVE
   constexpr SlotWord frozen() const noexcept { return with(State::kFrozen); }   // LIVE -> FROZEN
   constexpr SlotWord moved() const noexcept { return with(State::kLive); }      // FROZEN at p -> LIVE at q
   constexpr SlotWord replaced(std::uint64_t offset) const noexcept {            // LIVE -> LIVE
     return SlotWord((word_ & ~kOffsetMask) | offset);
+  }
+
+  // LIVE -> LIVE where a new incarnation of the key begins: what named the old one names nothing any more.
+  constexpr SlotWord reborn(unsigned gen, std::uint64_t offset) const noexcept {
+    return SlotWord((word_ & ~(kOffsetMask | std::uint64_t{63} << kGenShift)) | std::uint64_t{gen & 63} << kGenShift |
+                    offset);
   }
 
   friend constexpr bool operator==(SlotWord a, SlotWord b) noexcept { return a.word_ == b.word_; }

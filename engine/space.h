@@ -14,6 +14,7 @@
 #include "alloc/sync.h"
 #include "engine/epoch.h"
 #include "engine/record.h"
+#include "engine/removals.h"
 #include "engine/view_clock.h"
 #include "simd/hash.h"
 #include "simd/key_equal.h"
@@ -36,6 +37,7 @@ class Counter {
 template <class Sync>
 struct Counters {
   Counter<Sync> hits, misses, sets, deletes, expired, refused, moves;
+  Counter<Sync> inserts, evicted, dropped, kept;  // kept: entries that are never evicted, in less out
 };
 
 // Records that a callback of visit() may be looking at. A write below it first turns them into holds, so that the
@@ -82,10 +84,18 @@ struct Thread {
   std::uint64_t unmatched_hash;   // on its way to the second look
   std::uint64_t expected_length;  // of a value, when two in a row had it
   std::uint64_t last_length;
+  struct {
+    Record<Sync>* record;
+    std::uint64_t hash;
+    std::uint64_t length;
+  } uncounted;                    // the hit that is still to be noted
   std::uint64_t random;
   std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket
   Counters<Sync> counters;
   Geometry<Sync> geometry;
+  unsigned pushes;  // of eviction's queues, until the thread takes the next number from their clock
+  std::uint64_t age;
+  NotedRemovals removals;
   typename alloc::BasicHeap<Sync>::Cache cache;
 };
 
@@ -116,6 +126,8 @@ class Space {
     bool has_deadline = false;
     std::uint64_t deadline_ms = 0;
     bool absent = false;
+    bool keep = false;  // never to be evicted
+    Span span{};  // only with a deadline
   };
   struct Built {
     std::uint64_t offset = 0;  // 0: no memory
@@ -128,6 +140,9 @@ class Space {
   std::uint64_t seed = 0;
   Geometry<Sync> geometry;
   bool align_records = false;
+  // What a record's meta word is born with: an access count that is full, unless something is evicted here.
+  std::uint64_t birth_meta = Hold::kAccessMask;
+  RemovalHook removal_hook;
 
   Space() = default;
   Space(const Space&) = delete;
@@ -188,6 +203,9 @@ class Space {
   void for_each_thread(Fn&& fn) const noexcept {
     for_each_thread_state([&](Thr& t) { fn(t.epoch); });
   }
+
+  // States ever made: a bound on the threads that are inside now.
+  std::uint64_t thread_count() const noexcept { return thread_count_.load(std::memory_order_relaxed); }
 
   BagRing<Sync>* new_ring() noexcept {
     void* memory = alloc::private_allocate_aligned(sizeof(BagRing<Sync>), alignof(BagRing<Sync>));
@@ -254,14 +272,14 @@ class Space {
   // if there is no memory, once.
   [[gnu::always_inline]] Built build(Thr& t, const Spec& spec) noexcept {
     const std::size_t bytes = kRecordHeaderBytes + spec.key.size() + spec.value_size;
-    if (!spec.has_deadline && !spec.absent && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
+    if (!spec.has_deadline && !spec.absent && !spec.keep && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
       const std::uint64_t offset = heap.allocate(t.cache, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
       if (offset != 0) [[likely]] {
         Rec& r = *new (heap.at(offset)) Rec;
         r.w0.store(Stamp::pending(0, static_cast<std::uint8_t>(spec.key.size())).word(),
                    std::memory_order_relaxed);  // [publish] comes with the slot's swap
         r.link.store(Link::first(spec.value_size).word(), std::memory_order_relaxed);  // [publish] as above
-        r.meta.store(0, std::memory_order_relaxed);                                    // [publish] as above
+        r.meta.store(birth_meta, std::memory_order_relaxed);                           // [publish] as above
         char* key = r.bytes() + kRecordHeaderBytes;
         Sync::plain_write(key, bytes - kRecordHeaderBytes);
         simd::copy_bytes(key, spec.key.data(), spec.key.size());
@@ -277,7 +295,7 @@ class Space {
   [[gnu::noinline]] Built build_any(Thr& t, const Spec& spec) noexcept {
     const bool long_key = spec.key.size() > kShortKeyMax;
     const bool long_value = spec.value_size > kShortValueMax;
-    bool ext = long_key || long_value;
+    bool ext = long_key || long_value || spec.span.bits() != 0;
     RecordLayout l = RecordLayout::of(spec.has_deadline, ext, false, spec.key.size(), spec.value_size);
     std::uint64_t where = 0;  // what of it lies in an extent
     if (l.bytes > heap.largest_block()) {
@@ -308,14 +326,14 @@ class Space {
     r.w0.store(Stamp::pending(flags, static_cast<std::uint8_t>(long_key ? 255 : spec.key.size())).word(),
                std::memory_order_relaxed);  // [publish] comes with the slot's swap
     r.link.store(Link::first(long_value ? Link::kLengthMask : spec.value_size).word(), std::memory_order_relaxed);
-    r.meta.store(0, std::memory_order_relaxed);  // [publish] as above
+    r.meta.store(spec.keep ? Hold(birth_meta).kept().word() : birth_meta, std::memory_order_relaxed);  // [publish]
     if (spec.has_deadline) {
       new (r.bytes() + RecordLayout::kXAt) Word;
       r.x().store(Deadline::at(spec.deadline_ms).word(), std::memory_order_relaxed);  // [publish] as above
     }
     Sync::plain_write(r.bytes() + l.ext_at, l.bytes - l.ext_at);
     if (ext) {
-      r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where).word());
+      r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where | spec.span.bits() << Ext::kSpanShift).word());
       if (where != 0) r.put_plain_word(l.ref_at, extent_at);
     }
     char* in_extent = heap.template at<char>(extent_at) + sizeof(ExtentHeader);
@@ -330,7 +348,8 @@ class Space {
   [[gnu::noinline]] std::uint64_t build_tomb(Thr& t, std::string_view key, std::uint64_t below) noexcept {
     const bool by_reference = key.size() > kShortKeyMax;
     const RecordLayout l = RecordLayout::of(false, by_reference, by_reference, by_reference ? 0 : key.size(), 0);
-    std::uint64_t offset = heap.allocate(t.cache, l.bytes);
+    // An eviction's is one of many: asking in vain must not empty this thread's magazines each time.
+    std::uint64_t offset = birth_meta == 0 ? heap.allocate_if_easy(t.cache, l.bytes) : heap.allocate(t.cache, l.bytes);
     if (offset == 0) offset = heap.allocate_reserve(t.cache);
     if (offset == 0) {
       epoch.reclaim_all(*this, t);
@@ -378,12 +397,13 @@ class Space {
     c.w0.store(Stamp::pending(s.word() & (Stamp::kHasX | Stamp::kHasExt | Stamp::kAbsent), s.klen8()).word(),
                std::memory_order_relaxed);                                             // [publish] with the slot's swap
     c.link.store(Link::first(r.link_word().length18()).word(), std::memory_order_relaxed);  // [publish] as above
-    c.meta.store(0, std::memory_order_relaxed);                                            // [publish] as above
+    c.meta.store(Hold(r.meta.load(std::memory_order_relaxed)).keep() ? Hold(birth_meta).kept().word() : birth_meta,
+                 std::memory_order_relaxed);  // [publish] as above
     std::size_t at = kRecordHeaderBytes;
     if (s.has_x()) {
       new (c.bytes() + RecordLayout::kXAt) Word;
-      c.x().store(Deadline::at(Deadline(r.x().load(std::memory_order_acquire)).ms()).word(),  // [deadline] acquire
-                  std::memory_order_relaxed);                                                 // [publish] as above
+      c.x().store(Deadline(r.x().load(std::memory_order_acquire)).thawed().word(),  // [deadline] acquire
+                  std::memory_order_relaxed);                                       // [publish] as above
       at += 8;
     }
     Sync::plain_read(r.bytes() + at, bytes - at);

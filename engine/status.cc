@@ -38,6 +38,7 @@ const char* field_name(Field field) noexcept {
     case Field::kKey: return "key";
     case Field::kValue: return "value";
     case Field::kTtl: return "ttl";
+    case Field::kIdle: return "idle";
     case Field::kKeys: return "keys";
     case Field::kAnswers: return "answers";
     case Field::kConditions: return "conditions";
@@ -56,6 +57,8 @@ const char* field_name(Field field) noexcept {
     case Field::kHeldBytesMax: return "held_bytes_max";
     case Field::kClock: return "clock";
     case Field::kName: return "name";
+    case Field::kWeigher: return "weigher";
+    case Field::kFull: return "full";
   }
   return "unknown";
 }

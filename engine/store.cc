@@ -122,6 +122,12 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
     c.shard_count = static_cast<unsigned>(wanted);
   }
   c.entries_max = o.entries_max;
+  if (o.weigher != nullptr && o.entries_max == 0) return {Status::kInvalidArgument, Field::kWeigher};
+  c.weigher = o.weigher;
+  c.weigher_user = o.weigher_user;
+  c.eviction = o.eviction;
+  if (o.full != WhenFull::kError && o.full != WhenFull::kDrop) return {Status::kInvalidArgument, Field::kFull};
+  c.removal_hook = {o.on_removed, o.on_removed_user};
   if (o.entries_expected != 0) {
     const std::uint64_t buckets = Growth<StdSync>::buckets_for(o.entries_expected / c.shard_count);
     if (buckets > c.memory_bytes / c.shard_count / 4 / 64) return {Status::kOutOfRange, Field::kEntriesExpected};
@@ -177,6 +183,7 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
   if (plan.shrink_floor_bytes != 0) store->watch_memory(options, plan.shrink_floor_bytes);
   store->value_bytes_max = plan.value_bytes_max;
   store->held_bytes_max = plan.held_bytes_max;
+  store->full = options.full;
   if (!options.name.empty()) std::memcpy(store->name, options.name.data(), options.name.size());
   if (options.huge_pages) {
     const alloc::Stats s = store->core.space.heap.stats();
@@ -231,6 +238,14 @@ StoreCore::Thr* StoreCore::register_thread() noexcept {
   thread_cache.id[entry] = id;
   thread_cache.state[entry] = state;
   return state;
+}
+
+Result<std::uint64_t> StoreCore::refuse_or_drop(Thr& t, std::uint64_t hash, std::string_view key) noexcept {
+  if (full == WhenFull::kError) return Status::kOutOfMemory;
+  DropChange<Sync> change(core.space, t, key);
+  if (core.write(t, hash, key, change, true).outcome == Committed::Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  t.counters.dropped.add();
+  return std::uint64_t{0};
 }
 
 bool StoreCore::take_held(std::uint64_t bytes) noexcept {

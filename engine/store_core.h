@@ -91,6 +91,9 @@ class StoreCore {
   void heed_pressure(Thr& t) noexcept;
   Pressure<Sync> pressure;
 
+  // A set found no room: out_of_memory, or ok with version 0 if the store drops such writes.
+  Result<std::uint64_t> refuse_or_drop(Thr& t, std::uint64_t hash, std::string_view key) noexcept;
+
   void log(const char* message) const noexcept {
     if (log_ != nullptr) log_(log_user_, message);
   }
@@ -99,7 +102,9 @@ class StoreCore {
   Flights flights;
   std::size_t value_bytes_max = 0;
   std::size_t held_bytes_max = 0;
+  WhenFull full = WhenFull::kError;
   std::atomic<std::uint64_t> drafts{0};
+  std::atomic<unsigned> next_shard{0};  // where the next tick begins
   std::uint64_t id = 0;
   char name[64] = {};
 

@@ -29,6 +29,7 @@
 #include "engine/prefetch.h"
 #include "engine/slot_word.h"
 #include "engine/space.h"
+#include "engine/wheel.h"
 #include "simd/tag_match.h"
 
 namespace tern::detail {
@@ -103,9 +104,15 @@ struct Shard {
   alignas(128) Word live;    // entries
   Word version_floor;        // no removed key had a greater version
   Word kept;                 // keys with versions left for a view: offset of a KeptKey
+  // Written by whoever gives or takes a lifetime.
+  alignas(128) Wheel<Sync> wheel;
+  Word expiring;     // entries with a deadline
+  Word unfiled;      // deadlines that found no memory for their ticket, since maintenance last went over all buckets
+  Word sweep_at;     // the bucket where it is
+  Word sweep_owed;   // `unfiled` as it was when it began
 };
 
-static_assert(sizeof(Shard<StdSync>) == 256, "a shift of the hash gives a shard's offset");
+static_assert(sizeof(Shard<StdSync>) == 512, "a shift of the hash gives a shard's offset");
 
 template <class Sync>
 [[gnu::always_inline]] inline Shard<Sync>& shard_at(const Geometry<Sync>& g, std::uint64_t hash) noexcept {

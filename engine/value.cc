@@ -111,13 +111,16 @@ namespace detail {
 
 Lookup<HeldValue> StoreCore::hold(Thr& t, std::string_view key) noexcept {
   const Guard<Sync> guard(core.space, t);
-  const auto found = core.table.find(core.hash_of(key), key);
+  const std::uint64_t hash = core.hash_of(key);
+  const auto found = core.table.find(hash, key);
   const Head<Sync> h = found ? core.look(found, key) : Head<Sync>{};
   if (!h.present) {
     t.counters.misses.add();
     return Status::kNotFound;
   }
   t.counters.hits.add();
+  core.note_hit(*h.record, hash);
+  core.accessed(t, key, h);
   Lookup<HeldValue> answer{HeldValue()};
   HeldValue& v = *answer;
   v.version_ = h.version;

@@ -354,6 +354,7 @@ int run_demo() {
   ManualClock clock;
   Options options;
   options.memory_bytes = std::size_t{32} << 20;
+  options.eviction = false;  // one step fills it until it refuses
   options.memory_bytes_max = std::size_t{64} << 20;
   options.clock = &clock;
   options.name = "demo";

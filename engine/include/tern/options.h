@@ -41,15 +41,46 @@ class TERN_API MemoryGauge {
 // What the library reports when something degrades; called outside of hot paths, from the thread that met it.
 using LogHook = void (*)(void* user, const char* message);
 
+// Why an entry is no longer there.
+enum class RemovalCause : std::uint8_t {
+  kEvicted,  // made room
+  kExpired,  // its deadline passed; told when it is removed or replaced, which may be later
+  kDeleted,  // del and its kin
+};
+
+// Gets what was removed. Runs in the thread that removed it (a write's, or whoever does maintenance), after its work is
+// done; must not throw; may call the store. `key` and `value` are good during the call.
+using RemovedFn = void (*)(void* user, std::string_view key, std::string_view value, RemovalCause cause);
+
+// What an entry counts against Options::entries_max, at least 1. Asked when the entry enters and when it leaves, so it
+// must give one answer for one key and value; must not call the store.
+using WeigherFn = std::uint32_t (*)(void* user, std::string_view key, std::string_view value);
+
+// What a full store does with a write that it can't make room for.
+enum class WhenFull : std::uint8_t {
+  kError,  // out_of_memory; the old value stays
+  kDrop,   // ok with version 0, counted (Stats::dropped): what most caches want. The key's old value is removed, so that
+           // nobody reads it after the write.
+};
+
 struct Options {
   // The hard budget over everything the store owns: table, records, what is retired but not yet reusable.
   // 4 MiB to 8 TiB.
   std::size_t memory_bytes = std::size_t{64} << 20;
   // Address space reserved for a later resize(); 0: memory_bytes.
   std::size_t memory_bytes_max = 0;
-  // Bound on live entries beside the bytes; 0: none. Inserts past it answer out_of_memory. With several threads it
-  // may be passed by at most one entry a thread.
+  // Bound on live entries beside the bytes; 0: none. An insert past it makes room, or answers out_of_memory with eviction
+  // off. With several threads it may be passed by at most one entry a thread.
   std::size_t entries_max = 0;
+  // Whether a full store makes room by removing what is least likely to be asked for. Off: writes are refused.
+  bool eviction = true;
+  WhenFull full = WhenFull::kError;
+  // Not with entries_max = 0. Null: each entry counts 1.
+  WeigherFn weigher = nullptr;
+  void* weigher_user = nullptr;
+  // Gets what was evicted, has expired or was deleted, each once; not what was replaced. Null: nobody does.
+  RemovedFn on_removed = nullptr;
+  void* on_removed_user = nullptr;
   // Opens the table at the size for so many entries (about 15 bytes of the budget each) instead of letting it grow
   // there: a fill is then half as fast again. A hint: more entries fit. Out of range if it takes more than a quarter of
   // the budget. 0: start small.
@@ -94,11 +125,20 @@ struct Options {
 struct SetOptions {
   // Lifetime from now, > 0 and up to 139 years. Absent: the entry lives until it is removed.
   std::optional<std::chrono::milliseconds> ttl{};
-  // Keep the deadline that the key has. Not together with ttl.
+  // Time to idle: the entry lives until it has not been read or written for so long; > 0 and up to 8.6 years, rounded up
+  // by less than a 63rd. get, get_entry, visit, hold, get_or_load and get_many (not at one moment) are reads. The deadline
+  // is moved only when an eighth of the time has gone by since it was last, so an entry lives 7/8 to 1 of `idle` past its
+  // last read. Costs an entry 16 bytes, and such a read a look at the clock. expire() and persist() take it away. Not
+  // together with ttl or keep_ttl, nor with Draft::publish.
+  std::optional<std::chrono::milliseconds> idle{};
+  // Keep the deadline or the idle time that the key has. Not together with ttl.
   bool keep_ttl = false;
   bool if_absent = false;   // else: exists
   bool if_present = false;  // else: not_found
   std::optional<std::uint64_t> if_version{};  // else: mismatch (also for a missing key)
+  // Whether the entry may be evicted. One that may not stays until it is removed or expires, and keeps that through
+  // append, increment, update and compare_and_swap.
+  bool evictable = true;
   // Receives the value that was replaced (empty if there was none), of the same moment.
   Value* return_previous = nullptr;
 };

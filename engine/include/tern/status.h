@@ -43,6 +43,7 @@ enum class Field : std::uint32_t {
   kKey,
   kValue,
   kTtl,
+  kIdle,
   kKeys,         // the number of keys of a multi-key call
   kAnswers,      // the place for the answers is smaller than the number of keys
   kConditions,   // conditions of one call that contradict each other
@@ -61,6 +62,8 @@ enum class Field : std::uint32_t {
   kHeldBytesMax,
   kClock,
   kName,
+  kWeigher,
+  kFull,
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".

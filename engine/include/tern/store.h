@@ -30,9 +30,17 @@ struct Stats {
   std::uint64_t misses = 0;
   std::uint64_t sets = 0;
   std::uint64_t deletes = 0;
-  std::uint64_t expired = 0;             // met past their deadline by a write that replaced or removed them
-  std::uint64_t refused = 0;             // writes that answered out_of_memory
+  std::uint64_t expired = 0;             // removed past their deadline, by maintenance or by a write that met them
+  std::uint64_t expiring = 0;            // entries with a deadline
+  std::uint64_t tickets = 0;             // entries of the timing wheels: at most 2 x expiring + 1,024 a shard, or soon so
+  std::uint64_t refused = 0;             // writes that found no room: out_of_memory, or dropped
   std::uint64_t moves = 0;               // records moved so that their memory can serve other sizes
+  std::uint64_t dropped = 0;             // of them, those that answered ok (WhenFull::kDrop)
+  std::uint64_t inserts = 0;             // entries that appeared; counted where something is evicted
+  std::uint64_t evicted = 0;             // entries that made room
+  std::uint64_t unevictable = 0;         // entries there now that are never evicted
+  std::uint64_t queue_small = 0;         // entries of eviction's queues, void ones included
+  std::uint64_t queue_main = 0;
   std::uint64_t memory_bytes = 0;        // the budget
   std::uint64_t memory_used_bytes = 0;   // of it: table + records + overhead, in whole spans
   std::uint64_t table_bytes = 0;
@@ -74,6 +82,7 @@ struct Holder {
 
 // What is still owed after a tick.
 struct Owed {
+  std::uint64_t room_bytes = 0;  // to be made by eviction, so that writes find memory ready
   std::uint64_t buckets_to_split = 0;
   std::uint64_t limbo_bytes = 0;
   std::uint64_t shards_with_kept_keys = 0;  // that hold versions which were kept for a view
@@ -82,6 +91,7 @@ struct Owed {
   std::uint64_t unplaced_bytes = 0;
   // What the budget has yet to fall by to reach what resize() was asked for.
   std::uint64_t shrink_bytes = 0;
+  std::uint64_t shards_with_expired = 0;    // where entries may be past their deadline
 };
 
 class TERN_API Session : public Operations<Session> {
@@ -121,7 +131,12 @@ class TERN_API Store : public Operations<Store> {
   // calling thread; counts as a handle.
   Result<Session> session() const noexcept;
 
-  // Does owed work (reclamation, growth, versions that closed views no longer need) for about `budget` and says
+  // Removes every entry that is past its deadline now, and answers how many there were. Lock-free; safe from any
+  // thread, at any time; O(entries that are due). Reads miss them whether or not they are removed: this gives their
+  // memory back at once instead of with the next ticks. What get_or_load still gives out as stale stays.
+  Result<std::uint64_t> cleanup_expired() const noexcept;
+
+  // Does owed work (reclamation, growth, expiry, versions that closed views no longer need) for about `budget` and says
   // what remains. Bounded steps; safe from any thread, at any time.
   Result<Owed> tick(std::chrono::microseconds budget) const noexcept;
 

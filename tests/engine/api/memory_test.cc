@@ -34,6 +34,7 @@ void drain(const Store& store) {
 Store open_with(std::size_t memory_bytes) {
   Options options = small_options();
   options.memory_bytes = memory_bytes;
+  options.eviction = false;
   return open_or_fail(options);
 }
 
@@ -189,6 +190,7 @@ TEST(MemoryTest, SetManyOfAFullStoreFailsItemByItem) {
 TEST(MemoryTest, EntriesMaxBoundsTheEntries) {
   Options options = small_options();
   options.entries_max = 100;
+  options.eviction = false;
   const Store store = open_or_fail(options);
   for (unsigned i = 0; i < 100; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v"));
   EXPECT_EQ(store.set("one more", "v").status(), Status::kOutOfMemory);
@@ -214,6 +216,7 @@ TEST(MemoryTest, ResizeUpMakesRoomWithinWhatWasReserved) {
   Options options = small_options();
   options.memory_bytes = 4 * kMiB;
   options.memory_bytes_max = 16 * kMiB;
+  options.eviction = false;
   const Store store = open_or_fail(options);
   const Filled small = fill(store, 1'000);
   ASSERT_TRUE(store.resize(16 * kMiB));

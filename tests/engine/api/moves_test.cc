@@ -14,6 +14,7 @@ namespace {
 Store open_with(std::size_t memory_bytes) {
   Options options = small_options();
   options.memory_bytes = memory_bytes;
+  options.eviction = false;
   return open_or_fail(options);
 }
 
@@ -159,6 +160,7 @@ TEST(RoomTest, DeadlinesHoldsAndLongValuesComeAlong) {
   ManualClock clock;
   Options options = small_options(&clock);
   options.memory_bytes = 8 * kMiB;
+  options.eviction = false;
   const Store store = open_or_fail(options);
   const std::string huge = pattern(300'000);
   for (unsigned i = 0; i < 400; ++i) {

@@ -57,6 +57,7 @@ void churn(const Store& store, unsigned rounds, std::atomic<std::uint64_t>& larg
 TEST(MovesThreadsTest, NoWriteIsLostAndNoReadGoesBack) {
   Options options = small_options();
   options.memory_bytes = 12 * kMiB;
+  options.eviction = false;
   const Store store = open_or_fail(options);
   for (unsigned k = 0; k < kKeys; ++k) ASSERT_TRUE(store.set(numbered("k", k), value_for(k, 0)));
   std::atomic<bool> stop{false};
@@ -123,6 +124,7 @@ TEST(MovesThreadsTest, MemoryOfTheProcessMayFailAtAnyCall) {
   for (std::uint64_t n = 1; n <= std::max<std::uint64_t>(calls, 1); ++n) {
     Options options = small_options();
     options.memory_bytes = 4 * kMiB;
+    options.eviction = false;
     const Store store = open_or_fail(options);
     unsigned count = 0;
     while (store.set(numbered("k", count), pattern(64, count))) ++count;

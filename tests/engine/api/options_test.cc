@@ -48,6 +48,11 @@ TEST(OptionsTest, EachFieldOutOfRangeIsNamed) {
                  Field::kValueBytesMax, "past what a length can say");
   expect_refused(with([](Options& o) { o.value_bytes_max = ~std::size_t{0}; }),
                  Field::kValueBytesMax, "the most");
+  expect_refused(with([](Options& o) {
+                   o.weigher = [](void*, std::string_view, std::string_view) -> std::uint32_t { return 1; };
+                 }),
+                 Field::kWeigher, "a weight without a bound");
+  expect_refused(with([](Options& o) { o.full = static_cast<WhenFull>(2); }), Field::kFull, "neither");
   const std::string name(64, 'n');
   expect_refused(with([&](Options& o) { o.name = name; }), Field::kName, "64 bytes");
 }
@@ -158,6 +163,7 @@ TEST(OptionsTest, TheCallersOwnMemoryHoldsTheWholeStore) {
   options.memory = region.get();
   options.memory_size = kBytes;
   options.memory_bytes = 1;  // ignored
+  options.eviction = false;
   {
     const Store store = open_or_fail(options);
     EXPECT_LE(store.stats().memory_bytes, kBytes);

@@ -30,6 +30,7 @@ class PressureTest : public testing::Test {
     options_.memory_bytes = 32 * kMiB;
     options_.shrink_on_pressure = true;
     options_.shrink_floor_bytes = 8 * kMiB;
+    options_.eviction = false;
     options_.memory_gauge = &gauge_;
   }
   // A second later; the budget.

@@ -1,0 +1,184 @@
+// Expiry: what becomes of a ticket when its time comes, in bounded slices.
+//
+//   step      tickets that are due, up to a number: void ones go, those whose deadline was moved on
+//   are filed again, the
+//             rest remove their key
+//   sweep     a few buckets of a shard some of whose deadlines have no ticket (tickets.h): removes
+//   what is past, gives
+//             tickets to what isn't
+// A removal is a Change like every other (commit.h): from exactly the record that was judged, with
+// a tomb and a stamp, so that views and watchers see it as one.
+//
+// Any thread may do it, many at once, beside every other operation. Lock-free; a step is bounded by
+// its number of tickets, and each by one removal.
+#ifndef TERN_ENGINE_EXPIRY_H_
+#define TERN_ENGINE_EXPIRY_H_
+
+#include <bit>
+#include <cstdint>
+#include <string_view>
+
+#include "engine/changes.h"
+#include "engine/commit.h"
+#include "engine/prefetch.h"
+#include "engine/tickets.h"
+
+namespace tern::detail {
+
+// Removes `record` if it is still the key's and past its deadline (and past what readers may want
+// of it after that).
+template <class Sync>
+class ExpireChange : public ChangeBase<Sync> {
+ public:
+  ExpireChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key,
+               const Record<Sync>& record, std::uint64_t now) noexcept
+      : ChangeBase<Sync>(space, t, key), judged_(&record), now_(now) {}
+  Decision judge(const Head<Sync>& head) noexcept {
+    this->note(head);
+    if (planted<Sync>(Mutant::kExpireUnjudged)) return Decision::kRemove;
+    const bool past = head.record == judged_ && head.has_deadline &&
+                      Tickets<Sync>::due_of(head.x, head.span) <= now_;
+    return past ? Decision::kRemove : Decision::kKeep;
+  }
+  std::uint64_t record(Thread<Sync>&, const Head<Sync>&) noexcept { return 0; }
+
+ private:
+  const Record<Sync>* judged_;
+  std::uint64_t now_;
+};
+
+template <class Sync>
+class Expiry {
+ public:
+  using Tbl = Table<Sync>;
+  using Shd = Shard<Sync>;
+  using Thr = Thread<Sync>;
+  using Rec = Record<Sync>;
+  using Tks = Tickets<Sync>;
+
+  Expiry(Tbl& table, Commit<Sync> commit, Thr& t, Shd& s, std::uint64_t now) noexcept
+      : table_(table), space_(table.space()), commit_(commit), thread_(t), shard_(s), now_(now) {}
+
+  // Up to about `steps` tickets. Answers how many steps were taken: fewer if nothing more is due.
+  // Inside a guard.
+  unsigned step(unsigned steps) noexcept {
+    return shard_.wheel.advance(space_, thread_, now_, steps, *this);
+  }
+
+  // Goes over `buckets` buckets if deadlines are without ticket. False: there was nothing to do, or a round is over and has
+  // left some without, for there still is no memory.
+  bool sweep(unsigned buckets) noexcept {
+    const std::uint64_t owed = shard_.unfiled.load(std::memory_order_relaxed);  // a count
+    if (owed == 0) return false;
+    for (unsigned n = 0; n != buckets; ++n) {
+      const std::uint64_t b =
+          shard_.sweep_at.fetch_add(1, std::memory_order_relaxed);                 // shared out
+      if (b == 0) shard_.sweep_owed.store(owed, std::memory_order_relaxed);       // a count
+      if (b >= Tbl::size_of(shard_).buckets()) {
+        // What was counted since the round began asks for another.
+        shard_.sweep_at.store(0, std::memory_order_relaxed);                       // as above
+        std::uint64_t began = shard_.sweep_owed.load(std::memory_order_relaxed);  // a count
+        return shard_.unfiled.compare_exchange_strong(began, 0, std::memory_order_relaxed);  // as above
+      }
+      sweep_bucket(static_cast<std::uint32_t>(b));
+    }
+    return true;
+  }
+
+  std::uint64_t expired = 0;  // keys removed
+
+  // --- for the wheel
+  // -------------------------------------------------------------------------------------------
+
+  // When the ticket's key is due, if it isn't yet; 0: the ticket has ended, and its key with it if
+  // it was due.
+  std::uint64_t operator()(std::uint64_t word) noexcept {
+    const Ticket ticket(word);
+    for (;;) {
+      const auto found = Tks::find(table_, shard_, ticket);
+      if (!found) return 0;
+      const Deadline x(found.record->x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+      if (x.ticket() != ticket.number()) return 0;
+      const std::uint64_t due = Tks::due_of(x, Tks::span_of(*found.record, found.stamp));
+      if (due > now_) return due;
+      Sync::point("expiry.due");
+      const Removed removed = remove(*found.record, found.stamp);
+      if (removed == Removed::kYes) return 0;
+      if (removed == Removed::kNoMemory) return now_ + 1;
+    }
+  }
+
+  void lost(std::uint64_t word) noexcept { Tks::lost(table_, shard_, Ticket(word)); }
+
+  // Buckets and records on their way while other tickets are looked at.
+  [[gnu::always_inline]] void ahead(std::uint64_t soon, std::uint64_t sooner) const noexcept {
+    if constexpr (Sync::kWordwise)
+      return;  // there are no cache lines to fetch where a scheduler counts the loads
+    if (soon != 0) prefetch_near(&bucket_of(Ticket(soon)));
+    if (sooner == 0) return;
+    const Ticket ticket(sooner);
+    const auto& b = bucket_of(ticket);
+    if (const unsigned m = b.matches(tag_of(ticket.hash())); m != 0) {
+      const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+      if (w.is_current()) prefetch_near(space_.record(w.offset()));
+    }
+  }
+
+ private:
+  enum class Removed : std::uint8_t { kYes, kNo, kNoMemory };
+
+  const Bucket<Sync>& bucket_of(Ticket ticket) const noexcept {
+    return table_.bucket(shard_, Tbl::size_of(shard_).home(ticket.hash()));
+  }
+
+  // The record was the key's a moment ago, and past its deadline.
+  Removed remove(const Rec& r, Stamp s) noexcept {
+    const auto k = space_.key_of(r, s);
+    const std::string_view key(k.data, k.size);
+    ExpireChange<Sync> change(space_, thread_, key, r, now_);
+    const Committed done = commit_.commit(thread_, table_.hash_of(key), key, change);
+    if (done.outcome == Committed::Outcome::kOutOfMemory) return Removed::kNoMemory;
+    if (done.outcome != Committed::Outcome::kRemoved) return Removed::kNo;
+    ++expired;
+    thread_.counters.expired.add();
+    return Removed::kYes;
+  }
+
+  void sweep_bucket(std::uint32_t index) noexcept {
+    table_.for_each_slot(table_.bucket(shard_, index), [&](auto&, SlotWord w) {
+      if (!w.is_live()) return true;
+      Rec& r = *space_.record(w.offset());
+      const Stamp s = r.stamp_word();
+      if (!s.has_x() || s.tomb()) return true;
+      std::uint64_t x = r.x().load(std::memory_order_seq_cst);  // [deadline] seq_cst
+      if (Deadline(x).never()) return true;
+      const std::uint64_t due = Tks::due_of(Deadline(x), Tks::span_of(r, s));
+      if (due <= now_) {
+        remove(r, s);
+      } else if (Deadline(x).ticket() == 0 && !Deadline(x).frozen() && room_) {
+        const auto k = space_.key_of(r, s);
+        const std::uint64_t number = Tks::new_number(thread_);
+        if (!r.x().compare_exchange_strong(x, Deadline(x).with_ticket(number).word(),
+                                           std::memory_order_seq_cst)) {  // [deadline] seq_cst
+          return true;  // touched meanwhile: it has one now, or says again that it hasn't
+        }
+        const Ticket ticket = Ticket::of(table_.hash_of({k.data, k.size}), number);
+        room_ = shard_.wheel.file(space_, thread_, ticket.word(), due);
+        if (!room_) Tks::lost(table_, shard_, ticket);  // counted, hence another round
+      }
+      return true;
+    });
+  }
+
+  Tbl& table_;
+  Space<Sync>& space_;
+  Commit<Sync> commit_;
+  Thr& thread_;
+  Shd& shard_;
+  std::uint64_t now_;
+  bool room_ = true;  // for tickets, as far as this step has found
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_EXPIRY_H_
