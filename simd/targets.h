@@ -29,13 +29,12 @@
 #endif
 
 #if defined(TERN_MANY_TARGETS)
-#if defined(__clang__)
 #define TERN_TARGET_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
 #define TERN_BEFORE_TARGET(list) \
   TERN_TARGET_PRAGMA(clang attribute push(__attribute__((target(list))), apply_to = function))
 #define TERN_AFTER_TARGET _Pragma("clang attribute pop")
 #else
-#define TERN_TARGET_PRAGMA(text) _Pragma(#text)
 #define TERN_BEFORE_TARGET(list) _Pragma("GCC push_options") TERN_TARGET_PRAGMA(GCC target list)
 #define TERN_AFTER_TARGET _Pragma("GCC pop_options")
 #endif
