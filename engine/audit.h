@@ -24,8 +24,8 @@ class Audit {
     for (unsigned i = 0; i != table.shard_count(); ++i) check_shard(core, i, report);
     if (core.evicts) {
       std::uint64_t entries = 0;
-      table_bytes += core.eviction.walk([&](std::uint64_t, bool) { ++entries; });
-      const auto lengths = core.eviction.lengths();
+      table_bytes += core.eviction.queues().walk([&](std::uint64_t, bool) { ++entries; });
+      const auto lengths = core.eviction.queues().lengths();
       if (entries != lengths.small + lengths.main) fail(report, "eviction: its queues' counts are wrong");
     }
     if (!core.space.heap.verify()) fail(report, "heap: its accounts disagree with its bitmaps");

@@ -1,23 +1,8 @@
 // Eviction: who makes room, and when.
 //
-// One budget over all sizes and shards. A key enters a queue once in its life, by an entry that names it without an
-// offset (rule Q2), so queues hold back no memory and nobody has to take an entry out when its key goes:
-//
-//   entry   63..58 gen6 | 57..43 tag15 | 42..  shard and bucket, as many bits as this store's table can have | age
-//
-// That says which slot: the one in its bucket's chain with this tag and this generation. None has: the entry is void,
-// and dropped when it is met. (Another key of the same chain, tag and generation: one in some millions, and a cache may
-// evict it.) An overwrite keeps the slot's generation and the record's access count, and so the key's place; a key that
-// comes back gets another generation.
-//
-// Which queue a key enters, which gives the next victim and what becomes of it is eviction_policy.h's to say. A duel's
-// winner from main goes back before main's head: into a word that is looked at first.
-//
-// Two queues in each of a few groups of shards: enough that threads don't meet, few enough that each holds hundreds of
-// entries (one group where entries_max or the budget is small: hash-partitioned queues of fewer than 256 entries lose
-// hits). Which group gives the victim: of two at random the one whose head is older; how old a head is, is the age of
-// the entry that was popped last, a number of the store that moves with the pushes. So the whole store is one queue but
-// for a few entries; a split of the budget by shards was measured to cost a real trace 7 points of 17.
+// One budget over all sizes and shards. Which keys there are, in which order: eviction_queues.h. Which queue a key enters,
+// which gives the next victim and what becomes of it: eviction_policy.h. A duel's winner from main goes back before
+// main's head: into a word that is looked at first.
 //
 // When. Room is what the heap can still hand out, plus the limbo: what is in limbo will be free soon, unless a thread
 // stands still inside a call, and then evicting would empty the cache without giving a byte back. An insert that finds
@@ -32,8 +17,7 @@
 // count comes down by one at each visit, and half-way through a call's visits it isn't looked at any more: a victim is
 // found in a bounded number of steps.
 //
-// A key whose entry is lost (no memory for a queue's segment; a thread stopped between the slot and the push, or
-// between pop and push) is still found by the sweep, which walks the buckets where the queues have nothing.
+// A key whose entry is lost is still found by the sweep, which walks the buckets where the queues have nothing.
 //
 // Any thread may call anything, inside a guard. Lock-free; no waiting. Cost of an eviction: a pop, the slot's and the
 // record's lines, a removal through commit.
@@ -41,68 +25,16 @@
 #define TERN_ENGINE_EVICTION_H_
 
 #include <algorithm>
-#include <bit>
-#include <cstddef>
 #include <cstdint>
-#include <new>
 #include <string_view>
 
-#include "alloc/private_memory.h"
 #include "engine/changes.h"
 #include "engine/commit.h"
 #include "engine/eviction_policy.h"
-#include "engine/growth.h"
-#include "engine/insertion.h"
-#include "engine/seg_queue.h"
+#include "engine/eviction_queues.h"
 #include "engine/table.h"
 
 namespace tern::detail {
-
-// How an entry is packed in one store.
-class EntryFormat {
- public:
-  EntryFormat() = default;
-  EntryFormat(unsigned shard_count, std::uint64_t buckets_max) noexcept
-      : shard_bits_(static_cast<unsigned>(std::countr_zero(shard_count))),
-        bucket_bits_(static_cast<unsigned>(std::bit_width(buckets_max | kFirstBuckets))),
-        age_bits_(64 - kGenBits - kTagBits - shard_bits_ - bucket_bits_) {}
-
-  // What a table with this many buckets a shard can name: a home's mask may be one bit wider than N.
-  static constexpr unsigned kGenBits = 6;
-  static constexpr unsigned kTagBits = 15;
-  static constexpr unsigned kAgeBitsMin = 6;
-
-  unsigned age_bits() const noexcept { return age_bits_; }
-  // Never 0 and never all ones, which queues keep for themselves.
-  std::uint64_t pack(std::uint64_t hash, unsigned gen, std::uint64_t age) const noexcept {
-    const std::uint64_t range = (std::uint64_t{1} << age_bits_) - 2;
-    std::uint64_t place = hash & mask(bucket_bits_);
-    if (shard_bits_ != 0) place |= hash >> (64 - shard_bits_) << bucket_bits_;
-    return std::uint64_t{gen & 63} << (64 - kGenBits) |
-           (hash >> 33 & mask(kTagBits)) << (64 - kGenBits - kTagBits) | place << age_bits_ | (age % range + 1);
-  }
-  static unsigned gen(std::uint64_t entry) noexcept { return static_cast<unsigned>(entry >> (64 - kGenBits)); }
-  std::uint64_t age(std::uint64_t entry) const noexcept { return entry & mask(age_bits_); }
-  // The hash, as far as the table asks for it: shard, tag and bucket.
-  std::uint64_t hash(std::uint64_t entry) const noexcept {
-    const std::uint64_t place = entry >> age_bits_;
-    std::uint64_t h = (place & mask(bucket_bits_)) | (entry >> (64 - kGenBits - kTagBits) & mask(kTagBits)) << 33;
-    if (shard_bits_ != 0) h |= (place >> bucket_bits_ & mask(shard_bits_)) << (64 - shard_bits_);
-    return h;
-  }
-  // Whether `a` was pushed before `b`, both being the ages of entries that are in queues now.
-  bool older(std::uint64_t a, std::uint64_t b) const noexcept {
-    const std::uint64_t range = (std::uint64_t{1} << age_bits_) - 2;
-    const std::uint64_t ahead = b >= a ? b - a : b + range - a;
-    return ahead != 0 && ahead < range / 2;
-  }
-
- private:
-  static constexpr std::uint64_t mask(unsigned bits) noexcept { return (std::uint64_t{1} << bits) - 1; }
-  unsigned shard_bits_ = 0;
-  unsigned bucket_bits_ = 0;
-  unsigned age_bits_ = 0;
-};
 
 // A removal of one record: if another has taken its place, that one stays.
 template <class Sync>
@@ -140,37 +72,21 @@ class Eviction {
   using Thr = Thread<Sync>;
   using Rec = Record<Sync>;
   using Word = typename Sync::template Atomic<std::uint64_t>;
+  using Group = typename EvictionQueues<Sync>::Group;
 
-  static constexpr std::uint64_t kEntriesAQueue = 256;
-  static constexpr unsigned kGroupsMax = 64;
-  static constexpr std::size_t kBytesAGroup = std::size_t{16} << 20;
-  static constexpr unsigned kVisitsMax = 128;     // entries that one call of evict_one looks at
-  static constexpr unsigned kSweptMax = 64;       // buckets
-  static constexpr std::uint64_t kVoidMax = 1024;
-  static constexpr unsigned kPushesANumber = 16;  // of the clock of ages
+  static constexpr unsigned kVisitsMax = 128;  // entries that one call of evict_one looks at
+  static constexpr unsigned kSweptMax = 64;    // buckets
 
   Eviction() = default;
   Eviction(const Eviction&) = delete;
   Eviction& operator=(const Eviction&) = delete;
-  ~Eviction() { alloc::private_free(groups_); }
 
   // False: no memory. `bound` and `time` as Commit's.
   bool open(Tbl& table, const Time& time, EntryBound<Sync>& bound, const EvictionOptions& o) noexcept {
     table_ = &table;
     time_ = &time;
     bound_ = &bound;
-    const unsigned shards = table.shard_count();
-    format_ = EntryFormat(shards, o.table_bytes_max / sizeof(Bucket<Sync>) / shards);
-    if (format_.age_bits() < EntryFormat::kAgeBitsMin) return false;
-    std::uint64_t groups = std::min<std::uint64_t>(space().heap.budget_bytes() / kBytesAGroup, kGroupsMax);
-    if (o.entries_max != 0) groups = std::min(groups, o.entries_max / kEntriesAQueue / 16);
-    groups = std::min<std::uint64_t>(std::bit_floor(std::max<std::uint64_t>(groups, 1)), shards);
-    group_count_ = static_cast<unsigned>(groups);
-    shards_a_group_shift_ = static_cast<unsigned>(std::countr_zero(shards) - std::countr_zero(group_count_));
-    void* memory = alloc::private_allocate_aligned(sizeof(Group) * group_count_, alignof(Group));
-    if (memory == nullptr) return false;
-    groups_ = static_cast<Group*>(memory);
-    for (unsigned i = 0; i != group_count_; ++i) new (groups_ + i) Group{};
+    if (!queues_.open(table, o.entries_max, o.table_bytes_max)) return false;
     set_budget(space().heap.budget_bytes());
     // What the policy remembers: for as many entries as there may be, or for records of half a kilobyte; for more it
     // remembers a part.
@@ -208,11 +124,11 @@ class Eviction {
     }
     Sync::point("evict.push");
     if (keep) return;
-    Group& g = group_of(hash);
-    const std::uint64_t entry = format_.pack(hash, gen, next_age(t));
-    const bool to_main = policy_.missed(key_of(format_.hash(entry))) == EvictionQueue::kMain;
-    if (!push(t, to_main ? g.main : g.small, entry)) lost_.fetch_add(1, std::memory_order_relaxed);  // a hint for the sweep
-    if (t.pushes == 0) drop_void(t, g);
+    Group& g = queues_.group_of(hash);
+    const std::uint64_t entry = queues_.fresh(t, hash, gen);
+    const bool to_main = policy_.missed(key_of(entry)) == EvictionQueue::kMain;
+    queues_.push(t, to_main ? g.main : g.small, entry);
+    queues_.entered(t, g);
   }
 
   // --- for reads -----------------------------------------------------------------------------------------------
@@ -221,7 +137,7 @@ class Eviction {
   // hits comes here.
   // `hash` is its key's.
   [[gnu::noinline]] void count_hit(Rec& r, Hold hold, std::uint64_t hash) noexcept {
-    const std::uint64_t key = key_of(format_.hash(format_.pack(hash, 0, 0)));
+    const std::uint64_t key = key_of(queues_.format().pack(hash, 0, 0));
     unsigned most = kAccessMax;
     if (policy_.sampled(key)) {
       policy_.offer(key);
@@ -243,13 +159,13 @@ class Eviction {
   std::uint64_t evict_one(Thr& t) noexcept {
     unsigned empty = 0;
     for (unsigned n = 0; n != kVisitsMax; ++n) {
-      Group& a = random_group(t);
-      Group& b = random_group(t);
+      Group& a = queues_.random_group(t);
+      Group& b = queues_.random_group(t);
       const std::uint64_t small = a.small.count() + b.small.count();
       const std::uint64_t main = a.main.count() + b.main.count();
       const bool from_small = policy_.next(small, main) == EvictionQueue::kSmall;
-      Group& g = pick(a, b, from_small);
-      const std::uint64_t entry = from_small ? take_small(t, g) : take_main(t, g);
+      Group& g = queues_.pick(a, b, from_small);
+      const std::uint64_t entry = from_small ? queues_.take_small(t, g) : queues_.take_main(t, g);
       if (entry == 0) {
         if (++empty >= 4) break;
         continue;
@@ -336,138 +252,13 @@ class Eviction {
 
   // --- figures -------------------------------------------------------------------------------------------------
 
-  struct Lengths {
-    std::uint64_t small = 0, main = 0;
-  };
-  Lengths lengths() const noexcept {
-    Lengths sum;
-    for (unsigned i = 0; i != group_count_; ++i) {
-      sum.small += groups_[i].small.count();
-      sum.main += groups_[i].main.count();
-    }
-    return sum;
-  }
   std::uint64_t reserve_bytes() const noexcept { return reserve_.load(std::memory_order_relaxed); }  // a figure
-  unsigned group_count() const noexcept { return group_count_; }
-  // Entries beyond two for each key, at most.
-  std::uint64_t void_max() const noexcept { return group_count_ * (kVoidMax + 2 * kPushesANumber * 64); }
-  const EntryFormat& format() const noexcept { return format_; }
-  // Nobody else is inside. fn(entry, in_small); answers the bytes of blocks that the queues hold.
-  template <class Fn>
-  std::uint64_t walk(Fn&& fn) const noexcept {
-    std::uint64_t bytes = 0;
-    for (unsigned i = 0; i != group_count_; ++i) {
-      bytes += groups_[i].small.walk(space(), [&](std::uint64_t e) { fn(e, true); });
-      bytes += groups_[i].main.walk(space(), [&](std::uint64_t e) { fn(e, false); });
-    }
-    return bytes;
-  }
+  const EvictionQueues<Sync>& queues() const noexcept { return queues_; }
 
  private:
   static constexpr unsigned kRoundVictims = 4096;
 
-  struct alignas(128) Group {
-    SegQueue<Sync> small;
-    Word small_age;  // of the entry popped last
-    alignas(64) SegQueue<Sync> main;
-    Word main_age;
-    Word aside;  // an entry that stands before main's head; 0: none
-  };
-
   Space<Sync>& space() const noexcept { return table_->space(); }
-  Group& group_of(std::uint64_t hash) const noexcept {
-    return groups_[table_->shard_index(hash) >> shards_a_group_shift_];
-  }
-  Group& random_group(Thr& t) const noexcept {
-    return groups_[group_count_ == 1 ? 0 : Insertion<Sync>::next_random(t) & (group_count_ - 1)];
-  }
-  Group& pick(Group& a, Group& b, bool small) const noexcept {
-    if (&a == &b) return a;
-    const std::uint64_t counts[] = {small ? a.small.count() : a.main.count(), small ? b.small.count() : b.main.count()};
-    if (counts[0] == 0) return b;
-    if (counts[1] == 0) return a;
-    const Word& x = small ? a.small_age : a.main_age;
-    const Word& y = small ? b.small_age : b.main_age;
-    return format_.older(y.load(std::memory_order_relaxed), x.load(std::memory_order_relaxed)) ? b : a;  // hints
-  }
-  std::uint64_t next_age(Thr& t) noexcept {
-    if (t.pushes == 0) {
-      t.pushes = kPushesANumber;
-      t.age = age_clock_.fetch_add(1, std::memory_order_relaxed);  // a number, not an order
-    }
-    --t.pushes;
-    return t.age;
-  }
-  bool push(Thr& t, SegQueue<Sync>& queue, std::uint64_t entry) noexcept { return queue.push(space(), t, entry); }
-
-  // Void entries may be half of the queues and a constant; beyond, each push looks at two entries more.
-  void drop_void(Thr& t, Group& g) noexcept {
-    const std::uint64_t entries = g.small.count() + g.main.count();
-    if (entries <= kVoidMax) return;
-    std::uint64_t live = 0;
-    const unsigned first = static_cast<unsigned>(&g - groups_) << shards_a_group_shift_;
-    for (unsigned i = 0; i != 1u << shards_a_group_shift_; ++i) {
-      live += table_->shard(first + i).live.load(std::memory_order_relaxed);  // a count
-    }
-    if (entries <= 2 * live + kVoidMax) return;
-    for (unsigned i = 0; i != 2 * kPushesANumber; ++i) {
-      auto& queue = g.small.count() > g.main.count() ? g.small : g.main;
-      const std::uint64_t entry = queue.pop(space(), t);
-      if (entry == 0) return;
-      const Named named = find(t, entry);
-      if ((named.found || named.in_the_way) && !push(t, queue, entry)) {
-        lost_.fetch_add(1, std::memory_order_relaxed);  // a hint
-      }
-    }
-  }
-
-  struct Named {
-    bool found = false;
-    bool in_the_way = false;  // a split that can't be completed for want of memory: it may be there
-    SlotWord word{0};
-  };
-  // The slot that the entry names, LIVE.
-  Named find(Thr& t, std::uint64_t entry) noexcept {
-    const std::uint64_t hash = format_.hash(entry);
-    const unsigned gen = EntryFormat::gen(entry);
-    const std::uint16_t tag = tag_of(hash);
-    Shd& s = table_->shard_of(hash);
-    for (int attempt = 0; attempt != 4; ++attempt) {
-      const ShardSize size = Tbl::size_of(s);
-      const std::uint32_t home = size.home(hash);
-      Bucket<Sync>& b = table_->bucket(s, home);
-      if (!b.control().ready() && !Growth<Sync>::help_split(*table_, t, s, home)) return {false, true};
-      Named named;
-      bool frozen = false;
-      table_->for_each_slot(b, [&](auto&, SlotWord w) {
-        if (!w.is_current_of(tag) || w.gen() != gen) return true;
-        frozen = w.is_frozen();
-        named.found = !frozen;
-        named.word = w;
-        return frozen;
-      });
-      if (named.found) return named;
-      if (!frozen && Tbl::size_of(s).home(hash) == home) return {};
-    }
-    return {false, true};
-  }
-
-  std::uint64_t take_small(Thr& t, Group& g) noexcept {
-    const std::uint64_t entry = g.small.pop(space(), t);
-    if (entry != 0) g.small_age.store(format_.age(entry), std::memory_order_relaxed);  // a hint
-    Sync::point("evict.popped");
-    return entry;
-  }
-  // One that lost no duel but won it as the older stands before the head.
-  std::uint64_t take_main(Thr& t, Group& g) noexcept {
-    std::uint64_t entry = g.aside.load(std::memory_order_relaxed);  // the exchange decides
-    if (entry != 0) entry = g.aside.exchange(0, std::memory_order_acq_rel);  // [entry] acquire
-    if (entry == 0) entry = g.main.pop(space(), t);
-    if (entry != 0) g.main_age.store(format_.age(entry), std::memory_order_relaxed);  // a hint
-    Sync::point("evict.popped");
-    return entry;
-  }
-
   // An entry that was popped, as its record stands.
   struct Judged {
     enum Kind : std::uint8_t { kVoid, kStays, kExpired, kCandidate } kind = kVoid;
@@ -477,7 +268,7 @@ class Eviction {
   };
   Judged judge(Thr& t, std::uint64_t entry) noexcept {
     Judged j;
-    const Named named = find(t, entry);
+    const auto named = queues_.find(t, entry);
     if (named.in_the_way) j.kind = Judged::kStays;
     if (!named.found) return j;
     j.record = named.word.offset();
@@ -499,16 +290,16 @@ class Eviction {
     if (j.kind == Judged::kVoid) return 0;
     if (j.kind == Judged::kStays) return stays(t, g.main, entry);
     if (j.kind == Judged::kExpired || whatever) return remove_or_stay(t, g, entry, j);
-    const std::uint64_t key = key_of(format_.hash(entry));
+    const std::uint64_t key = key_of(entry);
     const EvictionVerdict v = policy_.leave_small(key, j.hold.access(), small - 1, main);
     if (v.kind == EvictionVerdict::kEvict) return remove_or_stay(t, g, entry, j);
     if (v.kind == EvictionVerdict::kPromote) {
       set_access(*space().record(j.record), j.hold, v.access);
-      return stays(t, g.main, renewed(t, entry));
+      return stays(t, g.main, queues_.renewed(t, entry));
     }
     // A duel with the one whose turn it is in main.
     for (unsigned n = 0; n != kDuelSteps; ++n) {
-      const std::uint64_t other = take_main(t, g);
+      const std::uint64_t other = queues_.take_main(t, g);
       if (other == 0) break;
       const Judged o = judge(t, other);
       if (o.kind == Judged::kVoid) continue;
@@ -516,24 +307,21 @@ class Eviction {
         stays(t, g.main, other);
         continue;
       }
-      const std::uint64_t other_key = key_of(format_.hash(other));
+      const std::uint64_t other_key = key_of(other);
       if (o.kind == Judged::kCandidate) {
         const EvictionVerdict ov = policy_.leave_main(other_key, o.hold.access());
         if (ov.kind == EvictionVerdict::kAgain) {
           set_access(*space().record(o.record), o.hold, ov.access);
-          stays(t, g.main, renewed(t, other));
+          stays(t, g.main, queues_.renewed(t, other));
           continue;
         }
       }
       if (o.kind == Judged::kExpired || policy_.wins(key, j.hold.access(), other_key)) {
         set_access(*space().record(j.record), j.hold, 0);
-        stays(t, g.main, renewed(t, entry));
+        stays(t, g.main, queues_.renewed(t, entry));
         return remove_or_stay(t, g, other, o);
       }
-      std::uint64_t none = 0;
-      if (!g.aside.compare_exchange_strong(none, other, std::memory_order_acq_rel)) {  // [entry] release
-        stays(t, g.main, other);
-      }
+      queues_.put_aside(t, g, other);
       break;
     }
     return remove_or_stay(t, g, entry, j);
@@ -544,34 +332,31 @@ class Eviction {
     if (j.kind == Judged::kVoid) return 0;
     if (j.kind == Judged::kStays) return stays(t, g.main, entry);
     if (j.kind == Judged::kCandidate && !whatever) {
-      const EvictionVerdict v = policy_.leave_main(key_of(format_.hash(entry)), j.hold.access());
+      const EvictionVerdict v = policy_.leave_main(key_of(entry), j.hold.access());
       if (v.kind == EvictionVerdict::kAgain) {
         set_access(*space().record(j.record), j.hold, v.access);
-        return stays(t, g.main, renewed(t, entry));
+        return stays(t, g.main, queues_.renewed(t, entry));
       }
     }
     return remove_or_stay(t, g, entry, j);
   }
 
   std::uint64_t remove_or_stay(Thr& t, Group& g, std::uint64_t entry, const Judged& j) noexcept {
-    const std::uint64_t hash = format_.hash(entry);
+    const std::uint64_t hash = queues_.format().hash(entry);
     const std::uint64_t bytes = remove(t, j.record, j.stamp, hash, j.kind == Judged::kExpired);
     if (bytes == 0) return stays(t, g.main, entry);
-    if (j.kind != Judged::kExpired) policy_.evicted(key_of(hash));
+    if (j.kind != Judged::kExpired) policy_.evicted(key_of(entry));
     return bytes;
   }
-  std::uint64_t renewed(Thr& t, std::uint64_t entry) noexcept {
-    return format_.pack(format_.hash(entry), EntryFormat::gen(entry), next_age(t));
-  }
   // What the policy knows a key by: of the hash, what an entry keeps, spread over all bits.
-  static std::uint64_t key_of(std::uint64_t entry_hash) noexcept {
-    const std::uint64_t x = entry_hash * 0x9E3779B97F4A7C15u;
+  std::uint64_t key_of(std::uint64_t entry) const noexcept {
+    const std::uint64_t x = queues_.format().hash(entry) * 0x9E3779B97F4A7C15u;
     return (x ^ x >> 32) * 0xD6E8FEB86659FD93u;
   }
 
   std::uint64_t stays(Thr& t, SegQueue<Sync>& queue, std::uint64_t entry) noexcept {
     Sync::point("evict.back");
-    if (!push(t, queue, entry)) lost_.fetch_add(1, std::memory_order_relaxed);  // a hint for the sweep
+    queues_.push(t, queue, entry);
     return 0;
   }
   static void set_access(Rec& r, Hold seen, unsigned access) noexcept {
@@ -662,18 +447,13 @@ class Eviction {
   Tbl* table_ = nullptr;
   const Time* time_ = nullptr;
   EntryBound<Sync>* bound_ = nullptr;
-  Group* groups_ = nullptr;
-  unsigned group_count_ = 0;
-  unsigned shards_a_group_shift_ = 0;
-  EntryFormat format_;
+  EvictionQueues<Sync> queues_;
   EvictionPolicy<Sync> policy_;
   std::uint64_t reserve_min_ = 0;
   std::uint64_t reserve_max_ = 0;
   std::uint64_t set_aside_ = 0;
   alignas(128) Word reserve_{};
-  alignas(128) Word age_clock_{};
-  Word lost_{};
-  Word owed_{};
+  alignas(128) Word owed_{};
   Word hand_{};
 };
 

@@ -37,7 +37,7 @@ Stats Store::stats() const noexcept {
     s.buckets += detail::Table<detail::StdSync>::size_of(core.table.shard(i)).buckets();
   }
   if (core.evicts) {
-    const auto lengths = core.eviction.lengths();
+    const auto lengths = core.eviction.queues().lengths();
     s.queue_small = lengths.small;
     s.queue_main = lengths.main;
   }
