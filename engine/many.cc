@@ -159,7 +159,7 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
   return {};
 }
 
-[[gnu::flatten]] Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<std::uint64_t>> answers) noexcept {
+Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<std::uint64_t>> answers) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
   if (const Error e = Call::count_error(items.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;

@@ -137,7 +137,7 @@ Token prefetch(Context c, std::string_view key) noexcept {
   return {key, hash};
 }
 
-[[gnu::flatten]] Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
+Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
   const Call call(c, key);
   if (!call.ok()) [[unlikely]] return call.error(key);
   if (value.size() > call.store().value_bytes_max) [[unlikely]] return {Status::kTooLarge, Field::kValue};
