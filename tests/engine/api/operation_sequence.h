@@ -18,7 +18,8 @@ struct SequenceResult {
 };
 
 // Any bytes are a sequence. The first four choose the number of keys, shards and sizes. One thread,
-// a fixed seed and an injected clock: the same bytes give the same answers.
+// a fixed seed and an injected clock: the same bytes give the same answers, but where bit 2 of the fourth asks for
+// ticks that end in the middle of their work.
 SequenceResult run_operations(std::span<const std::uint8_t> bytes);
 
 }  // namespace tern::test
