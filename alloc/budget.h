@@ -48,7 +48,7 @@ class Budget {
 
   // False, and nothing changed: no room.
   bool try_charge(std::uint64_t pages) noexcept {
-    if constexpr (detail::planted<Sync>(detail::Mutant::kBudgetCheckedAfter)) {
+    if (detail::planted<Sync>(detail::Mutant::kBudgetCheckedAfter)) {
       const BudgetWord before{word_.fetch_add(pages, std::memory_order_relaxed)};
       Sync::point("budget.charged");
       if (before.used() + pages <= before.limit()) return true;

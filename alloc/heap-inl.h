@@ -252,7 +252,7 @@ template <class Sync, class Shape>
     got = spans_.take(cls, batch, want);
     if (got != 0) break;
     if (new_span(cls) != kNone) continue;  // and others may empty it before we look: then once more
-    if constexpr (detail::planted<Sync>(detail::Mutant::kReserveNotKept)) {
+    if (detail::planted<Sync>(detail::Mutant::kReserveNotKept)) {
       if (class_bytes(cls) <= kReserveBlockBytes) return allocate_reserve(cache);
     }
     if (flushed || !may_flush || cache.held_bytes() == 0) return 0;
@@ -356,7 +356,7 @@ void BasicHeap<Sync, Shape>::give_back(unsigned cls, const Offset* blocks,
         same_span = next.span == place.span;
         same_word = same_span && next.word == place.word;
       } while (same_word);
-      if constexpr (detail::planted<Sync>(detail::Mutant::kCountBeforeBits)) {
+      if (detail::planted<Sync>(detail::Mutant::kCountBeforeBits)) {
         spans_.count_given(place.span, cls, static_cast<std::uint64_t>(std::popcount(place.mask)));
         given = 0;
       }

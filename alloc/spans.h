@@ -216,7 +216,7 @@ class Spans {
       SpanState state{states_[span].load(std::memory_order_relaxed)};
       while (is_empty(state)) {
         Sync::point("span.reclaim");
-        if constexpr (detail::planted<Sync>(detail::Mutant::kSpanRelistedTwice)) {
+        if (detail::planted<Sync>(detail::Mutant::kSpanRelistedTwice)) {
           states_[span].store(
               0, std::memory_order_relaxed);  // whoever judged it empty takes it, twice over
         } else if (!states_[span].compare_exchange_weak(
@@ -322,7 +322,7 @@ class Spans {
     } while (!states_[span].compare_exchange_weak(
         state.raw, state.serving_again().raw, std::memory_order_acq_rel,  // [span-state]
         std::memory_order_relaxed));
-    if constexpr (detail::planted<Sync>(detail::Mutant::kUndrainUnlisted)) return;
+    if (detail::planted<Sync>(detail::Mutant::kUndrainUnlisted)) return;
     // Whoever met it on its row while it drained has unlisted it.
     if (state.count() != 0) list(state.cls(), span);
   }
@@ -359,11 +359,11 @@ class Spans {
   // Gives back the blocks in `mask` of bitmap word `w`. They must be allocated.
   void give(std::size_t span, unsigned cls, std::uint32_t w, std::uint64_t mask) noexcept {
     Word& word = bitmap(span, cls)[w];
-    if constexpr (detail::planted<Sync>(detail::Mutant::kBitmapLostFree)) {
+    if (detail::planted<Sync>(detail::Mutant::kBitmapLostFree)) {
       const std::uint64_t before = word.load(std::memory_order_relaxed);
       word.store(before | mask, std::memory_order_release);
     } else {
-      constexpr auto order = detail::planted<Sync>(detail::Mutant::kGiveRelaxed)
+      const auto order = detail::planted<Sync>(detail::Mutant::kGiveRelaxed)
                                  ? std::memory_order_relaxed
                                  : std::memory_order_release;
       word.fetch_or(mask, order);  // [block] release: the last user's reads and writes
@@ -520,7 +520,7 @@ class Spans {
   void unlist(unsigned row, std::size_t span) noexcept {
     row_word(row, span).fetch_and(~bit_of(span), std::memory_order_acq_rel);  // [listed] acquire
     Sync::point("span.unlist");
-    if constexpr (detail::planted<Sync>(detail::Mutant::kUnlistWithoutSecondLook)) return;
+    if (detail::planted<Sync>(detail::Mutant::kUnlistWithoutSecondLook)) return;
     const SpanState now = state(span);
     const bool deserves = row == kEmptyRow   ? is_empty(now)
                           : row == kDrainRow ? now.draining()

@@ -180,7 +180,7 @@ class Epoch {
 
  private:
   static void announce(Thread& t, const Word& epoch) noexcept {
-    constexpr auto order =
+    const auto order =
         planted<Sync>(Mutant::kRelaxedAnnounce) ? std::memory_order_relaxed : std::memory_order_seq_cst;
     t.announce.exchange(epoch.load(std::memory_order_seq_cst), order);  // [announce] seq_cst
     Sync::point("epoch.enter");
@@ -191,7 +191,7 @@ class Epoch {
   void scan(Store& store) noexcept {
     std::uint64_t oldest = epoch_.load(std::memory_order_seq_cst);
     store.for_each_thread([&](Thread& t) {
-      constexpr auto order =
+      const auto order =
           planted<Sync>(Mutant::kScanRelaxed) ? std::memory_order_relaxed : std::memory_order_seq_cst;
       const std::uint64_t a = t.announce.load(order);  // [announce] seq_cst, [quiesce] acquire
       if (a != 0 && a < oldest) oldest = a;

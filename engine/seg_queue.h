@@ -107,7 +107,7 @@ class SegList {
       if (first == 0) {
         if (fresh == 0 && (fresh = make(space, t, Sizes::kFirst, entry)) == 0) return false;
         std::uint64_t none = 0;
-        if (head_.compare_exchange_strong(none, fresh, kLinkOrder))
+        if (head_.compare_exchange_strong(none, fresh, link_order()))
           return true;  // [segment] release, [entry] seq_cst
         continue;
       }
@@ -143,7 +143,7 @@ class SegList {
       }
       std::uint64_t none = 0;
       if (s.next.compare_exchange_strong(none, fresh,
-                                         kLinkOrder)) {  // [segment] release, [entry] seq_cst
+                                         link_order())) {  // [segment] release, [entry] seq_cst
         Sync::point("queue.linked");
         space.heap.template at<Seg>(first)->last.store(
             fresh, std::memory_order_release);  // [segment] release
@@ -232,9 +232,9 @@ class SegList {
  private:
   static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kEnd = ~std::uint64_t{0};  // in `next`: nothing will follow
-  static constexpr std::memory_order kLinkOrder =           // [segment] release, [entry] seq_cst
-      planted<Sync>(Mutant::kQueueLinkRelaxed) ? std::memory_order_relaxed
-                                               : std::memory_order_seq_cst;
+  static constexpr std::memory_order link_order() noexcept {  // [segment] release, [entry] seq_cst
+    return planted<Sync>(Mutant::kQueueLinkRelaxed) ? std::memory_order_relaxed : std::memory_order_seq_cst;
+  }
 
   struct End {
     std::uint64_t last;

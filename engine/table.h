@@ -45,7 +45,7 @@ struct alignas(64) Bucket {
   typename Sync::template Atomic<std::uint64_t> ctl;
 
   SlotWord at(unsigned i) const noexcept {
-    constexpr auto order =
+    const auto order =
         planted<Sync>(Mutant::kRelaxedSlotLoad) ? std::memory_order_relaxed : std::memory_order_seq_cst;
     return SlotWord(slot[i].load(order));  // [publish] seq_cst, [announce] seq_cst
   }

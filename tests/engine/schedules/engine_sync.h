@@ -128,11 +128,10 @@ struct EngineEngine {
   }
 };
 
-template <tern::detail::Mutant M = tern::detail::Mutant::kNone>
-struct EngineSync {
+struct OneEngineSync {
   template <class T>
   using Atomic = BasicAtomic<T, EngineEngine>;
-  static constexpr tern::detail::Mutant mutant = M;
+  static inline tern::detail::Mutant mutant = tern::detail::Mutant::kNone;  // the rig's
   static constexpr bool kWordwise = true;
   static void point(const char* name) noexcept {
     if (t_scheduler == nullptr) return;
@@ -150,6 +149,11 @@ struct EngineSync {
     std::memset(const_cast<void*>(p), kScribble, n);
   }
 };
+
+// The same for every bug: it is planted when the rig is made, so that the engine is compiled once for a test and not
+// once for each bug.
+template <tern::detail::Mutant>
+using EngineSync = OneEngineSync;
 
 }  // namespace tern::concurrency
 

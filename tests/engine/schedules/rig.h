@@ -154,6 +154,7 @@ class Rig {
   // One store exists at a time; it is made anew, not destroyed: nothing in it owns anything
   // outside.
   explicit Rig(int threads, std::size_t memory_bytes = std::size_t{4} << 20) {
+    if constexpr (!kIsWeak) Sync::mutant = M;
     PrivateArena::rewind(0);
     std::memset(PrivateArena::begin(), 0, std::size_t{1} << 20);
     tern::alloc::unpoison(region_, kRegionBytes);
@@ -176,6 +177,9 @@ class Rig {
   }
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
+  ~Rig() {
+    if constexpr (!kIsWeak) Sync::mutant = Mutant::kNone;
+  }
 
   static Core& core() { return *std::launder(reinterpret_cast<Core*>(core_memory_)); }
   static Thr& thread(int i) { return *thread_[i]; }
