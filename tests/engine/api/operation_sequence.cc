@@ -72,8 +72,6 @@ class Run {
   static constexpr std::size_t kValueMax = 40'000;
   static constexpr std::chrono::microseconds kLong = std::chrono::seconds(60);  // until nothing is owed
 
-  // ------------------------------------------------------------------------
-
   std::string key() {
     const unsigned n = in_.below(key_count_);
     log_.emplace_back(op_, n);
@@ -175,8 +173,6 @@ class Run {
     return bytes > std::size_t{3} << 20;
   }
 
-  // ------------------------------------------------------------------------------------------------
-
   void fail(const std::string& what) {
     if (!result_.difference.empty()) return;
     result_.difference =
@@ -218,8 +214,6 @@ class Run {
   }
 
   // --- operations
-  // ----------------------------------------------------------------------------------------------
-
   void operate(unsigned code) {
     using Operation = void (Run::*)();
     struct Entry {
