@@ -59,6 +59,9 @@ const char* field_name(Field field) noexcept {
     case Field::kName: return "name";
     case Field::kWeigher: return "weigher";
     case Field::kFull: return "full";
+    case Field::kPattern: return "pattern";
+    case Field::kSeparator: return "separator";
+    case Field::kRegex: return "regex";
   }
   return "unknown";
 }

@@ -38,7 +38,7 @@ enum class Status : std::uint32_t {
 };
 
 // Which argument or option an error is about.
-enum class Field : std::uint32_t {
+enum class Field : std::uint16_t {
   kNone = 0,
   kKey,
   kValue,
@@ -64,6 +64,9 @@ enum class Field : std::uint32_t {
   kName,
   kWeigher,
   kFull,
+  kPattern,
+  kSeparator,
+  kRegex,
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".
@@ -73,11 +76,13 @@ TERN_API const char* field_name(Field field) noexcept;
 struct Error {
   Status status = Status::kOk;
   Field field = Field::kNone;
+  std::uint16_t position = 0;  // in a pattern or an expression: the byte that is to blame
 
   friend constexpr bool operator==(Error a, Error b) noexcept {
-    return a.status == b.status && a.field == b.field;
+    return a.status == b.status && a.field == b.field && a.position == b.position;
   }
 };
+static_assert(sizeof(Error) == 8, "a Result of a small value travels in two registers");
 
 }  // namespace tern
 
