@@ -72,6 +72,12 @@ enum class Mutant : unsigned char {
   kQueueDropOpenEnd,          // a last segment is unlinked without closing its end
   kQueueFreeAtOnce,           // an unlinked segment is freed without a grace period
   kQueueLinkRelaxed,          // a segment is linked without publishing its words
+  // ordered index
+  kIndexCopyUnfrozen,         // a node is copied while its words may still change
+  kIndexLinkIntoFrozen,       // a leaf is linked into a word that was copied already
+  kIndexUncounted,            // a leaf that dies again can be finished by the remover of its last death
+  kIndexLookFirst,            // a remover looks into the table before it says so in the leaf
+  kIndexScanSkipsDead,        // a scan takes a remover's probe for a removal
   // memory
   kSpanRelistedTwice,
   kBitmapLostFree,

@@ -1,0 +1,660 @@
+// OrderedIndex: the keys of a store in the order of their bytes. A radix tree whose memory lies in the store's budget,
+// lock-free for readers and writers, touched when a key appears or disappears and never by an overwrite.
+//
+//   root ──> node { prefix "user:" | own | a b c ... } ──> leaf { state, hash, key }
+//                                     │    └─> node ...
+//                                     └─> the leaf of the key that ends here, "user:" itself
+//
+//   child word   63 FROZEN | 62 INNER | 39..0 offset; 0: nobody. The root is one too, never frozen
+//   node         count, length of the prefix | coming | own, children in order | their bytes | prefix
+//                up to 48 children as many as it needs, beyond that 256 found by their byte
+//   leaf state   63..2 counter | 1..0 LIVE, DEAD, REMOVED
+//
+// find: from the root, the prefix must agree, then the child of the next byte. A node's bytes never change: only its
+// child words do. A word is swapped where that suffices (a child where there is none, another leaf, none in place of a
+// leaf). Everything else replaces the node: FROZEN is set in all its words, what they then hold is copied into a new
+// node, and the word above is swapped. A leaf for which a node has no word is first put into its word `coming`: so
+// whoever replaces the node brings it along, and helping completes an insertion instead of undoing it. Whoever meets a
+// frozen word replaces the node it lies in first, and starts again.
+//
+// It holds a superset of the keys, and the table decides (rule of leaves):
+//   * ensure() is called when the key's entry is in the table, tentative, before it becomes LIVE.
+//   * remove() is called after the slot was emptied: LIVE -> DEAD, look into the table, then DEAD -> REMOVED or back to
+//     LIVE. "Write the slot, then look at the leaf" against "write the leaf, then look at the slot" is Dekker's pattern:
+//     one sees the other. The counter moves with each DEAD, so that a remover that slept can't finish another's removal.
+//   * readers take LIVE and DEAD leaves (DEAD may be a probe of a key that is there) and ask the table about each.
+//
+// Invariants
+//   1 a word that isn't frozen lies in a node that can be reached: nodes are unlinked after all their words are frozen.
+//   2 a leaf that is LIVE or DEAD can be reached; one that is REMOVED never lives again.
+//   3 below each node there is a leaf, or a removal of one is under way; a node with a single leaf gives way to it.
+// So a reader that stands in an old node sees every leaf that was there when it began and is still.
+//
+// Progress: lock-free. An attempt fails because another succeeded, or ends in finishing another's replacement. A thread
+// that stops for ever leaves at most one leaf behind that is REMOVED and still linked; the key's next insertion, or the
+// next removal of it, takes it away. When memory ran out while a node was replaced, those below it can be found but not
+// inserted or removed until there is some again. All calls are made inside a guard.
+// Limits and cost: a key must fit into a block of the heap with kLeafHeaderBytes before it. ensure: a descent (a cache
+// miss for each node and one for the leaf), a leaf, and the copy of a node of up to 48 children or a swap. Memory: the
+// key and 20 bytes, and about 10 to 20 a key for nodes. A node from which keys were removed is copied smaller when three
+// quarters of its words are empty, one of 256 when 24 are in use.
+//
+// Edges
+//   branch   swapping and freezing child words / following them: a node's bytes, a leaf's key
+//   leaf     swapping a leaf's state / reading it: what the owner of the key did to the table before; seq_cst, see above
+//
+// Sources: Leis, Kemper and Neumann, "The Adaptive Radix Tree" (ICDE 2013), for the tree; Prokopec, Bronson, Bagwell
+// and Odersky, "Concurrent Tries with Efficient Non-Blocking Snapshots" (PPoPP 2012), and Brown, Ellen and Ruppert, "A
+// General Technique for Non-blocking Trees" (PPoPP 2014), for freezing and helping. Rejected: ROWEX (a writer that stops
+// inside its lock stops all others below that node); a skip list (a miss a level: twice the time of a descent here).
+// Model of the rule of leaves: tests/models/leaf_table.pml.
+#ifndef TERN_ENGINE_ORDERED_INDEX_H_
+#define TERN_ENGINE_ORDERED_INDEX_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string_view>
+
+#include "alloc/private_memory.h"
+#include "alloc/sync.h"
+#include "engine/prefetch.h"
+#include "engine/space.h"
+
+namespace tern::detail {
+
+// What a leaf says about its key.
+class LeafState {
+ public:
+  enum Kind : std::uint64_t { kLive = 0, kDead = 1, kRemoved = 2 };
+  constexpr explicit LeafState(std::uint64_t word) noexcept : word_(word) {}
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr Kind kind() const noexcept { return static_cast<Kind>(word_ & 3); }
+  constexpr LeafState to(Kind kind) const noexcept { return LeafState((word_ & ~std::uint64_t{3}) | kind); }
+  constexpr LeafState counted() const noexcept { return LeafState(word_ + 4); }
+
+ private:
+  std::uint64_t word_;
+};
+
+template <class Sync>
+class OrderedIndex {
+  struct Node;
+
+ public:
+  using Word = typename Sync::template Atomic<std::uint64_t>;
+  using Thr = Thread<Sync>;
+
+  struct Leaf {
+    Word state;
+    std::uint64_t hash;
+    std::uint32_t key_bytes;
+
+    const char* data() const noexcept { return reinterpret_cast<const char*>(this) + kLeafHeaderBytes; }
+    char* data() noexcept { return reinterpret_cast<char*>(this) + kLeafHeaderBytes; }
+    std::string_view key() const noexcept {
+      Sync::plain_read(data(), key_bytes);
+      return {data(), key_bytes};
+    }
+    LeafState seen() const noexcept { return LeafState(state.load(std::memory_order_seq_cst)); }  // [leaf] seq_cst
+  };
+  static constexpr std::size_t kLeafHeaderBytes = 20;
+
+  explicit OrderedIndex(Space<Sync>& space) noexcept : space_(space) {}
+  OrderedIndex(const OrderedIndex&) = delete;
+  OrderedIndex& operator=(const OrderedIndex&) = delete;
+
+  // There is a LIVE leaf of the key at one moment during the call. False: no memory, or the key is too long for a block.
+  bool ensure(Thr& t, std::string_view key, std::uint64_t hash) noexcept {
+    std::uint64_t fresh = 0;
+    bool ok = true;
+    for (;;) {
+      const Spot spot = find(t, key);
+      if (spot.kind == Spot::kStuck) {
+        ok = false;
+        break;
+      }
+      if (spot.kind == Spot::kLeaf) {
+        Leaf& leaf = leaf_of(spot.word);
+        if (leaf.key() == key) {
+          LeafState s = leaf.seen();
+          std::uint64_t seen = s.word();
+          if (s.kind() == LeafState::kDead) {
+            Sync::point("index.revive");
+            if (!leaf.state.compare_exchange_strong(seen, s.to(LeafState::kLive).word(), std::memory_order_seq_cst)) {  // [leaf]
+              continue;
+            }
+            s = s.to(LeafState::kLive);
+          }
+          if (s.kind() == LeafState::kLive) break;
+        }
+      }
+      if (fresh == 0 && (fresh = make_leaf(t, key, hash)) == 0) {
+        ok = false;
+        break;
+      }
+      const Linked linked = link(t, spot, key, fresh);
+      if (linked == Linked::kNoMemory || linked == Linked::kLater) ok = false;
+      if (linked != Linked::kAgain && linked != Linked::kNoMemory) fresh = 0;
+      if (linked != Linked::kAgain && linked != Linked::kComing) break;
+    }
+    if (fresh != 0) space_.free_block(t, fresh);  // nobody saw it
+    return ok;
+  }
+
+  // The key's slot was emptied. in_table() -> bool: whether there is an entry of the key now, tentative or not. Without
+  // the memory to finish a replacement that is in the way, the leaf stays until its key's next insertion or removal.
+  template <class InTable>
+  void remove(Thr& t, std::string_view key, InTable&& in_table) noexcept {
+    for (;;) {
+      const Spot spot = find(t, key);
+      if (spot.kind != Spot::kLeaf) return;
+      Leaf& leaf = leaf_of(spot.word);
+      if (leaf.key() != key) return;
+      const LeafState live = leaf.seen();
+      if (live.kind() == LeafState::kRemoved) return unlink(t, key, spot.word);
+      if (live.kind() != LeafState::kLive) return;  // its remover looks into the table after this
+      const bool early = planted<Sync>(Mutant::kIndexLookFirst) && in_table();
+      const LeafState dead = planted<Sync>(Mutant::kIndexUncounted) ? live.to(LeafState::kDead) : live.counted().to(LeafState::kDead);
+      std::uint64_t expected = live.word();
+      Sync::point("index.probe");
+      if (!leaf.state.compare_exchange_strong(expected, dead.word(), std::memory_order_seq_cst)) return;  // [leaf] seq_cst
+      expected = dead.word();
+      Sync::point("index.probed");
+      if (planted<Sync>(Mutant::kIndexLookFirst) ? early : in_table()) {
+        if (!leaf.state.compare_exchange_strong(expected, dead.to(LeafState::kLive).word(), std::memory_order_seq_cst)) {  // [leaf]
+          return;
+        }
+        if (in_table()) return;  // gone meanwhile: its remover may have found the leaf DEAD
+        continue;
+      }
+      if (leaf.state.compare_exchange_strong(expected, dead.to(LeafState::kRemoved).word(), std::memory_order_seq_cst)) {  // [leaf]
+        unlink(t, key, spot.word);
+      }
+      return;
+    }
+  }
+
+  // --- in order ----------------------------------------------------------------------------------------------------
+
+  // Leaves that aren't REMOVED, from a bound on, forward or backward. Valid inside the guard in which it was made; what
+  // is inserted and removed meanwhile may be met or not, all else is met once.
+  //   for (Cursor c(index, from, Cursor::kForward, true); const Leaf* leaf = c.next();) ...
+  class Cursor {
+   public:
+    enum Direction : int { kForward = 1, kBackward = -1 };
+
+    // From the first key on; backward, from the last.
+    Cursor(const OrderedIndex& index, Direction direction) noexcept : index_(index), direction_(direction) {
+      enter(index_.root_.load(std::memory_order_seq_cst));  // [branch] seq_cst, [announce] seq_cst
+    }
+    // From the first key that isn't less than `bound` (backward: greater); `included` says whether it may be `bound`.
+    Cursor(const OrderedIndex& index, std::string_view bound, Direction direction, bool included) noexcept
+        : index_(index), direction_(direction) {
+      seek(bound, included);
+    }
+    Cursor(const Cursor&) = delete;
+    Cursor& operator=(const Cursor&) = delete;
+    ~Cursor() { alloc::private_free(more_); }
+
+    // Null: there is no other, or failed().
+    const Leaf* next() noexcept {
+      for (;;) {
+        if (const Leaf* leaf = pending_) {
+          pending_ = nullptr;
+          const LeafState::Kind kind = leaf->seen().kind();
+          if (kind == LeafState::kLive || (kind == LeafState::kDead && !planted<Sync>(Mutant::kIndexScanSkipsDead))) return leaf;
+          continue;
+        }
+        if (depth_ == 0) return nullptr;
+        Frame& f = frames()[depth_ - 1];
+        const Node& n = *f.node;
+        if (f.at < 0 || f.at >= static_cast<int>(n.words())) {
+          --depth_;
+          continue;
+        }
+        const int at = f.at;
+        f.at += direction_;
+        const int ahead = at + 3 * direction_;  // leaves lie anywhere: fetch them while the first are looked at
+        if (ahead >= 0 && ahead < static_cast<int>(n.words())) {
+          prefetch_near(index_.space_.heap.at(offset_of(n.child(ahead).load(std::memory_order_relaxed))));  // a hint
+        }
+        enter(n.child(at).load(std::memory_order_seq_cst));  // [branch] seq_cst
+      }
+    }
+    // No private memory for a path of more than kFrames nodes; the scan is incomplete.
+    bool failed() const noexcept { return failed_; }
+
+   private:
+    struct Frame {
+      const typename OrderedIndex::Node* node;
+      int at;  // the child to visit next
+    };
+    static constexpr unsigned kFrames = 24;
+
+    Frame* frames() noexcept { return more_ != nullptr ? more_ : frames_; }
+
+    void enter(std::uint64_t word) noexcept {
+      if (offset_of(word) == 0) return;
+      if (is_inner(word)) {
+        const Node& n = index_.node_of(word);
+        push(n, direction_ == kForward ? 0 : static_cast<int>(n.words()) - 1);
+      } else {
+        pending_ = &index_.leaf_of(word);
+      }
+    }
+
+    void push(const Node& n, int at) noexcept {
+      if (depth_ == capacity_) {
+        auto* more = static_cast<Frame*>(alloc::private_allocate(std::size_t{capacity_} * 2 * sizeof(Frame)));
+        if (more == nullptr) {
+          failed_ = true;
+          depth_ = 0;
+          return;
+        }
+        std::memcpy(more, frames(), depth_ * sizeof(Frame));
+        alloc::private_free(more_);
+        more_ = more;
+        capacity_ *= 2;
+      }
+      frames()[depth_++] = {&n, at};
+    }
+
+    // Along the bound: what lies on its far side at each node is pushed, to be visited later.
+    void seek(std::string_view bound, bool included) noexcept {
+      std::size_t depth = 0;
+      std::uint64_t word = index_.root_.load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
+      while (offset_of(word) != 0) {
+        if (!is_inner(word)) {
+          const Leaf& leaf = index_.leaf_of(word);
+          const int order = leaf.key().compare(bound) * direction_;
+          if (order > 0 || (order == 0 && included)) pending_ = &leaf;
+          return;
+        }
+        const Node& n = index_.node_of(word);
+        const std::string_view rest = bound.substr(depth);
+        const std::string_view prefix = n.prefix();
+        const int order = prefix.compare(rest.substr(0, prefix.size()));
+        // A bound that ends inside the prefix is less than all below it.
+        if (order != 0) {
+          if (order * direction_ > 0) enter(word);
+          return;
+        }
+        if (rest.size() == prefix.size()) {  // the bound is the node's own key, the others are greater
+          if (direction_ == kForward) return push(n, included ? 0 : 1);
+          if (included) push(n, 0);
+          return;
+        }
+        const auto byte = static_cast<unsigned char>(rest[prefix.size()]);
+        const int at = static_cast<int>(n.lower(byte));
+        const bool exact = at < static_cast<int>(n.words()) && n.byte(static_cast<unsigned>(at)) == byte;
+        push(n, direction_ == kForward ? at + (exact ? 1 : 0) : at - 1);
+        if (!exact || failed_) return;
+        word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
+        depth += prefix.size() + 1;
+      }
+    }
+
+    const OrderedIndex& index_;
+    const Direction direction_;
+    bool failed_ = false;
+    unsigned depth_ = 0;
+    unsigned capacity_ = kFrames;
+    const Leaf* pending_ = nullptr;
+    Frame* more_ = nullptr;
+    Frame frames_[kFrames];
+  };
+
+  // Alone. fn(offset of each block); answers the bytes of all.
+  template <class Fn>
+  std::uint64_t walk(Fn&& fn) const noexcept {
+    return walk_from(root_.load(std::memory_order_acquire), fn);  // [branch] acquire
+  }
+
+ private:
+  static constexpr std::uint64_t kFrozen = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kInner = std::uint64_t{1} << 62;
+  static constexpr std::uint64_t kOffset = (std::uint64_t{1} << 40) - 1;
+  static constexpr unsigned kSortedMax = 48;
+  static constexpr unsigned kPrefixMax = 255;
+
+  static constexpr std::uint64_t offset_of(std::uint64_t word) noexcept { return word & kOffset; }
+  static constexpr bool is_inner(std::uint64_t word) noexcept { return (word & kInner) != 0; }
+
+  struct Node {
+    std::uint16_t count;  // children beside the own one; 256: found by their byte
+    std::uint16_t prefix_bytes;
+    std::uint32_t padding;
+
+    unsigned words() const noexcept { return count + 1u; }
+    Word& coming() const noexcept { return *reinterpret_cast<Word*>(const_cast<Node*>(this) + 1); }  // a leaf
+    Word& child(int i) const noexcept { return (&coming())[i + 1]; }  // 0: the own one
+    unsigned char* bytes() const noexcept { return reinterpret_cast<unsigned char*>(&child(static_cast<int>(words()))); }
+    unsigned char byte(unsigned i) const noexcept { return count == 256 ? static_cast<unsigned char>(i - 1) : bytes()[i - 1]; }
+    char* prefix_data() const noexcept { return reinterpret_cast<char*>(bytes() + (count == 256 ? 0 : count)); }
+    std::string_view prefix() const noexcept {
+      Sync::plain_read(prefix_data(), prefix_bytes);
+      return {prefix_data(), prefix_bytes};
+    }
+    // The word of `byte`, or 0: there is none (that is the own child's).
+    unsigned find(unsigned char wanted) const noexcept {
+      if (count == 256) return wanted + 1u;
+      Sync::plain_read(bytes(), count);
+      const void* at = count == 0 ? nullptr : std::memchr(bytes(), wanted, count);
+      return at == nullptr ? 0 : static_cast<unsigned>(static_cast<const unsigned char*>(at) - bytes()) + 1;
+    }
+    // The first word whose byte isn't less; words() if there is none.
+    unsigned lower(unsigned char wanted) const noexcept {
+      if (count == 256) return wanted + 1u;
+      Sync::plain_read(bytes(), count);
+      return static_cast<unsigned>(std::lower_bound(bytes(), bytes() + count, wanted) - bytes()) + 1;
+    }
+    static std::size_t size_of(unsigned count, std::size_t prefix_bytes) noexcept {
+      return sizeof(Node) + (count + 2u) * sizeof(Word) + (count == 256 ? 0 : count) + prefix_bytes;
+    }
+  };
+  static_assert(sizeof(Node) == 8);
+
+  // What a node is made of.
+  struct Entries {
+    std::uint64_t own = 0;
+    unsigned count = 0;
+    unsigned char byte[256];
+    std::uint64_t word[256];
+
+    void add(int at, std::uint64_t w) noexcept {  // -1: the own one
+      if (at < 0) {
+        own = w;
+        return;
+      }
+      unsigned i = count++;
+      for (; i != 0 && byte[i - 1] > at; --i) {
+        byte[i] = byte[i - 1];
+        word[i] = word[i - 1];
+      }
+      byte[i] = static_cast<unsigned char>(at);
+      word[i] = w;
+    }
+  };
+
+  // Where a descent ended.
+  struct Spot {
+    enum Kind : std::uint8_t {
+      kEmpty,   // `slot` is 0
+      kLeaf,    // a leaf, of this key or another
+      kNoByte,  // `word` is a node without a child of the next byte
+      kPrefix,  // `word` is a node whose prefix agrees in `agreed` bytes only
+      kStuck,   // another's replacement is in the way, and there is no memory to finish it
+    };
+    Kind kind = kStuck;
+    Word* slot = nullptr;
+    std::uint64_t word = 0;
+    std::size_t depth = 0;  // bytes of the key before `slot`
+    std::size_t agreed = 0;
+    Word* above = nullptr;  // the node that `slot` lies in, and its own slot; null: `slot` is the root
+    std::uint64_t node = 0;
+    std::size_t node_depth = 0;
+  };
+  // kComing: it is the node's to bring along, see whether that has happened. kLater: the same, and there is no memory.
+  enum class Linked : std::uint8_t { kYes, kAgain, kComing, kLater, kNoMemory };
+  enum class Replaced : std::uint8_t { kYes, kNo, kNoMemory };
+
+  const Node& node_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Node>(offset_of(word)); }
+  Leaf& leaf_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Leaf>(offset_of(word)); }
+
+  // For a writer: finishes the replacements that it meets.
+  Spot find(Thr& t, std::string_view key) noexcept {
+    for (;;) {
+      Spot spot;
+      spot.slot = &root_;
+      for (;;) {
+        spot.word = spot.slot->load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
+        if ((spot.word & kFrozen) != 0) {
+          if (replace(t, spot.above, spot.node, spot.node_depth) == Replaced::kNoMemory) return {};
+          break;
+        }
+        if (spot.word == 0 || !is_inner(spot.word)) {
+          spot.kind = spot.word == 0 ? Spot::kEmpty : Spot::kLeaf;
+          return spot;
+        }
+        const Node& n = node_of(spot.word);
+        const std::string_view rest = key.substr(spot.depth);
+        const std::string_view prefix = n.prefix();
+        spot.agreed = agreement(prefix, rest);
+        if (spot.agreed != prefix.size()) {
+          spot.kind = Spot::kPrefix;
+          return spot;
+        }
+        unsigned at = 0;
+        if (rest.size() != prefix.size()) {
+          at = n.find(static_cast<unsigned char>(rest[prefix.size()]));
+          if (at == 0) {
+            spot.kind = Spot::kNoByte;
+            return spot;
+          }
+        }
+        spot.above = spot.slot;
+        spot.node = spot.word;
+        spot.node_depth = spot.depth;
+        spot.slot = &n.child(static_cast<int>(at));
+        spot.depth += prefix.size() + (at != 0 ? 1 : 0);
+      }
+    }
+  }
+
+  // Puts the leaf `fresh` where find() ended.
+  Linked link(Thr& t, const Spot& spot, std::string_view key, std::uint64_t fresh) noexcept {
+    if (spot.kind == Spot::kNoByte || spot.kind == Spot::kPrefix) {
+      std::uint64_t none = 0;
+      Sync::point("index.coming");
+      const bool is_mine = node_of(spot.word).coming().compare_exchange_strong(none, fresh, std::memory_order_seq_cst);  // [branch]
+      const Replaced r = replace(t, spot.slot, spot.word, spot.depth);
+      if (is_mine) return r == Replaced::kNoMemory ? Linked::kLater : Linked::kComing;
+      return r == Replaced::kNoMemory ? Linked::kNoMemory : Linked::kAgain;
+    }
+    std::uint64_t to = fresh;
+    std::uint64_t made[2 + 65536 / kPrefixMax];
+    unsigned made_count = 0;
+    bool replaces_leaf = false;
+    if (spot.kind == Spot::kLeaf) {
+      const std::string_view other = leaf_of(spot.word).key();
+      if (other == key) {
+        replaces_leaf = true;
+      } else {
+        const std::size_t both = std::min(other.size(), key.size());
+        std::size_t same = spot.depth;
+        while (same != both && other[same] == key[same]) ++same;
+        Entries e;
+        e.add(next_of(other, same), spot.word);
+        e.add(next_of(key, same), fresh);
+        to = make_path(t, key.substr(spot.depth, same - spot.depth), e, made, made_count);
+        if (to == 0) return Linked::kNoMemory;
+      }
+    }
+    std::uint64_t expected = spot.word;
+    Sync::point("index.link");
+    if (planted<Sync>(Mutant::kIndexLinkIntoFrozen)) {
+      expected = spot.slot->load(std::memory_order_seq_cst);  // [branch] seq_cst
+      if (offset_of(expected) != offset_of(spot.word)) expected = spot.word;
+    }
+    if (!spot.slot->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
+      while (made_count != 0) space_.free_block(t, made[--made_count]);
+      return Linked::kAgain;
+    }
+    if (replaces_leaf) space_.retire_block(t, offset_of(spot.word));
+    return Linked::kYes;
+  }
+
+  // The leaf at `word` is REMOVED. Without the memory to get at it, it stays until its key's next insertion or removal.
+  void unlink(Thr& t, std::string_view key, std::uint64_t word) noexcept {
+    for (;;) {
+      const Spot spot = find(t, key);
+      if (spot.kind != Spot::kLeaf || spot.word != word) break;
+      std::uint64_t expected = word;
+      Sync::point("index.unlink");
+      if (spot.slot->compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) {  // [branch] seq_cst
+        space_.retire_block(t, offset_of(word));
+        break;
+      }
+    }
+    // What has become sparse is made smaller or goes, from below upwards.
+    for (;;) {
+      const Spot spot = find(t, key);
+      if (spot.kind == Spot::kStuck) return;
+      const bool in_it = spot.kind == Spot::kNoByte || spot.kind == Spot::kPrefix;
+      Word* const slot = in_it ? spot.slot : spot.above;
+      const std::uint64_t node = in_it ? spot.word : spot.node;
+      if (slot == nullptr || !is_sparse(node_of(node))) return;
+      if (replace(t, slot, node, in_it ? spot.depth : spot.node_depth) == Replaced::kNoMemory) return;
+    }
+  }
+
+  static bool is_sparse(const Node& n) noexcept {
+    unsigned used = 0;
+    bool leaves_only = true;
+    for (unsigned i = 0; i != n.words(); ++i) {
+      const std::uint64_t w = n.child(static_cast<int>(i)).load(std::memory_order_relaxed);  // a hint
+      if (offset_of(w) == 0) continue;
+      ++used;
+      leaves_only &= !is_inner(w);
+    }
+    const unsigned few = n.count == 256 ? kSortedMax / 2 : n.words() > 4 ? n.words() / 4 : 0;  // what becomes smaller then
+    return used <= few || used == 0 || (used == 1 && leaves_only);
+  }
+
+  static int next_of(std::string_view key, std::size_t at) noexcept {
+    return at == key.size() ? -1 : static_cast<int>(static_cast<unsigned char>(key[at]));
+  }
+  static std::size_t agreement(std::string_view a, std::string_view b) noexcept {
+    return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin()).first - a.begin());
+  }
+  static std::uint64_t freeze(Word& word) noexcept {
+    if (planted<Sync>(Mutant::kIndexCopyUnfrozen)) return word.load(std::memory_order_seq_cst) & ~kFrozen;  // [branch]
+    return word.fetch_or(kFrozen, std::memory_order_seq_cst) & ~kFrozen;                                    // [branch] seq_cst
+  }
+
+  // The node `word`, in `slot` and `depth` bytes down its keys, gives way to a copy of its words as they are once all are
+  // frozen, without empty ones and with the leaf that is coming. kNo: another has replaced it, or the node above.
+  Replaced replace(Thr& t, Word* slot, std::uint64_t word, std::size_t depth) noexcept {
+    const Node& n = node_of(word);
+    const std::string_view prefix = n.prefix();
+    Entries below, above;
+    for (unsigned i = 0; i != n.words(); ++i) {
+      if (const std::uint64_t w = freeze(n.child(static_cast<int>(i))); w != 0) below.add(i == 0 ? -1 : n.byte(i), w);
+    }
+    const std::uint64_t coming = freeze(n.coming());
+    Sync::point("index.frozen");
+    std::size_t split_at = prefix.size();
+    if (coming != 0) {
+      const std::string_view key = leaf_of(coming).key();
+      split_at = agreement(prefix, key.substr(depth));
+      (split_at == prefix.size() ? below : above).add(next_of(key, depth + split_at), coming);
+    }
+    std::uint64_t made[2];
+    unsigned made_count = 0;
+    bool no_memory = false;
+    std::uint64_t to;
+    if (split_at != prefix.size()) {
+      const std::uint64_t rest = make(t, prefix.substr(split_at + 1), below, made, made_count, no_memory);
+      if (rest != 0) above.add(static_cast<unsigned char>(prefix[split_at]), rest);
+      to = no_memory ? 0 : make(t, prefix.substr(0, split_at), above, made, made_count, no_memory);
+    } else {
+      to = make(t, prefix, below, made, made_count, no_memory);
+    }
+    std::uint64_t expected = word;
+    Sync::point("index.replace");
+    if (!no_memory && slot->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
+      space_.retire_block(t, offset_of(word));
+      return Replaced::kYes;
+    }
+    while (made_count != 0) space_.free_block(t, made[--made_count]);  // nobody saw them
+    return no_memory ? Replaced::kNoMemory : Replaced::kNo;
+  }
+
+  // The word of a node with these entries; of the leaf, if that is all there is; 0 if there is nothing.
+  std::uint64_t make(Thr& t, std::string_view prefix, const Entries& e, std::uint64_t* made, unsigned& made_count,
+                     bool& no_memory) noexcept {
+    const unsigned used = e.count + (e.own != 0 ? 1 : 0);
+    if (used == 0) return 0;
+    const std::uint64_t first = e.own != 0 ? e.own : e.word[0];
+    if (used == 1 && !is_inner(first)) return first;
+    const unsigned count = e.count > kSortedMax ? 256 : e.count;
+    const std::size_t bytes = Node::size_of(count, prefix.size());
+    const std::uint64_t at = space_.allocate(t, bytes);
+    if (at == 0) {
+      no_memory = true;
+      return 0;
+    }
+    made[made_count++] = at;
+    Sync::plain_write(space_.heap.at(at), bytes);
+    Node& n = *new (space_.heap.at(at)) Node{static_cast<std::uint16_t>(count), static_cast<std::uint16_t>(prefix.size()), 0};
+    // [branch] comes with the swap that links it, for all of them
+    for (unsigned i = 0; i != n.words(); ++i) (new (&n.child(static_cast<int>(i))) Word)->store(0, std::memory_order_relaxed);
+    (new (&n.coming()) Word)->store(0, std::memory_order_relaxed);
+    n.child(0).store(e.own, std::memory_order_relaxed);
+    for (unsigned i = 0; i != e.count; ++i) {
+      if (count != 256) n.bytes()[i] = e.byte[i];
+      n.child(count == 256 ? e.byte[i] + 1 : static_cast<int>(i) + 1).store(e.word[i], std::memory_order_relaxed);
+    }
+    std::memcpy(n.prefix_data(), prefix.data(), prefix.size());
+    return at | kInner;
+  }
+
+  // The same below a prefix of any length: nodes with one child, as long as it is longer than a node's may be.
+  std::uint64_t make_path(Thr& t, std::string_view prefix, const Entries& e, std::uint64_t* made, unsigned& made_count) noexcept {
+    bool no_memory = false;
+    const auto last = [&] { return prefix.substr(prefix.size() - std::min<std::size_t>(prefix.size(), kPrefixMax)); };
+    std::string_view part = last();
+    std::uint64_t word = make(t, part, e, made, made_count, no_memory);
+    while (word != 0 && part.size() != prefix.size()) {
+      prefix.remove_suffix(part.size());
+      Entries one;
+      one.add(static_cast<unsigned char>(prefix.back()), word);
+      prefix.remove_suffix(1);
+      part = last();
+      word = make(t, part, one, made, made_count, no_memory);
+    }
+    if (word == 0) {
+      while (made_count != 0) space_.free_block(t, made[--made_count]);
+    }
+    return word;
+  }
+
+  std::uint64_t make_leaf(Thr& t, std::string_view key, std::uint64_t hash) noexcept {
+    const std::size_t bytes = kLeafHeaderBytes + key.size();
+    if (bytes > space_.heap.largest_block()) return 0;
+    const std::uint64_t at = space_.allocate(t, std::max(bytes, sizeof(Leaf)));
+    if (at == 0) return 0;
+    Sync::plain_write(space_.heap.at(at), bytes);
+    Leaf& leaf = *new (space_.heap.at(at)) Leaf;
+    leaf.state.store(LeafState::kLive, std::memory_order_relaxed);  // [branch] comes with the swap that links it
+    leaf.hash = hash;
+    leaf.key_bytes = static_cast<std::uint32_t>(key.size());
+    std::memcpy(leaf.data(), key.data(), key.size());
+    return at;
+  }
+
+  template <class Fn>
+  std::uint64_t walk_from(std::uint64_t word, Fn& fn) const noexcept {
+    const std::uint64_t at = offset_of(word);
+    if (at == 0) return 0;
+    fn(at);
+    std::uint64_t bytes = space_.heap.block_bytes(at);
+    if (!is_inner(word)) return bytes;
+    const Node& n = node_of(word);
+    bytes += walk_from(n.coming().load(std::memory_order_acquire), fn);  // [branch] acquire
+    for (unsigned i = 0; i != n.words(); ++i) {
+      bytes += walk_from(n.child(static_cast<int>(i)).load(std::memory_order_acquire), fn);  // [branch] acquire
+    }
+    return bytes;
+  }
+
+  Space<Sync>& space_;
+  Word root_{};
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_ORDERED_INDEX_H_

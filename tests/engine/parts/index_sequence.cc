@@ -1,0 +1,122 @@
+#include "tests/engine/parts/index_sequence.h"
+
+#include <map>
+#include <vector>
+
+#include "engine/ordered_index.h"
+#include "tests/engine/parts/bare_core.h"
+
+namespace tern::test {
+
+std::string run_index_operations(std::span<const std::uint8_t> bytes) {
+  using Index = detail::OrderedIndex<BareCore::Sync>;
+  static BareCore bare;
+  auto& space = bare.space();
+  auto& t = *bare.thread;
+  Index index(space);
+  std::map<std::string, std::uint64_t> model;  // keys and their hashes
+  std::string difference;
+  const auto differs = [&](const std::string& what) {
+    if (difference.empty()) difference = what;
+  };
+  std::size_t at = 0;
+  const auto byte = [&] { return at < bytes.size() ? bytes[at++] : std::uint8_t{0}; };
+  // Three kinds: of few bytes that are prefixes of each other; with any byte; behind a long common beginning.
+  const auto next_key = [&] {
+    const std::uint8_t how = byte();
+    std::string key;
+    if ((how & 3) == 3) key.assign(300u + (how >> 2 & 3) * 255u, 'p');
+    const unsigned size = how >> 4;
+    for (unsigned i = 0; i != size; ++i) key += static_cast<char>((how & 3) == 0 ? byte() & 3 : byte());
+    return key;
+  };
+  const auto scan = [&](const std::string* bound, bool backward, bool included) {
+    const detail::Guard<BareCore::Sync> guard(space, t);
+    const auto direction = backward ? Index::Cursor::kBackward : Index::Cursor::kForward;
+    std::vector<std::string> wanted;
+    for (const auto& [key, hash] : model) {
+      if (bound == nullptr || (backward ? key < *bound : key > *bound) || (included && key == *bound)) wanted.push_back(key);
+    }
+    if (backward) wanted = {wanted.rbegin(), wanted.rend()};
+    const auto compare = [&](typename Index::Cursor& c) {
+      std::size_t n = 0;
+      while (const auto* leaf = c.next()) {
+        if (n == wanted.size() || wanted[n] != leaf->key()) return differs("a scan meets another key: " + std::string(leaf->key()) + " instead of " + (n == wanted.size() ? "none" : wanted[n]));
+        if (leaf->hash != model[wanted[n]]) differs("a leaf has another hash");
+        ++n;
+      }
+      if (n != wanted.size() || c.failed()) differs("a scan ends early");
+    };
+    if (bound == nullptr) {
+      typename Index::Cursor c(index, direction);
+      compare(c);
+    } else {
+      typename Index::Cursor c(index, *bound, direction, included);
+      compare(c);
+    }
+  };
+  while (at < bytes.size() && difference.empty()) {
+    const std::uint8_t op = byte();
+    const detail::Guard<BareCore::Sync> guard(space, t);
+    if (!space.epoch.admit(space, t)) return "not admitted";
+    switch (op & 7) {
+      case 0:
+      case 1:
+      case 2: {
+        const std::string key = next_key();
+        const std::uint64_t hash = model.contains(key) ? model[key] : op;
+        if (!index.ensure(t, key, hash)) differs("ensure is refused with memory at hand");
+        model[key] = hash;
+        break;
+      }
+      case 3: {  // a row of siblings, so that nodes become large
+        const std::string begin = next_key();
+        for (unsigned n = 0; n != 90; ++n) {
+          const std::string key = begin + static_cast<char>(n * 3);
+          const std::uint64_t hash = model.contains(key) ? model[key] : op;
+          if (!index.ensure(t, key, hash)) differs("ensure is refused with memory at hand");
+          model[key] = hash;
+        }
+        break;
+      }
+      case 4: {
+        const std::string key = next_key();
+        index.remove(t, key, [] { return false; });
+        model.erase(key);
+        break;
+      }
+      case 5: {  // a range
+        const std::string from = next_key();
+        auto i = model.lower_bound(from);
+        for (unsigned n = 0; n != 1u + (op >> 2) && i != model.end(); ++n) {
+          index.remove(t, i->first, [] { return false; });
+          i = model.erase(i);
+        }
+        break;
+      }
+      case 6: {  // a removal that finds the key in the table again
+        const std::string key = next_key();
+        index.remove(t, key, [] { return true; });
+        break;
+      }
+      case 7: {
+        const std::string bound = next_key();
+        scan(&bound, (op & 8) != 0, (op & 16) != 0);
+        break;
+      }
+    }
+  }
+  scan(nullptr, false, false);
+  scan(nullptr, true, false);
+  // Emptied, it holds no memory.
+  for (const auto& [key, hash] : model) {
+    const detail::Guard<BareCore::Sync> guard(space, t);
+    if (!space.epoch.admit(space, t)) return "not admitted";
+    index.remove(t, key, [] { return false; });
+  }
+  if (index.walk([](std::uint64_t) {}) != 0) differs("an empty index holds memory");
+  space.epoch.reclaim_all(space, t);
+  return difference;
+}
+
+}  // namespace tern::test
