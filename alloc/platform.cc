@@ -32,6 +32,7 @@ int planned_fault(FaultPlan& plan, Site site) noexcept {
   if (plan.fail_at == 0 || call < plan.fail_at || call - plan.fail_at >= plan.fail_count) return 0;
   plan.failed.fetch_add(1, std::memory_order_relaxed);
   if (plan.error != 0) return plan.error;
+  if (site == Site::kStartThread) return EAGAIN;
   return site <= Site::kPopulate || site == Site::kPrivateAllocate ? ENOMEM : EIO;
 }
 

@@ -26,6 +26,7 @@ enum class Site : std::uint8_t {
   kPopulate,    // faulting memory in
   kRandom,
   kPinThread,
+  kStartThread,  // a thread of the library's own (platform_worker.h)
   kAtFork,
   kOpen,
   kRead,
@@ -48,7 +49,7 @@ struct FaultPlan {
   std::uint32_t sites = ~0u;
   std::uint64_t fail_at = 0;
   std::uint64_t fail_count = 1;
-  int error = 0;  // 0: ENOMEM for memory, EIO for the rest
+  int error = 0;  // 0: ENOMEM for memory, EAGAIN for a thread, EIO for the rest
   std::atomic<std::uint64_t> calls{0};
   std::atomic<std::uint64_t> failed{0};
 };

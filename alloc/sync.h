@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 namespace tern::detail {
 
@@ -124,6 +125,17 @@ struct StdSync {
 #endif
   static void plain_write(const void*, std::size_t) noexcept {}
   static void plain_read(const void*, std::size_t) noexcept {}
+};
+
+// A number that is changed a few times in a store's life and read by everybody. Whoever still reads the one before does no
+// harm, so it is relaxed, and no policy sees it.
+class Setting {
+ public:
+  operator std::uint64_t() const noexcept { return value_.load(std::memory_order_relaxed); }
+  void operator=(std::uint64_t value) noexcept { value_.store(value, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
 };
 
 // True in the instantiation that carries the bug `m`.

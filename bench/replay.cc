@@ -257,6 +257,7 @@ bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptio
       }
     }
     store_options.hash_seed = 1;
+    store_options.maintenance = Maintenance::kTick;  // one trace, one outcome
     store_options.name = "replay";
     HitRatios row;
     row.trace = name;

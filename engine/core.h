@@ -226,9 +226,11 @@ class Core {
       t.counters.deletes.add();
     } else if (c.outcome == Committed::Outcome::kOutOfMemory) {
       t.counters.refused.add();
+      space.upkeep.ask();
     }
     if (change.expired && c.outcome != Committed::Outcome::kKept) t.counters.expired.add();
     hand_out_removals(t);
+    space.upkeep.pass_on();
     return c;
   }
 
@@ -290,13 +292,18 @@ class Core {
     bool had_deadline = false;
   };
   Touched set_deadline(Thr& t, std::uint64_t hash, std::string_view key, std::uint64_t deadline_ms) noexcept {
+    bool touched = false;
+    bool had_deadline = false;
     {
       Grd guard(space, t);
       const HeadT h = head(hash, key);
       if (h.record == nullptr || !h.present) return {};
-      if (committer().touch(t, hash, *h.record, h.stamp, deadline_ms)) {
-        return {Committed::Outcome::kPut, true, h.has_deadline};
-      }
+      had_deadline = h.has_deadline;
+      touched = committer().touch(t, hash, *h.record, h.stamp, deadline_ms);
+    }
+    if (touched) {
+      space.upkeep.pass_on();
+      return {Committed::Outcome::kPut, true, had_deadline};
     }
     DeadlineChange<Sync> change(space, t, key, deadline_ms);
     const Committed c = write(t, hash, key, change);
@@ -376,15 +383,15 @@ class Core {
 
   // One bounded step of owed work on shard `i`. True: there was some.
   bool maintain(Thr& t, unsigned i) noexcept {
+    const bool expired = expire(t, i, kExpireSlice) != 0;
     Grd guard(space, t);
     auto& s = table.shard(i);
-    bool worked = false;
+    bool worked = expired;
     if (Growth<Sync>::is_due(s.live.load(std::memory_order_relaxed), Tbl::size_of(s))) {  // a count
       const std::uint64_t before = s.size.load(std::memory_order_relaxed);                  // only compared
       Growth<Sync>::grow_one(table, t, s);
-      worked = before != s.size.load(std::memory_order_relaxed);
+      worked = worked || before != s.size.load(std::memory_order_relaxed);
     }
-    if (expire(t, i, kExpireSlice) != 0) worked = true;
     if (space.views.open_count() == 0 && s.kept.load(std::memory_order_relaxed) != 0) {  // a hint
       worked = committer().drain_kept(t, s, 16) != 0 || worked;
     }
@@ -399,6 +406,8 @@ class Core {
     if (!heap.resize(memory_bytes)) {
       const std::size_t least = heap.least_bytes(memory_bytes);
       if (least + least / 8 > memory_bytes || !heap.resize_in_time(memory_bytes)) return false;
+      space.upkeep.ask();
+      space.upkeep.pass_on();
     }
     set_limbo_limits(memory_bytes);
     return true;
@@ -418,12 +427,16 @@ class Core {
     auto& s = table.shard(i);
     const bool unfiled = s.unfiled.load(std::memory_order_relaxed) != 0;  // a hint
     if (s.wheel.entries() == 0 && !unfiled) return 0;
-    Grd guard(space, t);
-    space.epoch.admit(space, t);  // what it frees is let through when the limbo is past its cap
-    Expiry<Sync> expiry(table, committer(), t, s, time.now());
-    unsigned done = expiry.step(steps);
-    if (unfiled && done < steps && expiry.sweep(steps / 8)) done += steps / 8;
-    if (removed != nullptr) *removed += expiry.expired;
+    unsigned done;
+    {
+      Grd guard(space, t);
+      space.epoch.admit(space, t);  // what it frees is let through when the limbo is past its cap
+      Expiry<Sync> expiry(table, committer(), t, s, time.now());
+      done = expiry.step(steps);
+      if (unfiled && done < steps && expiry.sweep(steps / 8)) done += steps / 8;
+      if (removed != nullptr) *removed += expiry.expired;
+    }
+    hand_out_removals(t);
     return done;
   }
   // All that is due, on all shards.
@@ -437,6 +450,17 @@ class Core {
   bool expiry_is_due(unsigned i) const noexcept {
     const auto& s = table.shard(i);
     return (s.wheel.entries() != 0 && s.wheel.is_due(time.now())) || s.unfiled.load(std::memory_order_relaxed) != 0;  // a hint
+  }
+
+  // Whether there is, or will be with time, something for maintenance to do.
+  bool awaits_upkeep() const noexcept {
+    if (evicts && eviction.owed_bytes() != 0) return true;
+    if (room_owed.bytes.load(std::memory_order_relaxed) != 0 || space.heap.shrinking_bytes() != 0) return true;  // a hint
+    for (unsigned i = 0; i != table.shard_count(); ++i) {
+      const auto& s = table.shard(i);
+      if (s.wheel.entries() != 0 || s.unfiled.load(std::memory_order_relaxed) != 0) return true;  // a hint
+    }
+    return false;
   }
 
   std::uint64_t live_entries() const noexcept {

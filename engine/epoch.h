@@ -316,9 +316,9 @@ class Epoch {
   alignas(128) Word safe_{};
   Word limbo_bytes_{};
   Word lost_{};
-  alignas(128) std::uint64_t limbo_bytes_max_ = 0;
-  std::uint64_t thread_bytes_ = 0;
-  std::uint64_t bag_bytes_ = 0;
+  alignas(128) Setting limbo_bytes_max_;
+  Setting thread_bytes_;
+  Setting bag_bytes_;
 };
 
 }  // namespace tern::detail

@@ -116,6 +116,7 @@ class Eviction {
     t.counters.inserts.add();
     // Before its own entry is there to be taken. More than one, until the reserve is there.
     if (std::uint64_t missing = missing_room(); missing != 0) {
+      space().upkeep.ask();
       const unsigned count = missing > reserve_.load(std::memory_order_relaxed) / 2 ? 4 : 2;  // a threshold
       for (unsigned i = 0; i != count && missing != 0; ++i, missing = missing_room()) {
         if (evict_one(t) == 0) break;
@@ -152,7 +153,7 @@ class Eviction {
 
   // The limbo has what is wanted and more, and doesn't give it: a thread stands still inside a call.
   bool stands_still(std::uint64_t bytes) const noexcept {
-    return space().epoch.limbo_bytes() > std::max(reserve_max_ / 2, 4 * bytes);
+    return space().epoch.limbo_bytes() > std::max<std::uint64_t>(reserve_max_ / 2, 4 * bytes);
   }
 
   // Removes one entry. Answers what it took of the budget; 0: none of those that were looked at could go.
@@ -423,7 +424,7 @@ class Eviction {
     const std::uint64_t limbo = space().epoch.limbo_bytes();
     // Several threads: one of them may be taken off its processor at any time.
     const std::uint64_t threads = std::clamp<std::uint64_t>(space().thread_count(), 1, 4);
-    const std::uint64_t wanted = std::min(reserve_min_ * threads + limbo + limbo / 4, reserve_max_);
+    const std::uint64_t wanted = std::min<std::uint64_t>(reserve_min_ * threads + limbo + limbo / 4, reserve_max_);
     const std::uint64_t now = reserve_.load(std::memory_order_relaxed);  // a threshold, whoever sets it
     if (wanted > now) {
       reserve_.store(wanted, std::memory_order_relaxed);  // as above
@@ -442,16 +443,16 @@ class Eviction {
   }
   void raise_reserve() noexcept {
     const std::uint64_t now = reserve_.load(std::memory_order_relaxed);  // a threshold
-    reserve_.store(std::min(now + now / 8, reserve_max_), std::memory_order_relaxed);  // as above
+    reserve_.store(std::min<std::uint64_t>(now + now / 8, reserve_max_), std::memory_order_relaxed);  // as above
   }
   Tbl* table_ = nullptr;
   const Time* time_ = nullptr;
   EntryBound<Sync>* bound_ = nullptr;
   EvictionQueues<Sync> queues_;
   EvictionPolicy<Sync> policy_;
-  std::uint64_t reserve_min_ = 0;
-  std::uint64_t reserve_max_ = 0;
-  std::uint64_t set_aside_ = 0;
+  Setting reserve_min_;
+  Setting reserve_max_;
+  Setting set_aside_;
   alignas(128) Word reserve_{};
   alignas(128) Word owed_{};
   Word hand_{};

@@ -341,6 +341,8 @@ Result<DraftState> allocate(Context c, std::string_view key, std::size_t size) n
   core.hand_out_removals(call.thread());
   if (built.offset == 0) {
     call.thread().counters.refused.add();
+    core.space.upkeep.ask();
+    core.space.upkeep.pass_on();
     return Status::kOutOfMemory;
   }
   call.store().drafts.fetch_add(1, std::memory_order_relaxed);  // statistics

@@ -62,6 +62,7 @@ class Removals {
 
  private:
   void tell(std::uint64_t record, RemovalCause cause) noexcept {
+    if (space_.removal_hook.call == nullptr) return;  // the last handle went in the callback before this one
     const auto& r = *space_.record(record);
     const auto s = r.stamp_word();
     const auto key = space_.key_of(r, s);

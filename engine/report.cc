@@ -53,6 +53,9 @@ Stats Store::stats() const noexcept {
   s.held_bytes = call.store().held_bytes();
   s.held_values = call.store().held_count();
   s.epoch = core.space.epoch.current();
+  s.owed = call.store().owed();
+  s.keeper_turns = call.store().keeper.turns();
+  s.keeper_failed_starts = call.store().keeper.failed_starts();
   return s;
 }
 
@@ -146,47 +149,58 @@ void StoreCore::heed_pressure(Thr& t) noexcept {
   log(wanted < budget ? "memory is short: the budget was lowered" : "memory is plentiful: the budget was raised");
 }
 
+StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns) noexcept {
+  const auto out_of_time = [&] { return alloc::platform::monotonic_ns() >= end_ns; };
+  heed_pressure(t);
+  core.space.epoch.reclaim_all(core.space, t);
+  Ticked done;
+  done.out_of_time = out_of_time();
+  // Each tick begins where the last one ended, so that a small budget comes round to every shard.
+  const unsigned shards = core.table.shard_count();
+  unsigned i = next_shard_.load(std::memory_order_relaxed) % shards;  // wherever
+  for (bool worked = true; worked && !done.out_of_time;) {
+    worked = core.maintain_room(t);
+    done.out_of_time = out_of_time();
+    for (unsigned n = 0; n != shards && !done.out_of_time; ++n, i = (i + 1) % shards) {
+      worked = core.maintain(t, i) || worked;
+      done.out_of_time = out_of_time();
+    }
+    if (!done.out_of_time) {
+      worked = core.pay_room(t) || worked;
+      done.out_of_time = out_of_time();
+    }
+    done.worked = done.worked || worked;
+  }
+  next_shard_.store(i, std::memory_order_relaxed);  // as above
+  return done;
+}
+
+Owed StoreCore::owed() const noexcept {
+  Owed owed;
+  owed.limbo_bytes = core.space.epoch.limbo_bytes();
+  const std::uint64_t unplaced = core.room_owed.bytes.load(std::memory_order_relaxed);  // a hint
+  owed.unplaced_bytes = unplaced == kRoomForBucket ? alloc::kBucketBytes : unplaced;
+  owed.shrink_bytes = core.space.heap.shrinking_bytes();
+  if (core.evicts) owed.room_bytes = core.eviction.owed_bytes();
+  for (unsigned i = 0; i != core.table.shard_count(); ++i) {
+    auto& s = core.table.shard(i);
+    const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
+    const ShardSize size = Table<Sync>::size_of(s);
+    if (Growth<Sync>::is_due(live, size)) owed.buckets_to_split += live * 8 / 35 - size.buckets();
+    if (s.kept.load(std::memory_order_relaxed) != 0) ++owed.shards_with_kept_keys;  // a hint
+    if (core.expiry_is_due(i)) ++owed.shards_with_expired;
+  }
+  return owed;
+}
+
 }  // namespace detail
 
 Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
   const Call call(context());
   if (!call.ok()) return call.error();
-  auto& core = call.core();
-  const std::uint64_t end = alloc::platform::monotonic_ns() +
-                            (budget.count() > 0 ? static_cast<std::uint64_t>(budget.count()) * 1000 : 0);
-  call.store().heed_pressure(call.thread());
-  core.space.epoch.reclaim_all(core.space, call.thread());
-  const unsigned shards = core.table.shard_count();
-  // One round of bounded steps after another, as long as there is time and something was done.
-  // Each tick begins where the last one ended, so that a small budget comes round to every shard.
-  unsigned i = call.store().next_shard.load(std::memory_order_relaxed) % shards;  // wherever
-  for (bool worked = true; worked;) {
-    worked = alloc::platform::monotonic_ns() < end && core.maintain_room(call.thread());
-    for (unsigned n = 0; n != shards; ++n, i = (i + 1) % shards) {
-      if (alloc::platform::monotonic_ns() >= end) {
-        worked = false;
-        break;
-      }
-      worked = core.maintain(call.thread(), i) || worked;
-    }
-    if (alloc::platform::monotonic_ns() < end) worked = core.pay_room(call.thread()) || worked;
-  }
-  call.store().next_shard.store(i, std::memory_order_relaxed);  // as above
-  Owed owed;
-  owed.limbo_bytes = core.space.epoch.limbo_bytes();
-  const std::uint64_t unplaced = core.room_owed.bytes.load(std::memory_order_relaxed);  // a hint
-  owed.unplaced_bytes = unplaced == detail::kRoomForBucket ? alloc::kBucketBytes : unplaced;
-  owed.shrink_bytes = core.space.heap.shrinking_bytes();
-  if (core.evicts) owed.room_bytes = core.eviction.owed_bytes();
-  for (i = 0; i != shards; ++i) {
-    auto& s = core.table.shard(i);
-    const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
-    const detail::ShardSize size = detail::Table<detail::StdSync>::size_of(s);
-    if (detail::Growth<detail::StdSync>::is_due(live, size)) owed.buckets_to_split += live * 8 / 35 - size.buckets();
-    if (s.kept.load(std::memory_order_relaxed) != 0) ++owed.shards_with_kept_keys;  // a hint
-    if (core.expiry_is_due(i)) ++owed.shards_with_expired;
-  }
-  return owed;
+  const std::uint64_t ns = budget.count() > 0 ? static_cast<std::uint64_t>(budget.count()) * 1000 : 0;
+  call.store().tick(call.thread(), alloc::platform::monotonic_ns() + ns);
+  return call.store().owed();
 }
 
 Result<std::uint64_t> Store::cleanup_expired() const noexcept {
@@ -210,6 +224,7 @@ Result<void> Store::verify(LogHook report, void* user) const noexcept {
   const auto line = [&](const char* what) {
     if (report != nullptr) report(user, what);
   };
+  const detail::Keeper::Pause pause(call.store().keeper);
   detail::Audit<detail::StdSync> audit(call.core(), line);
   const bool all_in_sight = call.store().held_count() == 0 &&
                             call.store().drafts.load(std::memory_order_relaxed) == 0 &&  // statistics

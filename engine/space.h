@@ -15,6 +15,7 @@
 #include "engine/epoch.h"
 #include "engine/record.h"
 #include "engine/removals.h"
+#include "engine/upkeep.h"
 #include "engine/view_clock.h"
 #include "simd/hash.h"
 #include "simd/key_equal.h"
@@ -143,6 +144,7 @@ class Space {
   // What a record's meta word is born with: an access count that is full, unless something is evicted here.
   std::uint64_t birth_meta = Hold::kAccessMask;
   RemovalHook removal_hook;
+  Upkeep upkeep;
 
   Space() = default;
   Space(const Space&) = delete;

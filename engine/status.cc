@@ -62,6 +62,7 @@ const char* field_name(Field field) noexcept {
     case Field::kPattern: return "pattern";
     case Field::kSeparator: return "separator";
     case Field::kRegex: return "regex";
+    case Field::kMaintenance: return "maintenance";
   }
   return "unknown";
 }

@@ -127,6 +127,9 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   c.weigher_user = o.weigher_user;
   c.eviction = o.eviction;
   if (o.full != WhenFull::kError && o.full != WhenFull::kDrop) return {Status::kInvalidArgument, Field::kFull};
+  if (o.maintenance != Maintenance::kBackground && o.maintenance != Maintenance::kTick) {
+    return {Status::kInvalidArgument, Field::kMaintenance};
+  }
   c.removal_hook = {o.on_removed, o.on_removed_user};
   if (o.entries_expected != 0) {
     const std::uint64_t buckets = Growth<StdSync>::buckets_for(o.entries_expected / c.shard_count);
@@ -189,12 +192,21 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
     const alloc::Stats s = store->core.space.heap.stats();
     if (s.huge_asked_bytes != 0 && s.huge_granted_bytes == 0) store->log("huge pages were refused: small pages are used");
   }
-  LiveStores& live = live_stores();
-  const std::lock_guard<std::mutex> lock(live.mutex);
-  store->id = ++live.last_id;
-  store->next_live = live.first;
-  if (live.first != nullptr) live.first->previous_live = store;
-  live.first = store;
+  {
+    LiveStores& live = live_stores();
+    const std::lock_guard<std::mutex> lock(live.mutex);
+    store->id = ++live.last_id;
+    store->next_live = live.first;
+    if (live.first != nullptr) live.first->previous_live = store;
+    live.first = store;
+  }
+  if (options.maintenance == Maintenance::kBackground) {
+    store->keeper.open();
+    if (store->pressure.is_open()) {
+      store->core.space.upkeep.ask();
+      store->core.space.upkeep.pass_on();
+    }
+  }
   return store;
 }
 
@@ -213,6 +225,11 @@ void StoreCore::destroy() noexcept {
 void StoreCore::drop_handle() noexcept {
   if (handles_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;  // [handle] acq_rel
   close();
+  // Before the list's mutex is taken: a thread that ends takes it.
+  if (keeper.stop()) let_go();
+}
+
+void StoreCore::let_go() noexcept {
   const std::uint64_t held = held_.fetch_or(kLastHandleGone, std::memory_order_acq_rel);  // [held] acq_rel
   if ((held & ~kLastHandleGone) == 0) destroy();
 }

@@ -3,7 +3,8 @@
 // Lifetime. Handles and sessions are counted in `handles`; held values in `held`, one word with their bytes and a
 // mark. The last handle sets the mark; memory goes back with the last of both. A thread finds its state by a store id
 // that is never used twice, in a small thread-local cache (initial-exec: as fast as a Session), and gives it back when
-// it ends, through the process's list of live stores. In a forked child every store that was open is closed: other
+// it ends, through the process's list of live stores. The thread that does maintenance (keeper.h) is stopped with the last
+// handle, whatever is held. In a forked child every store that was open is closed: other
 // threads' operations stopped half-way there.
 //
 // The list's mutex is taken when a store is opened or destroyed, when a thread ends, and around fork: never by a read
@@ -21,6 +22,7 @@
 #include "engine/core.h"
 #include "engine/flights.h"
 #include "engine/groups.h"
+#include "engine/keeper.h"
 #include "engine/pressure.h"
 #include "engine/reads.h"
 
@@ -91,6 +93,17 @@ class StoreCore {
   void heed_pressure(Thr& t) noexcept;
   Pressure<Sync> pressure;
 
+  // --- maintenance ---------------------------------------------------------------------------------------------
+  struct Ticked {
+    bool worked = false;       // something was done
+    bool out_of_time = false;  // and there may be more
+  };
+  // Rounds of bounded steps until nothing is left to do or the time is `end_ns`.
+  Ticked tick(Thr& t, std::uint64_t end_ns) noexcept;
+  Owed owed() const noexcept;
+  // Whether a keeper has to look by itself.
+  bool is_watching() const noexcept { return pressure.is_open() || core.awaits_upkeep(); }
+
   // A set found no room: out_of_memory, or ok with version 0 if the store drops such writes.
   Result<std::uint64_t> refuse_or_drop(Thr& t, std::uint64_t hash, std::string_view key) noexcept;
 
@@ -99,18 +112,21 @@ class StoreCore {
   }
 
   Core<Sync> core;
+  Keeper keeper{*this};
   Flights flights;
   std::size_t value_bytes_max = 0;
   std::size_t held_bytes_max = 0;
   WhenFull full = WhenFull::kError;
   std::atomic<std::uint64_t> drafts{0};
-  std::atomic<unsigned> next_shard{0};  // where the next tick begins
   std::uint64_t id = 0;
   char name[64] = {};
 
   // Of the list of live stores; under its mutex.
   StoreCore* previous_live = nullptr;
   StoreCore* next_live = nullptr;
+
+  // After the last handle, and the keeper's last turn: memory goes back unless values are held.
+  void let_go() noexcept;
 
  private:
   static constexpr std::uint64_t kHeldOne = std::uint64_t{1} << 40;
@@ -124,6 +140,7 @@ class StoreCore {
   alignas(128) std::atomic<std::size_t> fast_key_max_{kFastKeyMax};
   alignas(128) std::atomic<std::uint64_t> handles_{1};
   std::atomic<std::uint64_t> held_{0};
+  std::atomic<unsigned> next_shard_{0};  // where the next tick begins
   const MemoryGauge* gauge_ = nullptr;
   LogHook log_ = nullptr;
   void* log_user_ = nullptr;

@@ -119,6 +119,7 @@ class Tickets {
                            std::memory_order_relaxed);  // a count
     }
     if (change.number == 0) return;
+    table.space().upkeep.ask();
     Sync::point("ticket.file");
     const Ticket ticket = Ticket::of(hash, change.number);
     if (!s.wheel.file(table.space(), t, ticket.word(), change.due)) return lost(table, s, ticket);

@@ -357,6 +357,7 @@ int run_demo() {
   options.eviction = false;  // one step fills it until it refuses
   options.memory_bytes_max = std::size_t{64} << 20;
   options.clock = &clock;
+  options.maintenance = Maintenance::kTick;  // the same steps each time
   options.name = "demo";
   std::printf("A store with a budget of 32 MiB that may grow to 64\n");
   Result<Store> opened = Store::open(options);

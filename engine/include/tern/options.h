@@ -63,6 +63,18 @@ enum class WhenFull : std::uint8_t {
            // nobody reads it after the write.
 };
 
+// Who removes what has expired, makes room ahead of need, takes replaced memory back, moves records.
+enum class Maintenance : std::uint8_t {
+  // A thread of the store's own, started when there is something to look after for the first time (a deadline, a budget that
+  // is nearly used up): at most 200 us at a time and half of a processor; what has expired is reclaimed within 50 ms. It
+  // runs on_removed, asks clock and memory_gauge, and has all signals blocked. Dropping the last handle waits for what it is
+  // doing: don't drop that while holding what on_removed waits for. If the system refuses the thread, that is
+  // logged, and the store works as with kTick.
+  kBackground,
+  // The caller's, by tick(): once a frame, say. No thread; what happens depends on the calls alone.
+  kTick,
+};
+
 struct Options {
   // The hard budget over everything the store owns: table, records, what is retired but not yet reusable.
   // 4 MiB to 8 TiB.
@@ -75,6 +87,8 @@ struct Options {
   // Whether a full store makes room by removing what is least likely to be asked for. Off: writes are refused.
   bool eviction = true;
   WhenFull full = WhenFull::kError;
+  // In a child process after fork a store is closed: there nobody does it.
+  Maintenance maintenance = Maintenance::kBackground;
   // Not with entries_max = 0. Null: each entry counts 1.
   WeigherFn weigher = nullptr;
   void* weigher_user = nullptr;
@@ -107,7 +121,7 @@ struct Options {
   // then ignored.
   void* memory = nullptr;
   std::size_t memory_size = 0;
-  // Let the budget give way, in tick(), when the container's memory is short (a sixteenth of its bound left, or a tenth
+  // Let the budget give way, in maintenance, when the container's memory is short (a sixteenth of its bound left, or a tenth
   // of the time spent waiting for memory), by a sixteenth a second, and come back when there is plenty. It gives up what
   // is free and what lies between records; never records. Not with the caller's own memory.
   bool shrink_on_pressure = false;

@@ -67,6 +67,7 @@ enum class Field : std::uint16_t {
   kPattern,
   kSeparator,
   kRegex,
+  kMaintenance,
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".

@@ -23,6 +23,20 @@
 
 namespace tern {
 
+// What maintenance has to do now.
+struct Owed {
+  std::uint64_t room_bytes = 0;  // to be made by eviction, so that writes find memory ready
+  std::uint64_t buckets_to_split = 0;
+  std::uint64_t limbo_bytes = 0;
+  std::uint64_t shards_with_kept_keys = 0;  // that hold versions which were kept for a view
+  // A write of this size found no room although other sizes have enough to spare; records are being moved for it.
+  // Write again when it is 0.
+  std::uint64_t unplaced_bytes = 0;
+  // What the budget has yet to fall by to reach what resize() was asked for.
+  std::uint64_t shrink_bytes = 0;
+  std::uint64_t shards_with_expired = 0;    // where entries may be past their deadline
+};
+
 // Counters since open and the state of the budget; a sum over threads and shards that is exact when nobody writes.
 struct Stats {
   std::uint64_t entries = 0;  // includes entries past their deadline that nobody has removed
@@ -54,6 +68,9 @@ struct Stats {
   std::uint64_t buckets = 0;
   std::uint64_t threads = 0;             // registered thread states
   std::uint64_t epoch = 0;
+  Owed owed;
+  std::uint64_t keeper_turns = 0;          // of the thread that does maintenance; 0: it was not needed yet, or isn't wanted
+  std::uint64_t keeper_failed_starts = 0;  // the system refused that thread
 };
 
 // Where a key's record lies and what it costs.
@@ -78,20 +95,6 @@ struct Holder {
   std::uint64_t id = 0;           // thread: the system's thread id
   std::uint64_t bytes = 0;        // held values: bytes kept; thread: bytes in limbo
   std::uint64_t epochs_behind = 0;  // thread: how old the epoch is that it announces
-};
-
-// What is still owed after a tick.
-struct Owed {
-  std::uint64_t room_bytes = 0;  // to be made by eviction, so that writes find memory ready
-  std::uint64_t buckets_to_split = 0;
-  std::uint64_t limbo_bytes = 0;
-  std::uint64_t shards_with_kept_keys = 0;  // that hold versions which were kept for a view
-  // A write of this size found no room although other sizes have enough to spare; records are being moved for it.
-  // Write again when it is 0.
-  std::uint64_t unplaced_bytes = 0;
-  // What the budget has yet to fall by to reach what resize() was asked for.
-  std::uint64_t shrink_bytes = 0;
-  std::uint64_t shards_with_expired = 0;    // where entries may be past their deadline
 };
 
 class TERN_API Session : public Operations<Session> {
@@ -137,7 +140,8 @@ class TERN_API Store : public Operations<Store> {
   Result<std::uint64_t> cleanup_expired() const noexcept;
 
   // Does owed work (reclamation, growth, expiry, versions that closed views no longer need) for about `budget` and says
-  // what remains. Bounded steps; safe from any thread, at any time.
+  // what remains. Bounded steps; safe from any thread, at any time, also beside the background thread
+  // (Options::maintenance), which does the same by itself.
   Result<Owed> tick(std::chrono::microseconds budget) const noexcept;
 
   Stats stats() const noexcept;
@@ -154,7 +158,8 @@ class TERN_API Store : public Operations<Store> {
   // still used, sinks, and Owed::shrink_bytes says how far it has to go. out_of_range (memory_bytes) if less than what
   // the records take, or more than was reserved; nothing changes then.
   Result<void> resize(std::size_t memory_bytes) const noexcept;
-  // Walks the whole store and checks every invariant, with no other thread inside. ok, or corrupt; `report` (if not
+  // Walks the whole store and checks every invariant, with no other thread of the program inside (the store's own waits
+  // meanwhile). ok, or corrupt; `report` (if not
   // null) gets a line for each finding.
   Result<void> (verify)(LogHook report = nullptr, void* user = nullptr) const noexcept;  // in brackets: some hosts have a macro of this name
 

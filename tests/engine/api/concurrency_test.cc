@@ -463,6 +463,7 @@ TEST(MixedLoadTest, EveryOperationBesideEveryOtherKeepsTheStoreWhole) {
   ManualClock clock;
   Options options = options_of(16 * kMiB);
   options.clock = &clock;
+  options.maintenance = Maintenance::kBackground;
   const Store store = open_or_fail(options);
   const unsigned rounds = quick_or_long(10'000u, 500'000u);
   together(kThreads, [&](unsigned t) {

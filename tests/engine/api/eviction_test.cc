@@ -490,8 +490,10 @@ TEST(EvictionTest, AStandingReaderNeverEmptiesTheStore) {
   EXPECT_TRUE(whole(store));
 }
 
-TEST(EvictionTest, EightThreadsOnAFullStore) {
-  const Store store = open_or_fail(bounded(64 * kMiB));
+void eight_threads_on_a_full_store(Maintenance maintenance) {
+  Options options = bounded(64 * kMiB);
+  options.maintenance = maintenance;
+  const Store store = open_or_fail(options);
   for (unsigned i = 0; i < 400'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100, i)));
   const Stats before = store.stats();
   constexpr unsigned kThreads = 8;
@@ -527,6 +529,8 @@ TEST(EvictionTest, EightThreadsOnAFullStore) {
   EXPECT_GT(least, 300'000u) << "emptied";
   EXPECT_TRUE(whole(store));
 }
+TEST(EvictionTest, EightThreadsOnAFullStore) { eight_threads_on_a_full_store(Maintenance::kTick); }
+TEST(EvictionTest, EightThreadsOnAFullStoreAndItsOwn) { eight_threads_on_a_full_store(Maintenance::kBackground); }
 
 }  // namespace
 }  // namespace tern::test

@@ -409,5 +409,23 @@ TEST_F(ExpiryTest, ACallAfterCloseSaysSo) {
   EXPECT_EQ(store.cleanup_expired().status(), Status::kClosed);
 }
 
+TEST_F(ExpiryTest, WhatATickRemovesIsHandedOutBeforeItReturns) {
+  unsigned told = 0;
+  Options options = small_options(&clock);
+  options.on_removed = [](void* user, std::string_view, std::string_view, RemovalCause cause) {
+    *static_cast<unsigned*>(user) += cause == RemovalCause::kExpired;
+  };
+  options.on_removed_user = &told;
+  const Store own = open_or_fail(options);
+  for (unsigned i = 0; i < 10; ++i) ASSERT_TRUE(own.set(numbered("k", i), "v", {.ttl = 1s}));
+  clock.advance(2s);
+  ASSERT_TRUE(own.tick(10s));
+  EXPECT_EQ(told, 10u);
+  ASSERT_TRUE(own.set("k", "v", {.ttl = 1s}));
+  clock.advance(2s);
+  EXPECT_EQ(*own.cleanup_expired(), 1u);
+  EXPECT_EQ(told, 11u);
+}
+
 }  // namespace
 }  // namespace tern::test

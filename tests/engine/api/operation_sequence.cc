@@ -35,8 +35,7 @@ class Run {
   explicit Run(std::span<const std::uint8_t> bytes) : in_(bytes) {
     constexpr unsigned kKeyCounts[] = {8, 16, 64, 3'000};
     key_count_ = kKeyCounts[in_.below(4)];
-    Options options;
-    options.memory_bytes = std::size_t{16} << 20;
+    Options options{.memory_bytes = std::size_t{16} << 20};
     options.hash_seed = in_.byte();
     options.shard_count = 1u << in_.below(4);
     options.clock = &clock_;
@@ -46,6 +45,7 @@ class Run {
     options.value_bytes_max = kValueMax;
     options.huge_pages = false;
     brief_ticks_ = (flags & 4) != 0;
+    options.maintenance = Maintenance::kTick;
     Result<Store> store = Store::open(options);
     if (!store) {
       fail("open");

@@ -53,6 +53,7 @@ TEST(OptionsTest, EachFieldOutOfRangeIsNamed) {
                  }),
                  Field::kWeigher, "a weight without a bound");
   expect_refused(with([](Options& o) { o.full = static_cast<WhenFull>(2); }), Field::kFull, "neither");
+  expect_refused(with([](Options& o) { o.maintenance = static_cast<Maintenance>(2); }), Field::kMaintenance, "neither");
   const std::string name(64, 'n');
   expect_refused(with([&](Options& o) { o.name = name; }), Field::kName, "64 bytes");
 }

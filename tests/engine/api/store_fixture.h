@@ -67,11 +67,12 @@ inline constexpr bool kSanitized = false;
 inline constexpr bool kSanitized = false;
 #endif
 
-// The same operations on every run; no clock unless one is given.
+// The same operations on every run, hence no thread but the test's; no clock unless one is given.
 inline Options small_options(const Clock* clock = nullptr) {
   Options options;
   options.memory_bytes = 16 * kMiB;
   options.hash_seed = 42;
+  options.maintenance = Maintenance::kTick;
   options.clock = clock;
   return options;
 }
