@@ -304,7 +304,7 @@ class BasicHeap {
   std::size_t unassigned_bytes() const noexcept {
     const BudgetWord budget = budget_.look();
     const std::uint64_t left = budget.limit() > budget.used() ? budget.limit() - budget.used() : 0;
-    return left / span_pages() * span_pages() * kPageBytes;
+    return (left & ~(span_pages() - 1)) * kPageBytes;
   }
   std::size_t free_bytes() const noexcept { return spans_.free_bytes(); }
   // Sets the budget, up to memory_bytes_max. Empty spans are given up for it; if more than

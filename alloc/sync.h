@@ -73,6 +73,7 @@ enum class Mutant : unsigned char {
   kQueueDropOpenEnd,          // a last segment is unlinked without closing its end
   kQueueFreeAtOnce,           // an unlinked segment is freed without a grace period
   kQueueLinkRelaxed,          // a segment is linked without publishing its words
+  kQueuePassOpenSegment,      // a segment before a run is unlinked although a cell of it can still be given out
   // ordered index
   kIndexCopyUnfrozen,         // a node is copied while its words may still change
   kIndexLinkIntoFrozen,       // a leaf is linked into a word that was copied already

@@ -118,6 +118,15 @@ class Core {
   std::uint64_t hash_of(std::string_view key) const noexcept { return table.hash_of(key); }
   Commit<Sync> committer() noexcept { return Commit<Sync>(table, time, bound, evicts ? &eviction : nullptr); }
 
+  // The thread goes: what it held for itself goes back.
+  void release_thread(Thr& t) noexcept {
+    if (evicts && t.entering_count != 0) {
+      Grd guard(space, t);
+      eviction.settle(t);
+    }
+    space.release_thread(t);
+  }
+
   // --- reads ---------------------------------------------------------------------------------------------------
 
   // fn(const char* value, std::uint64_t size) if the key is present, inside the guard.

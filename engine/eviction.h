@@ -17,6 +17,9 @@
 // count comes down by one at each visit, and half-way through a call's visits it isn't looked at any more: a victim is
 // found in a bounded number of steps.
 //
+// Until something has to go, the policy's memory isn't touched: a key that enters would miss two cache lines there, to note
+// what can be told as well when its turn comes (EntryFormat::kCounted).
+//
 // A key whose entry is lost is still found by the sweep, which walks the buckets where the queues have nothing.
 //
 // Any thread may call anything, inside a guard. Lock-free; no waiting. Cost of an eviction: a pop, the slot's and the
@@ -25,8 +28,10 @@
 #define TERN_ENGINE_EVICTION_H_
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "engine/changes.h"
 #include "engine/commit.h"
@@ -125,20 +130,40 @@ class Eviction {
     }
     Sync::point("evict.push");
     if (keep) return;
-    Group& g = queues_.group_of(hash);
-    const std::uint64_t entry = queues_.fresh(t, hash, gen);
-    const bool to_main = policy_.missed(key_of(entry)) == EvictionQueue::kMain;
-    queues_.push(t, to_main ? g.main : g.small, entry);
-    queues_.entered(t, g);
+    if (queues_.enter(t, hash, gen)) settle(t);
+  }
+
+  // What a thread has entered into the table and not yet into a queue. Before it goes, too.
+  [[gnu::noinline]] void settle(Thr& t) noexcept {
+    if (t.uncounted != 0) count_hits(t);
+    const bool counts = evicts_.load(std::memory_order_relaxed) != 0;  // a hint
+    queues_.settle(t, [&](std::uint64_t& entry) {
+      if (!counts) return policy_.entered_first(key_of(entry));
+      entry |= EntryFormat::kCounted;
+      return policy_.missed(key_of(entry));
+    });
   }
 
   // --- for reads -----------------------------------------------------------------------------------------------
+
+  // Those that the thread has left for later. A record may have gone meanwhile, or made room for another: whatever the
+  // slot names now is safe to look at inside the guard, and another key's count is a hint too.
+  [[gnu::noinline]] void count_hits(Thr& t) noexcept {
+    for (unsigned left = std::exchange(t.uncounted, 0); left != 0; left &= left - 1) {
+      const auto& hit = t.hit[std::countr_zero(left)];
+      const SlotWord w(hit.slot->load(std::memory_order_seq_cst));  // [publish] seq_cst, [announce] seq_cst
+      if (!w.is_current_of_hash(hit.hash)) continue;
+      Rec& r = *space().record(w.offset());
+      const Hold hold(r.meta.load(std::memory_order_relaxed));  // a count
+      if (!hold.access_is_full()) count_hit(r, hold, hit.hash);
+    }
+  }
 
   // A hit of a record whose count isn't full. The keys that the policy follows never fill theirs, so that each of their
   // hits comes here.
   // `hash` is its key's.
   [[gnu::noinline]] void count_hit(Rec& r, Hold hold, std::uint64_t hash) noexcept {
-    const std::uint64_t key = key_of(queues_.format().pack(hash, 0, 0));
+    const std::uint64_t key = key_of(queues_.format().pack(hash, 0));
     unsigned most = kAccessMax;
     if (policy_.sampled(key)) {
       policy_.offer(key);
@@ -158,6 +183,8 @@ class Eviction {
 
   // Removes one entry. Answers what it took of the budget; 0: none of those that were looked at could go.
   std::uint64_t evict_one(Thr& t) noexcept {
+    if (evicts_.load(std::memory_order_relaxed) == 0) evicts_.store(1, std::memory_order_relaxed);  // a hint
+    if ((t.entering_count | t.uncounted) != 0) settle(t);
     unsigned empty = 0;
     for (unsigned n = 0; n != kVisitsMax; ++n) {
       Group& a = queues_.random_group(t);
@@ -166,7 +193,7 @@ class Eviction {
       const std::uint64_t main = a.main.count() + b.main.count();
       const bool from_small = policy_.next(small, main) == EvictionQueue::kSmall;
       Group& g = queues_.pick(a, b, from_small);
-      const std::uint64_t entry = from_small ? queues_.take_small(t, g) : queues_.take_main(t, g);
+      const std::uint64_t entry = counted(from_small ? queues_.take_small(t, g) : queues_.take_main(t, g));
       if (entry == 0) {
         if (++empty >= 4) break;
         continue;
@@ -300,7 +327,7 @@ class Eviction {
     }
     // A duel with the one whose turn it is in main.
     for (unsigned n = 0; n != kDuelSteps; ++n) {
-      const std::uint64_t other = queues_.take_main(t, g);
+      const std::uint64_t other = counted(queues_.take_main(t, g));
       if (other == 0) break;
       const Judged o = judge(t, other);
       if (o.kind == Judged::kVoid) continue;
@@ -349,13 +376,19 @@ class Eviction {
     if (j.kind != Judged::kExpired) policy_.evicted(key_of(entry));
     return bytes;
   }
+  // Of a key that came before anything had to go, the arrival is counted when its turn comes.
+  std::uint64_t counted(std::uint64_t entry) noexcept {
+    if (entry == 0 || EntryFormat::counted(entry)) return entry;
+    policy_.count(key_of(entry));
+    return entry | EntryFormat::kCounted;
+  }
   // What the policy knows a key by: of the hash, what an entry keeps, spread over all bits.
   std::uint64_t key_of(std::uint64_t entry) const noexcept {
     const std::uint64_t x = queues_.format().hash(entry) * 0x9E3779B97F4A7C15u;
     return (x ^ x >> 32) * 0xD6E8FEB86659FD93u;
   }
 
-  std::uint64_t stays(Thr& t, SegQueue<Sync>& queue, std::uint64_t entry) noexcept {
+  std::uint64_t stays(Thr& t, typename EvictionQueues<Sync>::Queue& queue, std::uint64_t entry) noexcept {
     Sync::point("evict.back");
     queues_.push(t, queue, entry);
     return 0;
@@ -453,6 +486,7 @@ class Eviction {
   Setting reserve_min_;
   Setting reserve_max_;
   Setting set_aside_;
+  Word evicts_{};  // 1: something had to go
   alignas(128) Word reserve_{};
   alignas(128) Word owed_{};
   Word hand_{};

@@ -7,6 +7,7 @@
 //
 //   a hit                 if (sampled(hash)) offer(hash)
 //   a key enters          queue = missed(hash); push(queue, key)         (an overwrite keeps its place: no call)
+//                         while nothing was evicted yet: queue = entered_first(hash), and count(hash) when it comes to the head
 //   room is needed        next(small, main) says which queue gives a key
 //     from small          leave_small(hash, access, small, main):
 //                           kEvict     remove it, then evicted(hash)
@@ -96,6 +97,13 @@ class EvictionPolicy {
     if (sampled(hash)) offer(hash);
     return rules_.missed(setting(), hash);
   }
+  // The same before anything was evicted, without touching the rules' memory: nothing is remembered yet. The key is to be
+  // counted by `count` when its turn to leave comes.
+  EvictionQueue entered_first(std::uint64_t hash) noexcept {
+    if (sampled(hash)) offer(hash);
+    return EvictionRules<Sync>::entered_first(setting());
+  }
+  void count(std::uint64_t hash) noexcept { rules_.count(hash); }
   // By the queues' lengths; void entries may be counted.
   EvictionQueue next(std::uint64_t small, std::uint64_t main) const noexcept {
     return EvictionRules<Sync>::next(setting(), small, main);

@@ -1,15 +1,21 @@
 // EvictionQueues: the keys that may make room, in the order in which they came.
 //
-// Two queues in each of a few groups of shards: enough that threads don't meet, few enough that each holds hundreds of
-// entries (one group where entries_max or the budget is small: hash-partitioned queues of fewer than 256 entries lose
-// hits). Which group gives the victim: of two at random the one whose head is older; how old a head is, is the age of
-// the entry that was popped last, a number of the store that moves with the pushes. So the whole store is one queue but
-// for a few entries; a split of the budget by shards was measured to cost a real trace 7 points of 17.
+// Two queues in each of a few groups: enough that threads don't meet, few enough that each holds hundreds of entries (one
+// group where entries_max or the budget is small: queues of fewer than 256 entries lose hits). New keys go to one group
+// after the other. Which group gives the victim: of two at random the one whose head is older; how old a head is, is the
+// age of the entry that was popped last, a number of the store that moves with the pushes. So the whole store is one queue
+// but for a few entries; a split of the budget by shards was measured to cost a real trace 7 points of 17.
 //
-// A key enters a queue once in its life (queue_entry.h). Void entries may be half of what there is, and a constant.
+// A key enters a queue once in its life (queue_entry.h). While nothing needs to go, each thread gathers its new keys and
+// pushes 60 at once, as a segment that it links: one by one they cost an insert as much as its cache misses do, as their
+// locked operations end what overlaps. A thread that looks for a victim pushes its own first. Where a thousandth of all keys
+// is fewer than 60, so many are gathered at most; fewer than 60 are pushed one by one.
 //
-// An entry can be lost: no memory for a queue's segment, or a thread that stopped between the slot and the push, or
-// between pop and push. Who needs such keys walks the buckets.
+// Void entries may be half of what there is, and a constant.
+//
+// An entry can be lost: no memory for a queue's segment, a thread that stopped between the slot and the push, or between
+// pop and push. Not in a queue either: what a thread has gathered that stands outside of any call. Who needs such keys
+// walks the buckets.
 //
 // Any thread may call anything, inside a guard. Lock-free.
 #ifndef TERN_ENGINE_EVICTION_QUEUES_H_
@@ -20,8 +26,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 #include "alloc/private_memory.h"
+#include "engine/eviction_rules.h"
 #include "engine/growth.h"
 #include "engine/insertion.h"
 #include "engine/queue_entry.h"
@@ -30,6 +38,13 @@
 
 namespace tern::detail {
 
+// One size: a size class takes a span for the first block of it.
+struct EvictionSegments {
+  static constexpr std::size_t kFirst = 512;
+  static constexpr std::size_t kLargest = 512;
+  static constexpr std::size_t kRun = 512;
+};
+
 template <class Sync>
 class EvictionQueues {
  public:
@@ -37,17 +52,19 @@ class EvictionQueues {
   using Shd = Shard<Sync>;
   using Thr = Thread<Sync>;
   using Word = typename Sync::template Atomic<std::uint64_t>;
+  using Queue = SegQueue<Sync, EvictionSegments>;
 
   static constexpr std::uint64_t kEntriesAQueue = 256;
   static constexpr unsigned kGroupsMax = 64;
   static constexpr std::size_t kBytesAGroup = std::size_t{16} << 20;
   static constexpr std::uint64_t kVoidMax = 1024;
   static constexpr unsigned kPushesANumber = 16;  // of the clock of ages
+  static constexpr unsigned kNumbersASum = 64;
 
   struct alignas(128) Group {
-    SegQueue<Sync> small;
+    Queue small;
     Word small_age;  // of the entry popped last
-    alignas(64) SegQueue<Sync> main;
+    alignas(64) Queue main;
     Word main_age;
     Word aside;  // an entry that stands before main's head; 0: none
   };
@@ -67,7 +84,9 @@ class EvictionQueues {
     if (entries_max != 0) groups = std::min(groups, entries_max / kEntriesAQueue / 16);
     groups = std::min<std::uint64_t>(std::bit_floor(std::max<std::uint64_t>(groups, 1)), shards);
     group_count_ = static_cast<unsigned>(groups);
-    shards_a_group_shift_ = static_cast<unsigned>(std::countr_zero(shards) - std::countr_zero(group_count_));
+    // Where a thousandth of all keys is less, threads hold back fewer.
+    const std::uint64_t entries = entries_max != 0 ? entries_max : space().heap.budget_bytes() / 128;
+    entering_max_ = static_cast<unsigned>(std::clamp<std::uint64_t>(entries / 1024, 1, kEnteringMax));
     void* memory = alloc::private_allocate_aligned(sizeof(Group) * group_count_, alignof(Group));
     if (memory == nullptr) return false;
     groups_ = static_cast<Group*>(memory);
@@ -79,21 +98,31 @@ class EvictionQueues {
 
   // --- entering ------------------------------------------------------------------------------------------------
 
-  Group& group_of(std::uint64_t hash) const noexcept {
-    return groups_[table_->shard_index(hash) >> shards_a_group_shift_];
+  // A key has entered the table. True: it's time to settle.
+  bool enter(Thr& t, std::uint64_t hash, unsigned gen) const noexcept {
+    t.entering[t.entering_count++] = format_.pack(hash, gen);
+    return t.entering_count >= entering_max_;
   }
-  // A key's entry in this incarnation.
-  std::uint64_t fresh(Thr& t, std::uint64_t hash, unsigned gen) noexcept { return format_.pack(hash, gen, next_age(t)); }
-  std::uint64_t renewed(Thr& t, std::uint64_t entry) noexcept {
-    return format_.pack(format_.hash(entry), EntryFormat::gen(entry), next_age(t));
+  // Gives this thread's new keys their places. queue_of(entry) says which queue takes one, and may set its kCounted.
+  template <class QueueOf>
+  void settle(Thr& t, QueueOf&& queue_of) noexcept {
+    static_assert(Queue::List::kRunEntries == kEnteringMax, "all that a thread may hold back is one run");
+    unsigned small = 0, main = 0;
+    std::uint64_t to_main[kEnteringMax];
+    const unsigned count = std::exchange(t.entering_count, 0);
+    for (unsigned i = 0; i != count; ++i) {
+      std::uint64_t entry = t.entering[i];
+      (queue_of(entry) == EvictionQueue::kMain ? to_main[main++] : t.entering[small++]) = entry;
+    }
+    push_all(t, &Group::small, t.entering, small);
+    push_all(t, &Group::main, to_main, main);
   }
-  void push(Thr& t, SegQueue<Sync>& queue, std::uint64_t entry) noexcept {
+
+  void push(Thr& t, Queue& queue, std::uint64_t entry) noexcept {
     if (!queue.push(space(), t, entry)) lost_.fetch_add(1, std::memory_order_relaxed);  // a hint for the sweep
   }
-  // After the push of a new key.
-  void entered(Thr& t, Group& g) noexcept {
-    if (t.pushes == 0) drop_void(t, g);
-  }
+  // The entry of a key whose time begins anew.
+  std::uint64_t renewed(Thr& t, std::uint64_t entry) noexcept { return format_.with_age(entry, next_age(t)); }
 
   // --- leaving -------------------------------------------------------------------------------------------------
 
@@ -199,17 +228,38 @@ class EvictionQueues {
     --t.pushes;
     return t.age;
   }
-  // Void entries may be half of the queues and a constant; beyond, each push looks at two entries more.
-  void drop_void(Thr& t, Group& g) noexcept {
-    const std::uint64_t entries = g.small.count() + g.main.count();
-    if (entries <= kVoidMax) return;
-    std::uint64_t live = 0;
-    const unsigned first = static_cast<unsigned>(&g - groups_) << shards_a_group_shift_;
-    for (unsigned i = 0; i != 1u << shards_a_group_shift_; ++i) {
-      live += table_->shard(first + i).live.load(std::memory_order_relaxed);  // a count
+  // Which group takes what is pushed under the number `age`: one after the other.
+  Group& group_of(std::uint64_t age) const noexcept { return groups_[age & (group_count_ - 1)]; }
+  void push_all(Thr& t, Queue Group::*queue, std::uint64_t* entries, unsigned count) noexcept {
+    if (count == kEnteringMax) {
+      t.pushes = 0;
+      t.age = age_clock_.fetch_add(1, std::memory_order_relaxed);  // a number, not an order
+      for (unsigned i = 0; i != count; ++i) entries[i] = format_.with_age(entries[i], t.age);
+      Group& g = group_of(t.age);
+      if (!(g.*queue).push_run(space(), t, entries)) lost_.fetch_add(count, std::memory_order_relaxed);  // as above
+      drop_void(t, g, count);
+      return;
     }
-    if (entries <= 2 * live + kVoidMax) return;
-    for (unsigned i = 0; i != 2 * kPushesANumber; ++i) {
+    for (unsigned i = 0; i != count; ++i) {
+      const std::uint64_t entry = renewed(t, entries[i]);
+      push(t, group_of(t.age).*queue, entry);
+      if (t.pushes == 0) drop_void(t, group_of(t.age), kPushesANumber);
+    }
+  }
+
+  // Void entries may be half of the queues and a constant; beyond, each of the `pushes` looks at two entries more. The
+  // store's entries are summed up now and then, and when it matters.
+  void drop_void(Thr& t, Group& g, unsigned pushes) noexcept {
+    const std::uint64_t entries = g.small.count() + g.main.count();
+    const auto most = [&] { return 2 * live_.load(std::memory_order_relaxed) / group_count_ + kVoidMax; };  // a count
+    if (entries <= kVoidMax || (entries <= most() && t.age % kNumbersASum != 0)) return;
+    std::uint64_t live = 0;
+    for (unsigned i = 0; i != table_->shard_count(); ++i) {
+      live += table_->shard(i).live.load(std::memory_order_relaxed);  // a count
+    }
+    live_.store(live, std::memory_order_relaxed);  // as above
+    if (entries <= most()) return;
+    for (unsigned i = 0; i != 2 * pushes; ++i) {
       auto& queue = g.small.count() > g.main.count() ? g.small : g.main;
       const std::uint64_t entry = queue.pop(space(), t);
       if (entry == 0) return;
@@ -221,10 +271,11 @@ class EvictionQueues {
   Tbl* table_ = nullptr;
   Group* groups_ = nullptr;
   unsigned group_count_ = 0;
-  unsigned shards_a_group_shift_ = 0;
+  unsigned entering_max_ = 1;
   EntryFormat format_;
   alignas(128) Word age_clock_{};
   Word lost_{};
+  Word live_{};  // entries of the store, when somebody last summed them up
 };
 
 }  // namespace tern::detail

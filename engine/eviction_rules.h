@@ -102,6 +102,12 @@ class EvictionRules {
     return enters ? EvictionQueue::kMain : EvictionQueue::kSmall;
   }
 
+  // What `missed` answers while nothing was evicted yet, but for the counting.
+  static EvictionQueue entered_first(EvictionSetting setting) noexcept {
+    return setting.gate == EvictionSetting::kOpen ? EvictionQueue::kMain : EvictionQueue::kSmall;
+  }
+  void count(std::uint64_t hash) noexcept { sketch_.add(hash); }
+
   // Which queue gives the next key; not an empty one, unless both are.
   static EvictionQueue next(EvictionSetting setting, std::uint64_t small, std::uint64_t main) noexcept {
     if (main == 0) return EvictionQueue::kSmall;

@@ -1,8 +1,9 @@
 // An entry of eviction's queues: names a key's incarnation in the table without an offset (rule Q2), so that queues hold
 // back no memory and nobody has to take an entry out when its key goes.
 //
-//   entry   63..58 gen6 | 57..43 tag15 | 42..  shard and bucket, as many bits as this store's table can have | age
+//   entry   63..58 gen6 | 57..43 tag15 | 42..  shard and bucket, as many bits as this store's table can have | age | 0 counted
 //
+// counted: the policy has counted the key's arrival.
 // That says which slot: the one in its bucket's chain with this tag and this generation. None has: the entry is void,
 // and dropped when it is met. (Another key of the same chain, tag and generation: one in some millions, and a cache may
 // evict it.) An overwrite keeps the slot's generation and the record's access count, and so the key's place; a key that
@@ -24,27 +25,33 @@ class EntryFormat {
   EntryFormat(unsigned shard_count, std::uint64_t buckets_max) noexcept
       : shard_bits_(static_cast<unsigned>(std::countr_zero(shard_count))),
         bucket_bits_(static_cast<unsigned>(std::bit_width(buckets_max | kFirstBuckets))),
-        age_bits_(64 - kGenBits - kTagBits - shard_bits_ - bucket_bits_) {}
+        age_bits_(64 - kGenBits - kTagBits - shard_bits_ - bucket_bits_ - 1) {}
 
   // What a table with this many buckets a shard can name: a home's mask may be one bit wider than N.
   static constexpr unsigned kGenBits = 6;
   static constexpr unsigned kTagBits = 15;
-  static constexpr unsigned kAgeBitsMin = 6;
+  static constexpr unsigned kAgeBitsMin = 5;
+  static constexpr std::uint64_t kCounted = 1;
 
   unsigned age_bits() const noexcept { return age_bits_; }
-  // Never 0 and never all ones, which queues keep for themselves.
-  std::uint64_t pack(std::uint64_t hash, unsigned gen, std::uint64_t age) const noexcept {
-    const std::uint64_t range = (std::uint64_t{1} << age_bits_) - 2;
+  // An entry without an age, which may be 0.
+  std::uint64_t pack(std::uint64_t hash, unsigned gen) const noexcept {
     std::uint64_t place = hash & mask(bucket_bits_);
     if (shard_bits_ != 0) place |= hash >> (64 - shard_bits_) << bucket_bits_;
     return std::uint64_t{gen & 63} << (64 - kGenBits) |
-           (hash >> 33 & mask(kTagBits)) << (64 - kGenBits - kTagBits) | place << age_bits_ | (age % range + 1);
+           (hash >> 33 & mask(kTagBits)) << (64 - kGenBits - kTagBits) | place << place_shift();
   }
+  // Never 0 and never all ones, which queues keep for themselves.
+  std::uint64_t with_age(std::uint64_t entry, std::uint64_t age) const noexcept {
+    const std::uint64_t range = (std::uint64_t{1} << age_bits_) - 2;
+    return (entry & ~(mask(age_bits_) << 1)) | (age % range + 1) << 1;
+  }
+  static bool counted(std::uint64_t entry) noexcept { return (entry & kCounted) != 0; }
   static unsigned gen(std::uint64_t entry) noexcept { return static_cast<unsigned>(entry >> (64 - kGenBits)); }
-  std::uint64_t age(std::uint64_t entry) const noexcept { return entry & mask(age_bits_); }
+  std::uint64_t age(std::uint64_t entry) const noexcept { return entry >> 1 & mask(age_bits_); }
   // The hash, as far as the table asks for it: shard, tag and bucket.
   std::uint64_t hash(std::uint64_t entry) const noexcept {
-    const std::uint64_t place = entry >> age_bits_;
+    const std::uint64_t place = entry >> place_shift();
     std::uint64_t h = (place & mask(bucket_bits_)) | (entry >> (64 - kGenBits - kTagBits) & mask(kTagBits)) << 33;
     if (shard_bits_ != 0) h |= (place >> bucket_bits_ & mask(shard_bits_)) << (64 - shard_bits_);
     return h;
@@ -57,6 +64,7 @@ class EntryFormat {
   }
 
  private:
+  unsigned place_shift() const noexcept { return age_bits_ + 1; }
   static constexpr std::uint64_t mask(unsigned bits) noexcept { return (std::uint64_t{1} << bits) - 1; }
   unsigned shard_bits_ = 0;
   unsigned bucket_bits_ = 0;

@@ -23,6 +23,8 @@
 //       is made TAKEN: its owner stands still, and those behind it don't wait. A segment without
 //       cells to come is unlinked and goes to the limbo (Space::retire_block), for somebody may
 //       still be reading it.
+// push_run links a whole segment that was filled before anybody sees it, so it costs one swap for all
+// of its entries. The segment before it may then have cells to come: a pop closes it once it is empty.
 // An emptied segment with cells to come stays, or is closed first (WhenEmpty::kRelease): the swap
 // of `pushed` from exactly the number that was popped says that nobody has taken a cell meanwhile
 // and nobody will.
@@ -69,6 +71,7 @@ namespace tern::detail {
 struct SegmentSizes {
   static constexpr std::size_t kFirst = 64;
   static constexpr std::size_t kLargest = 4096;
+  static constexpr std::size_t kRun = 512;
 };
 
 template <class Sync>
@@ -105,7 +108,7 @@ class SegList {
       const std::uint64_t first =
           head_.load(std::memory_order_seq_cst);  // [segment] seq_cst, [announce] seq_cst
       if (first == 0) {
-        if (fresh == 0 && (fresh = make(space, t, Sizes::kFirst, entry)) == 0) return false;
+        if (fresh == 0 && (fresh = make(space, t, Sizes::kFirst, &entry, 1)) == 0) return false;
         std::uint64_t none = 0;
         if (head_.compare_exchange_strong(none, fresh, link_order()))
           return true;  // [segment] release, [entry] seq_cst
@@ -137,12 +140,46 @@ class SegList {
       }
       if (fresh == 0) {
         const std::size_t bytes = std::min(space.heap.block_bytes(end.last) * 2, Sizes::kLargest);
-        fresh = make(space, t, bytes, entry);
-        if (fresh == 0) fresh = make(space, t, Sizes::kFirst, entry);
+        fresh = make(space, t, bytes, &entry, 1);
+        if (fresh == 0) fresh = make(space, t, Sizes::kFirst, &entry, 1);
         if (fresh == 0) return false;
       }
       std::uint64_t none = 0;
       if (s.next.compare_exchange_strong(none, fresh,
+                                         link_order())) {  // [segment] release, [entry] seq_cst
+        Sync::point("queue.linked");
+        space.heap.template at<Seg>(first)->last.store(
+            fresh, std::memory_order_release);  // [segment] release
+        return true;
+      }
+    }
+  }
+
+  // Entries that push_run takes at once.
+  static constexpr unsigned kRunEntries =
+      static_cast<unsigned>((Sizes::kRun - sizeof(Seg)) / sizeof(std::uint64_t));
+
+  // Pushes kRunEntries entries, one behind the other. False: no memory for a segment; nothing was
+  // pushed.
+  bool push_run(Space<Sync>& space, Thr& t, const std::uint64_t* entries) noexcept {
+    const std::uint64_t fresh = make(space, t, Sizes::kRun, entries, kRunEntries);
+    if (fresh == 0) return false;
+    for (;;) {
+      const std::uint64_t first =
+          head_.load(std::memory_order_seq_cst);  // [segment] seq_cst, [announce] seq_cst
+      if (first == 0) {
+        std::uint64_t none = 0;
+        if (head_.compare_exchange_strong(none, fresh, link_order()))
+          return true;  // [segment] release, [entry] seq_cst
+        continue;
+      }
+      const End end = find_end(space, first);
+      if (end.closed) {
+        drop(space, t, end.last, 0);
+        continue;
+      }
+      std::uint64_t none = 0;
+      if (space.heap.template at<Seg>(end.last)->next.compare_exchange_strong(none, fresh,
                                          link_order())) {  // [segment] release, [entry] seq_cst
         Sync::point("queue.linked");
         space.heap.template at<Seg>(first)->last.store(
@@ -167,8 +204,14 @@ class SegList {
         continue;
       }
       if (i >= pushed) {
-        if (when_empty == WhenEmpty::kKeep) return 0;
+        // [segment] seq_cst. Behind it a run was linked: what comes goes there, but for pushes under way.
+        const bool is_last = s.next.load(std::memory_order_seq_cst) == 0;
+        if (is_last && when_empty == WhenEmpty::kKeep) return 0;
         Sync::point("queue.close");
+        if (!is_last && planted<Sync>(Mutant::kQueuePassOpenSegment)) {
+          unlink_first(space, t, first);
+          continue;
+        }
         if (planted<Sync>(Mutant::kQueueCloseByStore)) {
           s.pushed.store(pushed | kClosed, std::memory_order_seq_cst);  // [entry] seq_cst
         } else {
@@ -257,23 +300,22 @@ class SegList {
     }
   }
 
-  // A segment with `entry` in its first cell; 0: no memory.
+  // A segment with `count` entries in its first cells; 0: no memory.
   static std::uint64_t make(Space<Sync>& space, Thr& t, std::size_t bytes,
-                            std::uint64_t entry) noexcept {
+                            const std::uint64_t* entries, unsigned count) noexcept {
     const std::uint64_t at = space.heap.allocate(t.cache, bytes);
     if (at == 0) return 0;
     Sync::plain_write(space.heap.at(at), space.heap.block_bytes(at));
     Seg& s = *new (space.heap.at(at)) Seg;
     s.pushed.store(
-        1,
+        count,
         std::memory_order_relaxed);  // [segment] comes with the swap that links it; the others too
     s.popped.store(0, std::memory_order_relaxed);
     s.next.store(0, std::memory_order_relaxed);
     s.last.store(0, std::memory_order_relaxed);
     const std::uint64_t cells = Seg::cells_of(space.heap.block_bytes(at));
     for (std::uint64_t i = 0; i != cells; ++i)
-      (new (&s.cell(i)) Word)->store(0, std::memory_order_relaxed);  // [segment]
-    s.cell(0).store(entry, std::memory_order_relaxed);               // [segment] as above
+      (new (&s.cell(i)) Word)->store(i < count ? entries[i] : 0, std::memory_order_relaxed);  // [segment]
     return at;
   }
 
@@ -324,6 +366,12 @@ class SegQueue {
     count_.fetch_add(1, std::memory_order_relaxed);  // a count
     if (list_.push(space, t, entry)) return true;
     count_.fetch_sub(1, std::memory_order_relaxed);  // as above
+    return false;
+  }
+  bool push_run(Space<Sync>& space, Thr& t, const std::uint64_t* entries) noexcept {
+    count_.fetch_add(List::kRunEntries, std::memory_order_relaxed);  // as above
+    if (list_.push_run(space, t, entries)) return true;
+    count_.fetch_sub(List::kRunEntries, std::memory_order_relaxed);  // as above
     return false;
   }
   std::uint64_t pop(Space<Sync>& space, Thr& t, WhenEmpty when_empty = WhenEmpty::kKeep) noexcept {

@@ -50,6 +50,12 @@ struct VisitFrame {
   unsigned pinned = 0;  // the first so many are held
 };
 
+// Keys that a thread has entered into the table and not yet into eviction's queues, at most.
+inline constexpr unsigned kEnteringMax = 60;
+
+// Gets of a thread whose hits are counted together.
+inline constexpr unsigned kHitsACount = 16;
+
 // What there is no room for, if it is a bucket and not so many bytes.
 inline constexpr std::uint64_t kRoomForBucket = ~std::uint64_t{0};
 template <class Sync>
@@ -85,17 +91,22 @@ struct Thread {
   std::uint64_t unmatched_hash;   // on its way to the second look
   std::uint64_t expected_length;  // of a value, when two in a row had it
   std::uint64_t last_length;
-  struct {
-    Record<Sync>* record;
+  std::uint64_t hit_length;       // of the get whose turn it is to count the hits
+  unsigned hit_count;             // since then, fewer than kHitsACount
+  unsigned uncounted;             // which of them are to be counted: a bit each
+  struct Hit {
+    const typename Sync::template Atomic<std::uint64_t>* slot;
     std::uint64_t hash;
-    std::uint64_t length;
-  } uncounted;                    // the hit that is still to be noted
+  } hit[kHitsACount];
   std::uint64_t random;
   std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket
   Counters<Sync> counters;
   Geometry<Sync> geometry;
-  unsigned pushes;  // of eviction's queues, until the thread takes the next number from their clock
+  // Of eviction's queues, see there.
+  unsigned pushes;  // until the thread takes the next number from their clock
+  unsigned entering_count;
   std::uint64_t age;
+  std::uint64_t entering[kEnteringMax];
   NotedRemovals removals;
   typename alloc::BasicHeap<Sync>::Cache cache;
 };

@@ -57,7 +57,7 @@ struct Registrations {
     const std::lock_guard<std::mutex> lock(live.mutex);
     for (Registration* r = first; r != nullptr;) {
       for (StoreCore* c = live.first; c != nullptr; c = c->next_live) {
-        if (c->id == r->store_id) c->core.space.release_thread(*r->state);
+        if (c->id == r->store_id) c->core.release_thread(*r->state);
       }
       Registration* next = r->next;
       alloc::private_free(r);

@@ -450,6 +450,15 @@ TEST(EvictionTest, RemovedKeysLeaveNoQueueBehind) {
   EXPECT_TRUE(whole(store));
 }
 
+TEST(EvictionTest, AThreadThatEndsPutsItsNewKeysIntoTheQueues) {
+  const Store store = open_or_fail(bounded(16 * kMiB));
+  std::jthread([&] {
+    for (unsigned i = 0; i < 50; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v"));
+  }).join();
+  const Stats s = store.stats();
+  EXPECT_EQ(s.queue_small + s.queue_main, 50u);
+}
+
 TEST(EvictionTest, MaintenanceMakesRoomAheadOfNeed) {
   const Store store = open_or_fail(bounded(8 * kMiB));
   for (unsigned i = 0; i < 100'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(200, i)));

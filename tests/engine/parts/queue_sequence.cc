@@ -1,6 +1,7 @@
 #include "tests/engine/parts/queue_sequence.h"
 
 #include <deque>
+#include <iterator>
 #include <vector>
 
 #include "engine/audit.h"
@@ -40,6 +41,17 @@ std::string run_queue_operations(std::span<const std::uint8_t> bytes) {
     const unsigned count = (bytes[i] >> 3) * (bytes[i] >> 3);  // up to 961
     switch (bytes[i] & 7) {
       case 0:
+        for (unsigned n = 0; n != (count & 7) + 1; ++n) {
+          const detail::Guard<Sync> guard(space, *bare.thread);
+          std::uint64_t run[Queue::List::kRunEntries];
+          for (std::uint64_t& entry : run) entry = ++last;
+          if (queue.push_run(space, *bare.thread, run)) {
+            model.insert(model.end(), std::begin(run), std::end(run));
+          } else if (taken.empty()) {
+            differs("a run is refused with memory at hand");
+          }
+        }
+        break;
       case 1:
       case 2:
         for (unsigned n = 0; n != count + 1; ++n) {

@@ -19,6 +19,7 @@ template <std::size_t kBytes>
 struct Tiny {
   static constexpr std::size_t kFirst = kBytes;
   static constexpr std::size_t kLargest = kBytes;
+  static constexpr std::size_t kRun = kBytes;
 };
 
 template <Mutant M, template <Mutant> class Policy = EngineSync, std::size_t kBytes = 40>
@@ -53,6 +54,14 @@ struct Queued {
     } else {
       rig.complain("a push was refused");
     }
+  }
+  // Entries first, first + 1, ...: as many as a segment has cells.
+  void push_run(int t, std::uint64_t first) {
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+    std::uint64_t run[List::kRunEntries];
+    for (unsigned n = 0; n != List::kRunEntries; ++n) pushed[run[n] = first + n] = 1;
+    if (!list->push_run(rig.core().space, rig.thread(t), run)) rig.complain("a run was refused");
+    for (const std::uint64_t entry : run) pushed[entry] = 2;
   }
   std::uint64_t pop(int t, WhenEmpty when_empty = WhenEmpty::kKeep) {
     std::uint64_t entry;
@@ -171,6 +180,16 @@ Threads churn(Q& q) {
           }};
 }
 
+// One entry comes singly where the run of another may be linked behind it; the consumer closes what is empty then.
+template <class Q>
+Threads run_behind_a_push(Q& q) {
+  return {[&q] { q.push(0, 10); }, [&q] { q.push_run(1, 20); }, [&q] { q.pop(2), q.pop(2), q.pop(2); }};
+}
+template <class Q>
+Threads runs(Q& q) {
+  return {[&q] { q.push_run(0, 10), q.push_run(0, 12); }, [&q] { q.push_run(1, 20), q.pop(1), q.pop(1); }};
+}
+
 template <std::size_t kBytes>
 using Sound = Queued<Mutant::kNone, EngineSync, kBytes>;
 
@@ -198,6 +217,18 @@ TEST(SegQueueSchedules, SegmentsAreFreedUnderTheirReaders) {
   Sound<48> q(2, 2);
   expect_queue_holds("queue, churn", q, 2, churn(q));
 }
+TEST(SegQueueSchedules, ARunBehindAPush) {
+  Sound<48> none(3, 0);
+  expect_queue_holds("queue, run, empty", none, 0, run_behind_a_push(none), {.preemptions = 2});
+  Sound<48> open(3, 1);
+  expect_queue_holds("queue, run, a cell to come", open, 1, run_behind_a_push(open), {.preemptions = 2});
+  expect_queue_holds("queue, run, stopped", open, 1, run_behind_a_push(open),
+                     {.preemptions = 1, .freeze = Freeze::kAllButOne});
+}
+TEST(SegQueueSchedules, Runs) {
+  Sound<48> q(2, 3);
+  expect_queue_holds("queue, runs", q, 3, runs(q));
+}
 TEST(SegQueueSchedules, NobodyWaitsForAStoppedThread) {
   Sound<48> q(3, 1);
   expect_queue_holds("queue, stopped", q, 1, two_producers_and_closer(q),
@@ -222,6 +253,10 @@ TEST(SegQueueMutants, CloseByStore) {
 TEST(SegQueueMutants, DropOpenEnd) {
   Queued<Mutant::kQueueDropOpenEnd, EngineSync, 40> q(2, 1);
   expect_queue_bug("queue, open end", q, 1, producer_and_closer(q));
+}
+TEST(SegQueueMutants, PassOpenSegment) {
+  Queued<Mutant::kQueuePassOpenSegment, EngineSync, 48> q(3, 1);
+  expect_queue_bug("queue, open segment passed", q, 1, run_behind_a_push(q));
 }
 TEST(SegQueueMutants, FreeAtOnce) {
   Queued<Mutant::kQueueFreeAtOnce, EngineSync, 48> q(2, 2);
