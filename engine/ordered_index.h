@@ -31,9 +31,10 @@
 // So a reader that stands in an old node sees every leaf that was there when it began and is still.
 //
 // Progress: lock-free. An attempt fails because another succeeded, or ends in finishing another's replacement. A thread
-// that stops for ever leaves at most one leaf behind that is REMOVED and still linked; the key's next insertion, or the
-// next removal of it, takes it away. When memory ran out while a node was replaced, those below it can be found but not
-// inserted or removed until there is some again. All calls are made inside a guard.
+// that stops for ever leaves at most one leaf behind that is REMOVED and still linked, or on its way in; what is REMOVED
+// goes with its node's next replacement, its key's next insertion or removal. When memory ran out while a node was
+// replaced, nothing new enters below it until there is some again; removals do their work. All calls are made inside a
+// guard.
 // Limits and cost: a key must fit into a block of the heap with kLeafHeaderBytes before it. ensure: a descent (a cache
 // miss for each node and one for the leaf), a leaf, and the copy of a node of up to 48 children or a swap. Memory: the
 // key and 20 bytes, and about 10 to 20 a key for nodes. A node from which keys were removed is copied smaller when three
@@ -144,12 +145,13 @@ class OrderedIndex {
     return ok;
   }
 
-  // The key's slot was emptied. in_table() -> bool: whether there is an entry of the key now, tentative or not. Without
-  // the memory to finish a replacement that is in the way, the leaf stays until its key's next insertion or removal.
+  // The key's slot was emptied. in_table() -> bool: whether there is an entry of the key now, tentative or not. Needs no
+  // memory: where a replacement is in the way that can't be finished, the REMOVED leaf stays until it is.
   template <class InTable>
   void remove(Thr& t, std::string_view key, InTable&& in_table) noexcept {
     for (;;) {
-      const Spot spot = find(t, key);
+      Spot spot = find(t, key);
+      if (spot.kind == Spot::kStuck) spot = look(key);
       if (spot.kind != Spot::kLeaf) return;
       Leaf& leaf = leaf_of(spot.word);
       if (leaf.key() != key) return;
@@ -444,6 +446,32 @@ class OrderedIndex {
     }
   }
 
+  // The same for a reader, through frozen words too: kLeaf, or kEmpty for whatever else.
+  Spot look(std::string_view key) const noexcept {
+    Spot spot;
+    spot.kind = Spot::kEmpty;
+    spot.word = root_.load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
+    for (std::string_view rest = key; offset_of(spot.word) != 0;) {
+      spot.word &= ~kFrozen;
+      if (!is_inner(spot.word)) {
+        spot.kind = Spot::kLeaf;
+        return spot;
+      }
+      const Node& n = node_of(spot.word);
+      const std::string_view prefix = n.prefix();
+      if (!rest.starts_with(prefix)) return spot;
+      rest.remove_prefix(prefix.size());
+      unsigned at = 0;
+      if (!rest.empty()) {
+        at = n.find(static_cast<unsigned char>(rest[0]));
+        if (at == 0) return spot;
+        rest.remove_prefix(1);
+      }
+      spot.word = n.child(static_cast<int>(at)).load(std::memory_order_seq_cst);  // [branch] seq_cst
+    }
+    return spot;
+  }
+
   // Puts the leaf `fresh` where find() ended.
   Linked link(Thr& t, const Spot& spot, std::string_view key, std::uint64_t fresh) noexcept {
     if (spot.kind == Spot::kNoByte || spot.kind == Spot::kPrefix) {
@@ -487,7 +515,7 @@ class OrderedIndex {
     return Linked::kYes;
   }
 
-  // The leaf at `word` is REMOVED. Without the memory to get at it, it stays until its key's next insertion or removal.
+  // The leaf at `word` is REMOVED. Without the memory to get at it, it stays until its node is replaced.
   void unlink(Thr& t, std::string_view key, std::uint64_t word) noexcept {
     for (;;) {
       const Spot spot = find(t, key);
@@ -536,13 +564,21 @@ class OrderedIndex {
   }
 
   // The node `word`, in `slot` and `depth` bytes down its keys, gives way to a copy of its words as they are once all are
-  // frozen, without empty ones and with the leaf that is coming. kNo: another has replaced it, or the node above.
+  // frozen, without empty ones and REMOVED leaves and with the leaf that is coming. kNo: another has replaced it, or the node above.
   Replaced replace(Thr& t, Word* slot, std::uint64_t word, std::size_t depth) noexcept {
     const Node& n = node_of(word);
     const std::string_view prefix = n.prefix();
     Entries below, above;
+    std::uint64_t gone[257];
+    unsigned gone_count = 0;
     for (unsigned i = 0; i != n.words(); ++i) {
-      if (const std::uint64_t w = freeze(n.child(static_cast<int>(i))); w != 0) below.add(i == 0 ? -1 : n.byte(i), w);
+      const std::uint64_t w = freeze(n.child(static_cast<int>(i)));
+      if (w == 0) continue;
+      if (!is_inner(w) && leaf_of(w).seen().kind() == LeafState::kRemoved) {
+        gone[gone_count++] = offset_of(w);  // its remover hasn't come to it, or couldn't
+      } else {
+        below.add(i == 0 ? -1 : n.byte(i), w);
+      }
     }
     const std::uint64_t coming = freeze(n.coming());
     Sync::point("index.frozen");
@@ -567,6 +603,7 @@ class OrderedIndex {
     Sync::point("index.replace");
     if (!no_memory && slot->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
       space_.retire_block(t, offset_of(word));
+      while (gone_count != 0) space_.retire_block(t, gone[--gone_count]);
       return Replaced::kYes;
     }
     while (made_count != 0) space_.free_block(t, made[--made_count]);  // nobody saw them
