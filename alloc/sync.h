@@ -91,7 +91,21 @@ enum class Mutant : unsigned char {
   kGiveRelaxed,               // a block's bit is set without publishing what its last user did
   kUndrainUnlisted,           // a span serves again, but stands on no list
   kDrainingServes,            // blocks are still handed out from a span that is being emptied
+  // eviction
+  kEvictUnjudged,             // a victim's key is removed although another record has taken its place
+  kEvictKept,                 // an entry that is never to be evicted is a victim
+  kEvictHeld,                 // a held record is a victim
+  kEvictOtherIncarnation,     // an entry names its key although that has come back under another one
+  kEvictExpiredInTurn,        // what has expired waits for its turn like the others
+  kEvictEntryLost,            // an entry that could not go is not put back
+  kEvictAsideUncounted,       // the entry before main's head isn't one of main's
+  kEvictMainNeverFull,        // a gap in main lets a newcomer in unfought, however small
+  kAccessNotInherited,        // an overwrite forgets what reads have earned
+  kEntryPushedTwice,          // an overwrite puts its key into a queue once more
+  kRemovalToldTwice,
+  kRemovalUntold,
   // page moves
+  kMoveHeld,                  // a record that somebody holds is moved
   kMoveWithoutFreeze,         // a record is copied before its deadline is frozen
   kMoveFromStaleWord,         // the slot is swapped from a word that was read again after the copy
   kMoveVersioned,             // a record is moved away from the older versions below it

@@ -205,7 +205,7 @@ class Commit {
       const std::uint64_t version = head.version + 1;
       const Hold before = o.hold_word();
       Hold mine(r.meta.load(std::memory_order_relaxed));  // nobody else sees it
-      mine = mine.with_access(before.access());
+      if (!planted<Sync>(Mutant::kAccessNotInherited)) mine = mine.with_access(before.access());
       if (Change::kInheritsKeep && wanted == Decision::kPut && before.keep() && head.present) mine = mine.kept();
       r.meta.store(mine.with_version(version).word(), std::memory_order_relaxed);  // [publish] comes with the slot's swap
       // Another incarnation: none of eviction's queues knows it.
@@ -233,7 +233,8 @@ class Commit {
       if (less != 0) bound_.give_back(less);
       if (before.keep() != mine.keep()) [[unlikely]] t.counters.kept.add(mine.keep() ? 1 : ~std::uint64_t{0});
       if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
-        if (!os.tomb() && !os.absent()) {
+        if (!os.tomb() && !os.absent() && !planted<Sync>(Mutant::kRemovalUntold)) {
+          if (planted<Sync>(Mutant::kRemovalToldTwice)) Removals(space_, t).note(old, Change::kCause);
           Removals(space_, t).note(old, head.expired ? RemovalCause::kExpired : Change::kCause);
         }
       }
@@ -243,7 +244,7 @@ class Commit {
         if (appears) s.live.fetch_add(1, std::memory_order_relaxed);  // a count
         if (tomb != 0) space_.discard(t, tomb);
         if (left) keep_for_views(t, s, hash);
-        if (enters && eviction_ != nullptr) [[unlikely]] eviction_->inserted(t, hash, to.gen(), mine.keep());
+        if ((enters || planted<Sync>(Mutant::kEntryPushedTwice)) && eviction_ != nullptr) [[unlikely]] eviction_->inserted(t, hash, to.gen(), mine.keep());
         return {Outcome::kPut, version};
       }
       if (!os.tomb()) {

@@ -39,6 +39,7 @@ struct CoreOptions {
   WeigherFn weigher = nullptr;
   void* weigher_user = nullptr;
   bool eviction = false;
+  unsigned eviction_setting = 0;  // of kEvictionSettings, to begin with
   RemovalHook removal_hook;
   std::uint32_t first_buckets = kFirstBuckets;  // of each shard
   bool align_records = false;
@@ -101,7 +102,7 @@ class Core {
     set_limbo_limits(o.memory_bytes);
     if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
     if (o.eviction) {
-      if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_})) return alloc::Error::kOutOfMemory;
+      if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_, o.eviction_setting})) return alloc::Error::kOutOfMemory;
       space.birth_meta = 0;
       evicts = true;
     }
@@ -233,8 +234,8 @@ class Core {
       t.counters.sets.add();
     } else if (c.outcome == Committed::Outcome::kRemoved && change.existed) {
       t.counters.deletes.add();
-    } else if (c.outcome == Committed::Outcome::kOutOfMemory) {
-      t.counters.refused.add();
+    } else if (c.outcome == Committed::Outcome::kOutOfMemory && !in_group(t)) {
+      t.counters.refused.add();  // of a group: once it has been in vain outside too
       space.upkeep.ask();
     }
     if (change.expired && c.outcome != Committed::Outcome::kKept) t.counters.expired.add();
@@ -260,7 +261,7 @@ class Core {
     // And again after room was made out of what other sizes have too much: for an extent, for the record that refers
     // to it, and for the extent again if the record took its room.
     if (!evicts) return room.rounds < kRoundsMax && make_room(t);
-    if (t.epoch.nest != 0 && t.visits == nullptr) return false;  // of a group: the caller tries again outside
+    if (in_group(t)) return false;  // the caller tries again outside
     // What is in limbo would do: with more threads than processors, one that was taken off its own inside a call is
     // what holds it. That thread gets its turn now and not later; a bounded number of times, and hardly any once that
     // has been in vain: then it stands.
@@ -284,9 +285,12 @@ class Core {
     return false;
   }
 
-  // After a call that may have removed something, outside of its guard.
+  // A write inside the guard of a group of them, no callback of a visit between.
+  static bool in_group(const Thr& t) noexcept { return t.epoch.nest != 0 && t.visits == nullptr; }
+
+  // After a call that may have removed something, outside of its guard. A group does it when it has left its own.
   void hand_out_removals(Thr& t) noexcept {
-    if (t.removals.count != 0) [[unlikely]] Removals(space, t).hand_out();
+    if (t.removals.count != 0 && !in_group(t)) [[unlikely]] Removals(space, t).hand_out();
   }
 
   void prefetch_bucket(std::uint64_t hash) const noexcept {

@@ -53,7 +53,7 @@ class EvictChange : public ChangeBase<Sync> {
   Decision judge(const Head<Sync>& head) noexcept {
     this->note(head);
     if (head.record == nullptr) return Decision::kKeep;
-    if (head.record != judged_) return Decision::kKeep;
+    if (head.record != judged_ && !planted<Sync>(Mutant::kEvictUnjudged)) return Decision::kKeep;
     if (only_if_expired_ && !head.expired) return Decision::kKeep;  // its lifetime was extended meanwhile
     return Decision::kRemove;
   }
@@ -67,6 +67,7 @@ class EvictChange : public ChangeBase<Sync> {
 struct EvictionOptions {
   std::uint64_t entries_max = 0;
   std::size_t table_bytes_max = 0;
+  unsigned setting = 0;  // the policy's first
 };
 
 template <class Sync>
@@ -102,7 +103,7 @@ class Eviction {
     if (at == 0) return false;
     Word* words = space().heap.template at<Word>(at);
     for (std::size_t i = 0; i != bytes / sizeof(Word); ++i) new (words + i) Word(0);
-    policy_.open(words, entries);
+    policy_.open(words, entries, o.setting);
     return true;
   }
 
@@ -189,8 +190,8 @@ class Eviction {
     for (unsigned n = 0; n != kVisitsMax; ++n) {
       Group& a = queues_.random_group(t);
       Group& b = queues_.random_group(t);
-      const std::uint64_t small = a.small.count() + b.small.count();
-      const std::uint64_t main = a.main.count() + b.main.count();
+      const std::uint64_t small = a.small.count() + (&a == &b ? 0 : b.small.count());
+      const std::uint64_t main = a.main_count() + (&a == &b ? 0 : b.main_count());
       const bool from_small = policy_.next(small, main) == EvictionQueue::kSmall;
       Group& g = queues_.pick(a, b, from_small);
       const std::uint64_t entry = counted(from_small ? queues_.take_small(t, g) : queues_.take_main(t, g));
@@ -302,11 +303,11 @@ class Eviction {
     j.record = named.word.offset();
     Rec& r = *space().record(j.record);
     j.hold = r.hold_word();
-    if (j.hold.keep()) return j;
+    if (j.hold.keep() && !planted<Sync>(Mutant::kEvictKept)) return j;
     j.stamp = Versions<Sync>::finalise(space(), r);
     if (j.stamp.tomb()) return j;
-    j.kind = is_expired(r, j.stamp) ? Judged::kExpired : Judged::kCandidate;
-    if (j.hold.holds() != 0) j.kind = Judged::kStays;
+    j.kind = is_expired(r, j.stamp) && !planted<Sync>(Mutant::kEvictExpiredInTurn) ? Judged::kExpired : Judged::kCandidate;
+    if (j.hold.holds() != 0 && !planted<Sync>(Mutant::kEvictHeld)) j.kind = Judged::kStays;
     return j;
   }
 
@@ -319,7 +320,7 @@ class Eviction {
     if (j.kind == Judged::kStays) return stays(t, g.main, entry);
     if (j.kind == Judged::kExpired || whatever) return remove_or_stay(t, g, entry, j);
     const std::uint64_t key = key_of(entry);
-    const EvictionVerdict v = policy_.leave_small(key, j.hold.access(), small - 1, main);
+    const EvictionVerdict v = leave_small(key, j.hold.access(), small, main);
     if (v.kind == EvictionVerdict::kEvict) return remove_or_stay(t, g, entry, j);
     if (v.kind == EvictionVerdict::kPromote) {
       set_access(*space().record(j.record), j.hold, v.access);
@@ -355,6 +356,14 @@ class Eviction {
     return remove_or_stay(t, g, entry, j);
   }
 
+  // A strict gate lets newcomers in unfought while main isn't full. Of two groups out of many, or with a thread between
+  // pop and push, main is short by some as often as not: that many count as there, or main would turn over like a FIFO.
+  EvictionVerdict leave_small(std::uint64_t key, unsigned access, std::uint64_t small, std::uint64_t main) const noexcept {
+    const std::uint64_t others = small == 0 ? 0 : small - 1;
+    const std::uint64_t slack = planted<Sync>(Mutant::kEvictMainNeverFull) ? 0 : std::min(others, 1 + (small + main) / 128);
+    return policy_.leave_small(key, access, others - slack, main + slack);
+  }
+
   std::uint64_t visit_main(Thr& t, Group& g, std::uint64_t entry, bool whatever) noexcept {
     const Judged j = judge(t, entry);
     if (j.kind == Judged::kVoid) return 0;
@@ -372,7 +381,7 @@ class Eviction {
   std::uint64_t remove_or_stay(Thr& t, Group& g, std::uint64_t entry, const Judged& j) noexcept {
     const std::uint64_t hash = queues_.format().hash(entry);
     const std::uint64_t bytes = remove(t, j.record, j.stamp, hash, j.kind == Judged::kExpired);
-    if (bytes == 0) return stays(t, g.main, entry);
+    if (bytes == 0) return planted<Sync>(Mutant::kEvictEntryLost) ? 0 : stays(t, g.main, entry);
     if (j.kind != Judged::kExpired) policy_.evicted(key_of(entry));
     return bytes;
   }

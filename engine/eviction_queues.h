@@ -67,6 +67,12 @@ class EvictionQueues {
     alignas(64) Queue main;
     Word main_age;
     Word aside;  // an entry that stands before main's head; 0: none
+
+    // With the one aside. Without it a strict gate takes main for not full, and lets in every other newcomer unfought.
+    std::uint64_t main_count() const noexcept {
+      const bool one_aside = aside.load(std::memory_order_relaxed) != 0 && !planted<Sync>(Mutant::kEvictAsideUncounted);  // a count
+      return main.count() + one_aside;
+    }
   };
 
   EvictionQueues() = default;
@@ -131,7 +137,7 @@ class EvictionQueues {
   }
   Group& pick(Group& a, Group& b, bool small) const noexcept {
     if (&a == &b) return a;
-    const std::uint64_t counts[] = {small ? a.small.count() : a.main.count(), small ? b.small.count() : b.main.count()};
+    const std::uint64_t counts[] = {small ? a.small.count() : a.main_count(), small ? b.small.count() : b.main_count()};
     if (counts[0] == 0) return b;
     if (counts[1] == 0) return a;
     const Word& x = small ? a.small_age : a.main_age;
@@ -182,7 +188,8 @@ class EvictionQueues {
       Named named;
       bool frozen = false;
       table_->for_each_slot(b, [&](auto&, SlotWord w) {
-        if (!w.is_current_of(tag) || w.gen() != gen) return true;
+        if (!w.is_current_of(tag)) return true;
+        if (w.gen() != gen && !planted<Sync>(Mutant::kEvictOtherIncarnation)) return true;
         frozen = w.is_frozen();
         named.found = !frozen;
         named.word = w;
@@ -203,7 +210,7 @@ class EvictionQueues {
     Lengths sum;
     for (unsigned i = 0; i != group_count_; ++i) {
       sum.small += groups_[i].small.count();
-      sum.main += groups_[i].main.count();
+      sum.main += groups_[i].main_count();
     }
     return sum;
   }
@@ -214,6 +221,7 @@ class EvictionQueues {
     for (unsigned i = 0; i != group_count_; ++i) {
       bytes += groups_[i].small.walk(space(), [&](std::uint64_t e) { fn(e, true); });
       bytes += groups_[i].main.walk(space(), [&](std::uint64_t e) { fn(e, false); });
+      if (const std::uint64_t e = groups_[i].aside.load(std::memory_order_relaxed); e != 0) fn(e, false);  // alone
     }
     return bytes;
   }

@@ -173,8 +173,15 @@ Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<s
     groups.prepare_writes(call.thread(), keys, count, hash);
     // One announcement for the group. What it replaces can't be reused before its end: where that is what a write
     // lacks, the write is tried again outside.
+    Thread<StdSync>& t = call.thread();
     auto& epoch = core.space.epoch;
-    epoch.enter(call.thread().epoch);
+    epoch.enter(t.epoch);
+    const auto outside = [&](auto&& fn) {
+      epoch.leave(t.epoch);
+      fn();
+      core.hand_out_removals(t);
+      epoch.enter(t.epoch);
+    };
     for (unsigned i = 0; i != count; ++i) {
       const Item& item = items[first + i];
       Result<std::uint64_t>& to = answers[first + i];
@@ -189,22 +196,23 @@ Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<s
       if (item.ttl) [[unlikely]] {
         SetOptions o;
         o.ttl = item.ttl;
-        to = set(c, item.key, item.value, o);
+        outside([&] { to = set(c, item.key, item.value, o); });
         continue;
       }
       {
-        PutChange<StdSync> change(core.space, call.thread(), item.key, item.value);
-        const Committed done = core.write(call.thread(), hash[i], item.key, change);
+        PutChange<StdSync> change(core.space, t, item.key, item.value);
+        const Committed done = core.write(t, hash[i], item.key, change);
         if (done.outcome == Outcome::kPut) [[likely]] {
           to = done.version;
+          // Before the list of them is full.
+          if (t.removals.count >= kRemovalsNoted / 2) [[unlikely]] outside([] {});
           continue;
         }
       }
-      epoch.leave(call.thread().epoch);
-      to = set(c, item.key, item.value);
-      epoch.enter(call.thread().epoch);
+      outside([&] { to = set(c, item.key, item.value); });
     }
-    epoch.leave(call.thread().epoch);
+    epoch.leave(t.epoch);
+    core.hand_out_removals(t);
   }
   return {};
 }

@@ -93,7 +93,7 @@ class Moves {
         planted<Sync>(Mutant::kMoveUnstamped) ? r.stamp_word() : Versions<Sync>::finalise(space_, r);
     if (s.tomb()) return Outcome::kWaits;
     if (!Versions<Sync>::alone(r, s) && !planted<Sync>(Mutant::kMoveVersioned)) return Outcome::kWaits;
-    if (r.hold_word().holds() != 0) return Outcome::kWaits;
+    if (r.hold_word().holds() != 0 && !planted<Sync>(Mutant::kMoveHeld)) return Outcome::kWaits;
     const std::uint64_t old = found.word.offset();
     std::uint64_t copy = space_.copy_of(t, old);
     if (copy != 0 && space_.heap.is_draining(copy)) {

@@ -101,6 +101,8 @@ struct Mortal {
     rig.restore();
     wanted = 140;
   }
+  std::string check() { return rig.check(); }
+  std::string check_stopped() { return rig.check_stopped(); }
 
   static constexpr std::uint64_t kForEver = ~std::uint64_t{0};
   R rig;
@@ -140,73 +142,52 @@ Threads fire_and_split(M& m) {
   return {[&m] { m.fire(0, 150, 4); }, [&m] { m.rig.grow(1), m.touch(1, 300); }};
 }
 
-template <class B>
-void expect_expiry_holds(const std::string& name, B& b, const Threads& threads,
-                         const Bounds& bounds = {}) {
-  const Body body{[&b] { b.restore(); }, threads,
-                  [&b] { return frozen_threads() == 0 ? b.rig.check() : b.rig.check_stopped(); }};
-  const Result all = explore(options_for(name, bounds), body);
-  EXPECT_TRUE(all.ok) << all.failure << "\nTERN_SCHEDULE='" << all.schedule << "'";
-  Options pct = options_for(name + ", at random", bounds);
-  pct.strategy = Strategy::kPct;
-  pct.pct_depth = 5;
-  pct.max_schedules = bounds.random * (is_long() ? 100 : 1);
-  const Result some = explore(pct, body);
-  EXPECT_TRUE(some.ok) << some.failure << "\nTERN_SCHEDULE='" << some.schedule << "'";
-}
-template <class B>
-void expect_expiry_bug(const std::string& name, B& b, const Threads& threads) {
-  const Body body{[&b] { b.restore(); }, threads, [&b] { return b.rig.check(); }};
-  const Result r = explore(options_for(name, {.preemptions = 2, .schedules = 100'000}), body);
-  EXPECT_FALSE(r.ok) << name << ": a planted bug was not found in " << r.schedules << " schedules";
-}
-
 using Sound = Mortal<Mutant::kNone>;
 constexpr Bounds kTwo{.preemptions = 2, .schedules = 60'000, .random = 3'000};
 
 TEST(Expiry, BesideATouch) {
   Sound m(2);
-  expect_expiry_holds("expiry, touch", m, fire_and_touch(m), kTwo);
+  expect_holds("expiry, touch", m, fire_and_touch(m), kTwo);
 }
 TEST(Expiry, BesideANewLifetime) {
   Sound m(2);
-  expect_expiry_holds("expiry, put", m, fire_and_put(m), kTwo);
+  expect_holds("expiry, put", m, fire_and_put(m), kTwo);
 }
 TEST(Expiry, BesideASet) {
   Sound m(2);
-  expect_expiry_holds("expiry, set", m, fire_and_set(m), kTwo);
+  expect_holds("expiry, set", m, fire_and_set(m), kTwo);
 }
 TEST(Expiry, BesideARemovalAndANewEntry) {
   Sound m(2);
-  expect_expiry_holds("expiry, removal", m, fire_and_removal(m), kTwo);
+  expect_holds("expiry, removal", m, fire_and_removal(m), kTwo);
 }
 TEST(Expiry, ByTwoThreads) {
   Sound m(3);
-  expect_expiry_holds("expiry, two", m, two_fire_and_touch(m),
+  expect_holds("expiry, two", m, two_fire_and_touch(m),
                       {.preemptions = 2, .schedules = 20'000, .random = 3'000});
 }
 TEST(Expiry, OfADeadlineThatTwoMove) {
   Sound m(3);
-  expect_expiry_holds("expiry, two touches", m, two_touches(m), kTwo);
+  expect_holds("expiry, two touches", m, two_touches(m), kTwo);
 }
 TEST(Expiry, BesideASplit) {
   Sound m(2);
-  expect_expiry_holds("expiry, split", m, fire_and_split(m), kTwo);
+  expect_holds("expiry, split", m, fire_and_split(m), kTwo);
 }
 TEST(Expiry, NobodyWaitsForAStoppedThread) {
   Sound m(3);
-  expect_expiry_holds(
+  expect_holds(
       "expiry, stopped", m, two_fire_and_touch(m),
       {.preemptions = 1, .schedules = 60'000, .random = 3'000, .freeze = Freeze::kAllButOne});
 }
 
 TEST(ExpiryMutants, ExpireUnjudged) {
   Mortal<Mutant::kExpireUnjudged> m(2);
-  expect_expiry_bug("expire unjudged", m, fire_and_touch(m));
+  expect_found("expire unjudged", m, fire_and_touch(m), {.preemptions = 2, .schedules = 100'000});
 }
 TEST(ExpiryMutants, TicketAlwaysInherited) {
   Mortal<Mutant::kTicketAlwaysInherited> m(2);
-  expect_expiry_bug("ticket always inherited", m, fire_and_removal(m));
+  expect_found("ticket always inherited", m, fire_and_removal(m), {.preemptions = 2, .schedules = 100'000});
 }
 
 // --- a ticket that finds no memory ---------------------------------------------------------------
@@ -316,23 +297,17 @@ Threads two_file_and_two_advance(T& w) {
 }
 
 template <class T>
+Body turning_body(T& w, const Threads& threads) {
+  return {[&w] { w.restore(); }, threads, [&w] { return w.check(); }};
+}
+template <class T>
 void expect_turns(const std::string& name, T& w, const Threads& threads,
                   const Bounds& bounds = {}) {
-  const Body body{[&w] { w.restore(); }, threads, [&w] { return w.check(); }};
-  const Result all = explore(options_for(name, bounds), body);
-  EXPECT_TRUE(all.ok) << all.failure << "\nTERN_SCHEDULE='" << all.schedule << "'";
-  Options pct = options_for(name + ", at random", bounds);
-  pct.strategy = Strategy::kPct;
-  pct.pct_depth = 5;
-  pct.max_schedules = bounds.random * (is_long() ? 100 : 1);
-  const Result some = explore(pct, body);
-  EXPECT_TRUE(some.ok) << some.failure << "\nTERN_SCHEDULE='" << some.schedule << "'";
+  expect_body_holds(name, turning_body(w, threads), bounds);
 }
 template <class T>
 void expect_turning_bug(const std::string& name, T& w, const Threads& threads) {
-  const Body body{[&w] { w.restore(); }, threads, [&w] { return w.check(); }};
-  const Result r = explore(options_for(name, {.schedules = 100'000}), body);
-  EXPECT_FALSE(r.ok) << name << ": a planted bug was not found in " << r.schedules << " schedules";
+  expect_body_fails(name, turning_body(w, threads), {.schedules = 100'000});
 }
 
 TEST(Wheel, WhatIsFiledAsItsBlockEndsIsNotLeftToTheNextRound) {

@@ -36,12 +36,14 @@ inline Options options_for(const std::string& name, const Bounds& bounds) {
 
 using Threads = std::vector<std::function<void()>>;
 
-// The code as it is: no schedule within the bound, and none of the random ones, goes wrong.
 template <class R>
-void expect_holds(const std::string& name, R& rig, const Threads& threads,
-                  const Bounds& bounds = {}) {
-  const Body body{[&rig] { rig.restore(); }, threads,
-                  [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
+Body body_of(R& rig, const Threads& threads) {
+  return {[&rig] { rig.restore(); }, threads,
+          [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
+}
+
+// The code as it is: no schedule within the bound, and none of the random ones, goes wrong.
+inline void expect_body_holds(const std::string& name, const Body& body, const Bounds& bounds = {}) {
   const Result all = explore(options_for(name, bounds), body);
   EXPECT_TRUE(all.ok) << all.failure << "\nTERN_SCHEDULE='" << all.schedule << "'";
   if (!all.ok || bounds.random == 0) return;
@@ -52,13 +54,15 @@ void expect_holds(const std::string& name, R& rig, const Threads& threads,
   const Result some = explore(pct, body);
   EXPECT_TRUE(some.ok) << some.failure << "\nTERN_SCHEDULE='" << some.schedule << "'";
 }
+template <class R>
+void expect_holds(const std::string& name, R& rig, const Threads& threads,
+                  const Bounds& bounds = {}) {
+  expect_body_holds(name, body_of(rig, threads), bounds);
+}
 
 // The planted bug is found, depth first or at random.
-template <class R>
-Result expect_found(const std::string& name, R& rig, const Threads& threads,
-                    const Bounds& bounds = {}) {
-  const Body body{[&rig] { rig.restore(); }, threads,
-                  [&rig] { return frozen_threads() == 0 ? rig.check() : rig.check_stopped(); }};
+inline Result expect_body_fails(const std::string& name, const Body& body,
+                                const Bounds& bounds = {}) {
   Options o = options_for(name, bounds);
   Result r = explore(o, body);
   if (r.ok) {
@@ -75,6 +79,11 @@ Result expect_found(const std::string& name, R& rig, const Threads& threads,
                 r.failure.substr(0, r.failure.find('\n')).c_str());
   }
   return r;
+}
+template <class R>
+Result expect_found(const std::string& name, R& rig, const Threads& threads,
+                    const Bounds& bounds = {}) {
+  return expect_body_fails(name, body_of(rig, threads), bounds);
 }
 
 }  // namespace tern::concurrency

@@ -190,6 +190,19 @@ TEST(Moves, BesideAHold) {
   b.rig.check_accounts = false;  // a record that its last holder is to free is in no limbo
   expect_holds("moves, hold", b.rig, b.beside_a_hold());
 }
+// While somebody holds it: its block would not be free before the hold goes.
+template <Mutant M>
+bool a_held_record_moves() {
+  Moving<M> b(1);
+  const int own = b.rig.own_index();
+  tern::detail::Guard<typename Moving<M>::Sync> guard(b.rig.core().space, b.rig.thread(own));
+  const auto found = b.rig.core().table.find(b.key.hash, b.key.view());
+  EXPECT_TRUE(found && b.rig.core().space.try_hold(*found.record));
+  b.move(own);
+  return b.rig.core().table.find(b.key.hash, b.key.view()).word.offset() != found.word.offset();
+}
+TEST(Moves, AHeldRecordStays) { EXPECT_FALSE(a_held_record_moves<Mutant::kNone>()); }
+TEST(MoveMutants, MoveHeld) { EXPECT_TRUE(a_held_record_moves<Mutant::kMoveHeld>()); }
 TEST(Moves, BesideReaders) {
   Moving<Mutant::kNone> b(2);
   expect_holds("moves, readers", b.rig, b.beside_readers());

@@ -153,7 +153,9 @@ class Rig {
 
   // One store exists at a time; it is made anew, not destroyed: nothing in it owns anything
   // outside.
-  explicit Rig(int threads, std::size_t memory_bytes = std::size_t{4} << 20) {
+  // `with` may change the options.
+  explicit Rig(int threads, std::size_t memory_bytes = std::size_t{4} << 20,
+               const std::function<void(tern::detail::CoreOptions&)>& with = {}) {
     if constexpr (!kIsWeak) Sync::mutant = M;
     PrivateArena::rewind(0);
     std::memset(PrivateArena::begin(), 0, std::size_t{1} << 20);
@@ -168,6 +170,7 @@ class Rig {
     o.seed = kSeed;
     o.huge_pages = false;
     o.time = {[](const void* ms) { return *static_cast<const std::uint64_t*>(ms); }, &now_ms};
+    if (with) with(o);
     if (core().open(o) != tern::alloc::Error::kNone) std::abort();
     // The last is the test's own: for filling, and for looking afterwards.
     for (int i = 0; i <= threads; ++i)
@@ -195,6 +198,14 @@ class Rig {
     saved_.clear();
     auto& heap = core().space.heap;
     tern::alloc::unpoison(region_, kRegionBytes);  // blocks in magazines are copied too
+    if (core().evicts) {
+      // What the policy remembers: the first extent, from the top, is above the next.
+      const std::uint64_t next = heap.allocate_extent(1);
+      heap.free_extent(next, 1);
+      tern::alloc::unpoison(region_, kRegionBytes);
+      save(heap.at(next) + tern::alloc::BasicHeap<Sync>::kGranuleBytes,
+           tern::detail::EvictionPolicy<Sync>::words(core().bound.max) * sizeof(std::uint64_t));
+    }
     std::byte* from = nullptr;
     std::byte* to = nullptr;
     heap.for_each_block([&](std::uint64_t offset, std::size_t bytes, bool free) {
@@ -213,6 +224,7 @@ class Rig {
       for (std::size_t bytes = 16; bytes <= 72; bytes += 8) {
         heap.free(thread(i).cache, heap.allocate(thread(i).cache, bytes));
       }
+      if (core().evicts) heap.free(thread(i).cache, heap.allocate(thread(i).cache, 512));  // a segment of its queues
     }
     save(core_memory_, sizeof(Core));
     private_used_ = PrivateArena::used();
@@ -237,10 +249,23 @@ class Rig {
       recorder_->end(again);
     }
     complaint_.clear();
+    for (auto& call : open_) call = nullptr;
     EngineEngine::skipped = 0;
   }
 
   // --- recorded operations ---
+
+  // A removal that the hook was told of, by the thread that removed: somewhere in its call.
+  void evicted(std::uint32_t key, bool pending = false, int by = -1) {
+    const int t = by >= 0 ? by : t_scheduler != nullptr ? current_thread() : own_;
+    RegisterOp op;
+    op.kind = Kind::kEvict;
+    op.key = key;
+    op.now_ms = now_ms;
+    auto& call = recorder_->begin(static_cast<unsigned>(t), std::move(op));
+    if (open_[t] != nullptr) call.begin = open_[t]->begin;
+    if (!pending) recorder_->end(call);
+  }
 
   std::uint64_t set(int t, const Key& key, std::string_view value) {
     auto& call = begin(t, Kind::kSet, key, value);
@@ -448,12 +473,17 @@ class Rig {
     if (complaint_.empty() && clock_orders == kIsWeak) check_histories();
     return complaint_;
   }
-  // After one in which somebody was: the answers that were given.
+  // After one in which somebody was: the answers that were given. What a stopped thread has evicted, it didn't tell.
   std::string check_stopped() {
+    for (int t = 0; core().evicts && t != own_; ++t) {
+      if ((frozen_threads() >> t & 1) == 0 || open_[t] == nullptr) continue;
+      for (std::uint32_t key = 1; key <= keys_told; ++key) evicted(key, true, t);
+    }
     if (complaint_.empty()) check_histories();
     return complaint_;
   }
   bool check_accounts = true;
+  std::uint32_t keys_told = 0;  // the greatest number of a key that can be evicted
   // "Ended before the other began" means something under a weak memory model only if the later call
   // happens after the earlier: the history's clock is then part of the machine. Without it (where
   // it would hide what is looked for), and under such a model, histories aren't judged. Under a
@@ -493,6 +523,7 @@ class Rig {
     op.argument = argument.substr(0, 15);  // and so are answers: no allocation in a schedule
     op.now_ms = now_ms;
     auto& call = recorder_->begin(static_cast<unsigned>(t), std::move(op));
+    open_[t] = &call;
     if (clock_orders) clock_.fetch_add(1, std::memory_order_acq_rel);
     return call;
   }
@@ -570,6 +601,7 @@ class Rig {
   alignas(65536) static inline std::byte region_[kRegionBytes];
   alignas(Core) static inline unsigned char core_memory_[sizeof(Core)];
   static inline Thr* thread_[kThreadsMax + 1];
+  Call<RegisterOp>* open_[kThreadsMax + 1] = {};  // each thread's last call
 
   int own_ = 0;
   std::vector<Saved> saved_;

@@ -127,29 +127,11 @@ Body body_of(Q& q, unsigned before, const Threads& threads) {
 template <class Q>
 void expect_queue_holds(const std::string& name, Q& q, unsigned before, const Threads& threads,
                         const Bounds& bounds = {}) {
-  const Body body = body_of(q, before, threads);
-  const Result all = explore(options_for(name, bounds), body);
-  EXPECT_TRUE(all.ok) << all.failure << "\nTERN_SCHEDULE='" << all.schedule << "'";
-  Options pct = options_for(name + ", at random", bounds);
-  pct.strategy = Strategy::kPct;
-  pct.pct_depth = 5;
-  pct.max_schedules = bounds.random * (is_long() ? 100 : 1);
-  const Result some = explore(pct, body);
-  EXPECT_TRUE(some.ok) << some.failure << "\nTERN_SCHEDULE='" << some.schedule << "'";
+  expect_body_holds(name, body_of(q, before, threads), bounds);
 }
-
 template <class Q>
 void expect_queue_bug(const std::string& name, Q& q, unsigned before, const Threads& threads) {
-  const Body body = body_of(q, before, threads);
-  Options o = options_for(name, {.schedules = 100'000});
-  Result r = explore(o, body);
-  if (r.ok) {
-    o.strategy = Strategy::kPct;
-    o.pct_depth = 5;
-    o.name = name + ", at random";
-    r = explore(o, body);
-  }
-  EXPECT_FALSE(r.ok) << name << ": a planted bug was not found in " << r.schedules << " schedules";
+  expect_body_fails(name, body_of(q, before, threads), {.schedules = 100'000});
 }
 
 template <class Q>
