@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 
 namespace tern::bench {
 namespace {
@@ -59,6 +60,51 @@ HitSummary summary(const std::vector<HitRatios>& rows, const std::string& name) 
     s.near_best_percent /= all;
   }
   return s;
+}
+
+std::vector<HitRatios> read_hit_ratio_cells(const std::string& path, std::string& error) {
+  std::ifstream in(path);
+  std::string line;
+  const auto fields = [&line] {
+    std::vector<std::string> all;
+    if (line.ends_with('\r')) line.pop_back();
+    std::istringstream text(line);
+    for (std::string field; std::getline(text, field, ',');) all.push_back(field);
+    return all;
+  };
+  if (!std::getline(in, line)) {
+    error = "can't be read";
+    return {};
+  }
+  std::vector<std::string> names = fields();
+  if (names.size() < 3 || names[0] != "trace" || names[1] != "cache_objects") {
+    error = "line 1: no trace,cache_objects,NAME,...";
+    return {};
+  }
+  for (std::string& name : names) {
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    if (name == "opt") name = "optimum";
+  }
+  std::vector<HitRatios> cells;
+  for (unsigned number = 2; std::getline(in, line); ++number) {
+    const std::vector<std::string> values = fields();
+    HitRatios cell;
+    bool good = values.size() == names.size();
+    for (std::size_t i = 1; good && i < values.size(); ++i) {
+      char* end = nullptr;
+      const double value = std::strtod(values[i].c_str(), &end);
+      good = end != values[i].c_str() && *end == 0 && value >= 0 && (i == 1 ? value >= 1 && value < 1e15 : value <= 1);
+      if (i == 1) cell.capacity = good ? static_cast<std::uint64_t>(value) : 0;
+      if (i != 1) cell.policies.emplace_back(names[i], value);
+    }
+    if (!good) {
+      error = "line " + std::to_string(number) + ": a trace, a number of objects and ratios from 0 to 1 were expected";
+      return {};
+    }
+    cell.trace = values[0];
+    cells.push_back(std::move(cell));
+  }
+  return cells;
 }
 
 void print_hit_ratios(const std::vector<HitRatios>& rows) {

@@ -31,6 +31,10 @@ struct HitSummary {
 };
 HitSummary summary(const std::vector<HitRatios>& rows, const std::string& name);
 
+// A table `trace,cache_objects,NAME,...` of published hit ratios, 0 to 1, as rows without the store's. Names in small
+// letters, but OPT, which is "optimum" here. Empty, and `error` says why: it can't be read, or a line is malformed.
+std::vector<HitRatios> read_hit_ratio_cells(const std::string& path, std::string& error);
+
 void print_hit_ratios(const std::vector<HitRatios>& rows);
 // Both say on stderr what went wrong. The plot is drawn by gnuplot, .png or .svg; without gnuplot
 // there is none, which is no error.

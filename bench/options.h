@@ -41,6 +41,9 @@ struct ReplayOptions {
   unsigned threads = 1;
   std::uint64_t requests_max = 0;
   bool policies = false;  // simulates the others beside it
+  // A table of published ratios, trace,cache_objects,NAME,...: every row of it, through the store. Traces lie in
+  // `directory`, or beside it.
+  std::string cells;
   std::string json, csv, plot;
 };
 

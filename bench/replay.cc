@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <thread>
 
 #include "bench/histogram.h"
@@ -224,8 +225,10 @@ bool replay_size(const std::string& name, const Trace& trace, const ReplayOption
   return false;
 }
 
+// `published` has the ratios of other policies at the same sizes; empty: they are simulated if that was asked for.
 bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptions& asked,
-                  bool quiet, std::vector<HitRatios>& rows, nlohmann::ordered_json& report) {
+                  bool quiet, std::vector<HitRatios>& rows, nlohmann::ordered_json& report,
+                  std::span<const HitRatios> published = {}) {
   if (!trace.error.empty()) {
     std::fprintf(stderr, "tern replay: %s: %s\n", name.c_str(), trace.error.c_str());
     return false;
@@ -244,7 +247,8 @@ bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptio
   std::vector<Size> sizes;
   if (!sizes_of(options, trace.objects, bytes, sizes)) return false;
   bool good = true;
-  for (const Size& size : sizes) {
+  for (std::size_t i = 0; i != sizes.size(); ++i) {
+    const Size& size = sizes[i];
     Options store_options;
     store_options.memory_bytes = size.bytes ? size.amount : kMemoryBytes;
     if (!size.bytes) {
@@ -263,10 +267,52 @@ bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptio
     row.trace = name;
     row.capacity = size.amount;
     row.bytes = size.bytes;
-    if (options.policies) simulate(plain, size.amount, row);
+    if (!published.empty()) {
+      row.policies = published[i].policies;
+    } else if (options.policies) {
+      simulate(plain, size.amount, row);
+    }
     good = replay_size(name, trace, options, store_options, quiet, row, report) && good;
     rows.push_back(std::move(row));
   }
+  return good;
+}
+
+// Every row of a table of published hit ratios. Tells what the store does over all of them.
+bool replay_cells(const ReplayOptions& options, bool quiet, std::vector<HitRatios>& rows,
+                  nlohmann::ordered_json& report) {
+  std::string error;
+  const std::vector<HitRatios> cells = read_hit_ratio_cells(options.cells, error);
+  if (!error.empty()) {
+    std::fprintf(stderr, "tern replay: --cells: %s: %s\n", options.cells.c_str(), error.c_str());
+    return false;
+  }
+  const std::filesystem::path folder = !options.directory.empty()
+                                           ? std::filesystem::path(options.directory)
+                                           : std::filesystem::path(options.cells).parent_path();
+  bool good = true;
+  for (std::size_t first = 0; first != cells.size();) {
+    const std::string& name = cells[first].trace;
+    ReplayOptions of_trace = options;
+    of_trace.objects.clear();
+    std::size_t end = first;
+    for (; end != cells.size() && cells[end].trace == name; ++end)
+      of_trace.objects.push_back(std::to_string(cells[end].capacity));
+    std::filesystem::path file = folder / (name + ".csv.zst");
+    if (!std::filesystem::exists(file)) file = folder / (name + ".csv");
+    const Trace trace = read_trace_file(file.string(), options.format, options.requests_max);
+    good = replay_trace(name, trace, of_trace, quiet, rows, report,
+                        std::span(cells).subspan(first, end - first)) &&
+           good;
+    first = end;
+  }
+  const HitSummary s = summary(rows, "store");
+  report.push_back({{"cells", rows.size()},
+                    {"threads", options.threads},
+                    {"gap_closed_percent", s.gap_closed_percent},
+                    {"to_best_points", s.to_best_points},
+                    {"worst_points", s.worst_points},
+                    {"near_best_percent", s.near_best_percent}});
   return good;
 }
 
@@ -274,7 +320,7 @@ bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptio
 
 int run_replay(const ReplayOptions& options) {
   std::vector<std::string> files = options.files;
-  if (!options.directory.empty()) {
+  if (!options.directory.empty() && options.cells.empty()) {
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(options.directory, error)) {
       TraceKind kind;
@@ -291,7 +337,7 @@ int run_replay(const ReplayOptions& options) {
     }
     std::sort(files.begin() + static_cast<std::ptrdiff_t>(options.files.size()), files.end());
   }
-  if (files.empty() && options.synthetic.empty()) {
+  if (files.empty() && options.synthetic.empty() && options.cells.empty()) {
     std::fprintf(stderr, "tern replay: no trace was named\n");
     return 2;
   }
@@ -308,6 +354,7 @@ int run_replay(const ReplayOptions& options) {
   auto report = nlohmann::ordered_json::array();
   bool good = true;
   std::vector<HitRatios> rows;
+  if (!options.cells.empty()) good = replay_cells(options, quiet, rows, report);
   for (const std::string& file : files) {
     const Trace trace = read_trace_file(file, options.format, options.requests_max);
     good = replay_trace(short_name(file), trace, options, quiet, rows, report) && good;

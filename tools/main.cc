@@ -77,6 +77,9 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
       "--policies", o.policies,
       "beside the store: LRU, SIEVE, S3-FIFO, ARC, W-TinyLFU, Tern's policy and the optimum, "
       "simulated");
+  app->add_option("--cells", o.cells,
+                  "a table trace,cache_objects,LRU,...,OPT of published hit ratios: each of its rows through the store, "
+                  "beside them; traces from --traces, or from its folder");
   app->add_option("--json", o.json,
                   "one object a run to FILE (-: standard output, nothing else then)");
   app->add_option("--csv", o.csv, "write the hit ratios to FILE");

@@ -7,7 +7,10 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
+#include "bench/options.h"
 #include "bench/synthetic.h"
 
 namespace tern::bench {
@@ -37,6 +40,62 @@ TEST(HitRatios, CsvHasAColumnForEachPolicy) {
   EXPECT_EQ(text, "trace,capacity,unit,store,lru,arc,optimum\nt,10,objects,0.5,0.25,0.75,1\n");
   std::remove(path.c_str());
   EXPECT_FALSE(write_hit_ratio_csv({}, ::testing::TempDir() + "none/such/folder.csv"));
+}
+
+std::string written(const std::string& name, const std::string& text) {
+  const std::string path = ::testing::TempDir() + name;
+  std::ofstream(path) << text;
+  return path;
+}
+
+TEST(HitRatios, CellsAreReadWithTheirNames) {
+  std::string error;
+  const auto cells = read_hit_ratio_cells(
+      written("cells.csv", "trace,cache_objects,LRU,W-TinyLFU,OPT\na,5,0.25,0.5,1\nb,70,0,0.125,0.75\r\n"), error);
+  EXPECT_EQ(error, "");
+  ASSERT_EQ(cells.size(), 2u);
+  EXPECT_EQ(cells[1].trace, "b");
+  EXPECT_EQ(cells[1].capacity, 70u);
+  EXPECT_EQ(cells[0].of("lru"), 0.25);
+  EXPECT_EQ(cells[1].of("w-tinylfu"), 0.125);
+  EXPECT_EQ(cells[0].of("optimum"), 1);
+  const auto refuses = [&](const char* text, const char* why) {
+    error.clear();
+    EXPECT_TRUE(read_hit_ratio_cells(written("cells.csv", text), error).empty()) << text;
+    EXPECT_NE(error.find(why), std::string::npos) << error;
+  };
+  refuses("", "can't be read");
+  refuses("trace,objects,LRU\n", "line 1");
+  refuses("trace,cache_objects,LRU\na,5,0.25\na,6\n", "line 3");
+  refuses("trace,cache_objects,LRU\na,0,0.25\n", "line 2");
+  refuses("trace,cache_objects,LRU\na,5,1.25\n", "line 2");
+  refuses("trace,cache_objects,LRU\na,five,0.25\n", "line 2");
+}
+
+// A loop over 20 keys in a cache of 10: LRU finds nothing, the store keeps a part.
+TEST(HitRatios, CellsRunThroughTheStore) {
+  std::string trace = "key,size\n";
+  for (int i = 0; i < 20'000; ++i) trace += std::to_string(i % 20) + ",1\n";
+  written("loop20.csv", trace);
+  ReplayOptions options;
+  options.cells = written("cells.csv", "trace,cache_objects,LRU,OPT\nloop20,10,0,0.474\nloop20,20,0.999,0.999\n");
+  options.json = ::testing::TempDir() + "cells.json";
+  ASSERT_EQ(run_replay(options), 0);
+  std::ifstream in(options.json);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  ASSERT_EQ(lines.size(), 3u);
+  const auto number = [&](std::size_t line, const std::string& name) {
+    const std::size_t at = lines[line].find('"' + name + "\":");
+    return at == std::string::npos ? -1 : std::stod(lines[line].substr(at + name.size() + 3));
+  };
+  EXPECT_GT(number(0, "hit_ratio"), 0.25);
+  EXPECT_EQ(number(0, "optimum"), 0.474);
+  EXPECT_NEAR(number(1, "hit_ratio"), 0.999, 1e-9);
+  EXPECT_EQ(number(2, "cells"), 2);
+  EXPECT_NEAR(number(2, "gap_closed_percent"), 100 * number(0, "hit_ratio") / 0.474, 0.01);
+  options.cells = written("cells.csv", "trace,cache_objects,LRU,OPT\nnone,10,0,0.474\n");
+  EXPECT_EQ(run_replay(options), 1);
 }
 
 TEST(Synthetic, IsDeterministicInItsSeed) {
