@@ -10,7 +10,9 @@
 #include <latch>
 #include <random>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "alloc/sync.h"
@@ -71,6 +73,28 @@ struct YieldingSteps {
 
 std::string key_name(std::uint32_t key) { return numbered("key", key); }
 
+enum class Beside : std::uint8_t { kNothing, kGrowth, kEviction };
+
+// Evictions become calls of their own: somewhere in the call that told them.
+struct Evictions {
+  concurrency::Recorder<RegisterOp>* recorder = nullptr;
+  std::atomic<std::uint64_t> told{0};
+
+  static inline thread_local unsigned thread = 0;
+  static inline thread_local std::uint64_t call_began = 0;
+  static void tell(void* user, std::string_view key, std::string_view, RemovalCause cause) {
+    auto& self = *static_cast<Evictions*>(user);
+    if (cause != RemovalCause::kEvicted || self.recorder == nullptr || !key.starts_with("key")) return;
+    ++self.told;
+    RegisterOp op;
+    op.kind = Kind::kEvict;
+    op.key = static_cast<std::uint32_t>(std::stoul(std::string(key.substr(3))));
+    auto& call = self.recorder->begin(thread, std::move(op));
+    call.begin = call_began;
+    self.recorder->end(call);
+  }
+};
+
 // One random operation on `key`, recorded with its answer.
 void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsigned thread,
          std::uint32_t key, std::mt19937& random, std::uint64_t last_version) {
@@ -100,6 +124,7 @@ void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsign
     if (r.ok()) o.ok = *r;
   };
   auto& call = recorder.begin(thread, op);
+  Evictions::call_began = call.begin;
   RegisterOp& o = call.op;
   switch (o.kind) {
     case Kind::kGet: {
@@ -164,16 +189,24 @@ void act(const Store& store, concurrency::Recorder<RegisterOp>& recorder, unsign
 
 constexpr double kLeastOverlap = 0.3;
 
-// `grow`: a further thread inserts other keys all the while. A machine that gives the threads little
+// Beside growth a further thread inserts other keys all the while. A machine that gives the threads little
 // time together gets up to four times the rounds; one on which a yield costs a time slice stops
 // early, once there is enough to judge.
-concurrency::Tally run_histories(unsigned threads, unsigned rounds, bool grow) {
+concurrency::Tally run_histories(unsigned threads, unsigned rounds, Beside beside) {
   constexpr unsigned kKeys = 8, kCalls = 60;
+  const bool grow = beside == Beside::kGrowth;
+  const bool evict = beside == Beside::kEviction;
   const YieldingSteps yielding;
   concurrency::LinearizabilityChecker<concurrency::RegisterSpec> checker;
   concurrency::Tally tally;
   Options options = small_options();
   options.shard_count = 1;
+  Evictions evictions;
+  if (evict) {
+    options.entries_max = 2;
+    options.on_removed = &Evictions::tell;
+    options.on_removed_user = &evictions;
+  }
   Store store = open_or_fail(options);
   const auto began = std::chrono::steady_clock::now();
   const auto enough = [&](unsigned round) {
@@ -183,7 +216,9 @@ concurrency::Tally run_histories(unsigned threads, unsigned rounds, bool grow) {
   for (unsigned round = 0; !enough(round); ++round) {
     if (round % 50 == 0) store = open_or_fail(options);
     for (unsigned k = 0; k < kKeys; ++k) (void)store.del(key_name(k));
-    concurrency::Recorder<RegisterOp> recorder(threads, kCalls);
+    // An insert evicts again if others take the room that it has made.
+    concurrency::Recorder<RegisterOp> recorder(threads, evict ? kCalls * 80 : kCalls);
+    evictions.recorder = &recorder;
     // Fresh versions: the checker knows nothing of what was before.
     std::latch start(threads + grow);
     acting.store(threads);
@@ -192,12 +227,14 @@ concurrency::Tally run_histories(unsigned threads, unsigned rounds, bool grow) {
       all.emplace_back([&, t] {
         std::mt19937 random(round * 31 + t);
         own_slot = t;
+        Evictions::thread = t;
         yield_state = static_cast<std::uint32_t>(random()) | 1u;
         std::uint64_t version = 1;
         start.arrive_and_wait();
         for (unsigned i = 0; i < kCalls; ++i) {
           // One key for a while: calls of threads that run one after the other can't overlap.
-          const std::uint32_t key = (i / 8 + round) % kKeys;
+          // Where they evict, three: each is the others' victim.
+          const std::uint32_t key = (i / 8 + round + (evict ? random() % 3 : 0)) % kKeys;
           if (i % 5 == 0) {
             const Lookup<Entry> e = store.get_entry(key_name(key));
             if (e) version = e->version;
@@ -218,9 +255,14 @@ concurrency::Tally run_histories(unsigned threads, unsigned rounds, bool grow) {
       });
     }
     all.clear();
+    evictions.recorder = nullptr;
     concurrency::check_each_key(checker, recorder.take(), tally);
   }
   EXPECT_TRUE(whole(store));
+  if (evict) {
+    std::printf("%llu evictions\n", static_cast<unsigned long long>(evictions.told.load()));
+    EXPECT_GT(evictions.told, tally.histories);
+  }
   return tally;
 }
 
@@ -233,16 +275,23 @@ void expect_linearizable(const concurrency::Tally& tally) {
 }
 
 TEST(HistoryTest, CallsOfTwoThreadsOnAKeyAreLinearizable) {
-  expect_linearizable(run_histories(2, quick_or_long(400u, 20'000u), false));
+  expect_linearizable(run_histories(2, quick_or_long(400u, 20'000u), Beside::kNothing));
 }
 
 TEST(HistoryTest, CallsOfManyThreadsOnAKeyAreLinearizable) {
-  expect_linearizable(run_histories(4, quick_or_long(250u, 20'000u), false));
-  expect_linearizable(run_histories(8, quick_or_long(100u, 10'000u), false));
+  expect_linearizable(run_histories(4, quick_or_long(250u, 20'000u), Beside::kNothing));
+  expect_linearizable(run_histories(8, quick_or_long(100u, 10'000u), Beside::kNothing));
 }
 
 TEST(HistoryTest, CallsDuringGrowthAreLinearizable) {
-  expect_linearizable(run_histories(3, quick_or_long(250u, 20'000u), true));
+  expect_linearizable(run_histories(3, quick_or_long(250u, 20'000u), Beside::kGrowth));
+}
+
+// A full store: a miss is legal only after a removal or an eviction that was told.
+TEST(HistoryTest, CallsOnAFullStoreAreLinearizable) {
+  for (const unsigned threads : {2u, 4u, 8u}) {
+    expect_linearizable(run_histories(threads, quick_or_long(120u, 20'000u), Beside::kEviction));
+  }
 }
 
 }  // namespace

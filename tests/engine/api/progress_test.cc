@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -29,6 +30,20 @@ Store roomy_store(const Clock* clock) {
   options.shard_count = 1;
   Store store = open_or_fail(options);
   for (unsigned i = 0; i < kKeys; ++i) EXPECT_TRUE(store.set(numbered("k", i), numbered("", i)));
+  return store;
+}
+
+// Room for memory, none for another entry: whatever enters makes another leave.
+Store full_store(const Clock* clock) {
+  Options options = small_options(clock);
+  options.memory_bytes = 64 * kMiB;
+  options.shard_count = 1;
+  options.entries_max = kKeys;
+  Store store = open_or_fail(options);
+  for (unsigned i = 0; i < kKeys; ++i) {
+    EXPECT_TRUE(store.set(numbered("k", i), numbered("", i)));
+    if (i % 2 == 0) (void)store.get(numbered("k", i));  // some go round
+  }
   return store;
 }
 
@@ -87,6 +102,32 @@ const Named kActions[] = {
      }},
 };
 
+const Named kEvictingActions[] = {
+    {"set of a new key",
+     [](const Store& s, unsigned n) { (void)s.set(numbered("new", n), pattern(n % 200)); }},
+    {"set and get of a new key",
+     [](const Store& s, unsigned n) {
+       (void)s.set(numbered("new", n), "v");
+       (void)s.get(numbered("new", n));
+     }},
+    {"set of new keys",
+     [](const Store& s, unsigned n) {
+       const std::string a = numbered("m", 2 * n), b = numbered("m", 2 * n + 1);
+       const Item items[] = {{a, "1", {}}, {b, "2", {}}};
+       Result<std::uint64_t> versions[2];
+       (void)s.set_many(items, versions);
+     }},
+    {"set of a new key, what is held and what stays in the way",
+     [](const Store& s, unsigned n) {
+       const auto held = s.hold(numbered("k", n % kKeys));
+       SetOptions keep;
+       keep.evictable = false;
+       (void)s.set("kept", "v", keep);
+       (void)s.set(numbered("new", n), "v");
+       (void)s.set("kept", "v");
+     }},
+};
+
 // What the others do while the thread is parked: all of it must succeed.
 void others(const Store& store, unsigned operations) {
   Values values;
@@ -132,17 +173,22 @@ struct HookGuard {
   ~HookGuard() { detail::StdSync::hook = nullptr; }
 };
 
-TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
+struct Stops {
+  unsigned count = 0;
+  std::map<std::string, unsigned> where;
+};
+
+// A thread stops at each step on the way of each action, in a store made by `make`; the others go on.
+Stops stop_everywhere(std::span<const Named> actions, Store (*make)(const Clock*)) {
   const HookGuard hook;
   ManualClock clock;
   const unsigned operations = quick_or_long(kSanitized ? 800u : 4'000u, 100'000u);
-  unsigned parked_count = 0;
-  std::map<std::string, unsigned> where;
-  for (const Named& action : kActions) {
+  Stops stops;
+  for (const Named& action : actions) {
     // The steps that this operation goes through, growth and reclamation included.
     std::vector<std::string> points;
     {
-      const Store store = roomy_store(&clock);
+      const Store store = make(&clock);
       Parking parking;
       std::jthread([&] {
         Parking::Role role(parking, 0);
@@ -153,7 +199,7 @@ TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
     EXPECT_FALSE(points.empty()) << action.name;
     for (const std::string& point : points) {
       SCOPED_TRACE(std::string(action.name) + " stopped at " + point);
-      const Store store = roomy_store(&clock);
+      const Store store = make(&clock);
       {
         Parking parking;
         parking.arm(1, point);
@@ -162,21 +208,33 @@ TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
           for (unsigned n = 0; n < 1'000; ++n) action.act(store, n);
         });
         if (parking.wait(1)) {
-          ++parked_count;
-          ++where[point];
+          ++stops.count;
+          ++stops.where[point];
           others(store, operations);
         }
         parking.release();
       }
-      ASSERT_TRUE(whole(store));
-      if (HasFatalFailure()) return;
+      EXPECT_TRUE(whole(store));
+      if (testing::Test::HasFailure()) return stops;
     }
   }
-  for (const auto& [point, count] : where) std::printf("%-20s %u\n", point.c_str(), count);
-  std::printf("%u times a thread was parked, %u operations of others each time\n", parked_count,
+  for (const auto& [point, count] : stops.where) std::printf("%-20s %u\n", point.c_str(), count);
+  std::printf("%u times a thread was parked, %u operations of others each time\n", stops.count,
               operations);
-  EXPECT_GT(parked_count, 40u);
-  EXPECT_GT(where.size(), 15u);
+  return stops;
+}
+
+TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
+  const Stops stops = stop_everywhere(kActions, &roomy_store);
+  EXPECT_GT(stops.count, 40u);
+  EXPECT_GT(stops.where.size(), 15u);
+}
+
+TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnEvictionDelaysNobody) {
+  const Stops stops = stop_everywhere(kEvictingActions, &full_store);
+  for (const char* point : {"evict.popped", "evict.remove", "evict.back", "evict.push"}) {
+    EXPECT_TRUE(stops.where.contains(point)) << point;
+  }
 }
 
 }  // namespace
