@@ -48,6 +48,15 @@ enum class Mutant : unsigned char {
   kTrimNeeded,                // a version that a view needs is unlinked
   kTrimWithoutClose,          // a link is unhooked without closing the one below
   kNolinkOnUnequalStamp,      // the chain is cut although a view may lie between the stamps
+  kTrimUnmarked,              // a trimmed link looks like one that was never trimmed
+  kLinkAfterState,            // a reader takes what is below an intent after it has asked for the batch's fate
+  // batches
+  kBatchStampEarly,           // a batch's stamp is read before its records are installed
+  kBatchLateInstall,          // a record is installed without asking whether the batch is decided
+  kBatchWithoutFreeze,        // an intent is installed over a deadline that can still move
+  kBatchVersionByStore,       // a batch's version is stored, not agreed on
+  kBatchPlaceholderLeft,      // a placeholder that came too late stays
+  kBatchHuskLeft,             // a failed batch's intents stay
   // lifetimes
   kReplaceWithoutFreeze,      // a deadline is inherited without freezing it first
   kExpiredIsPresent,

@@ -45,6 +45,7 @@ class ChangeBase {
 
   static constexpr bool kInheritsKeep = true;
   static constexpr RemovalCause kCause = RemovalCause::kDeleted;
+  static constexpr bool kHelps = true;
   void used() noexcept { record_ = 0; }
   void replace_record(std::uint64_t copy) noexcept { record_ = copy; }
 

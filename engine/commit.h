@@ -2,7 +2,7 @@
 // it wants; an eviction is one too (EvictChange in eviction.h), and an expiry (expiry.h).
 //
 //   locate the key           (finishing a split or a tentative entry in the way)
-//   decide the head          stamp it (rule Q3), read its deadline
+//   decide the head          stamp it (rule Q3), read its deadline; a batch that is under way here is finished first
 //   change.judge(head)       keep, put or remove, from the state that the swap will be made from
 //   freeze the deadline      (rule Q5) and judge again if it moved
 //   swap the slot            from exactly the word that was judged: else again from the top
@@ -93,6 +93,10 @@ struct EntryBound {
     } while (!entries.compare_exchange_weak(now, now + weight, std::memory_order_relaxed));  // as above
     return true;
   }
+  // Past the bound if need be: what was counted on has changed.
+  void force(std::uint64_t weight) noexcept {
+    if (max != 0) entries.fetch_add(weight, std::memory_order_relaxed);  // as above
+  }
   void give_back(std::uint64_t weight) noexcept {
     if (max != 0) entries.fetch_sub(weight, std::memory_order_relaxed);  // as above
   }
@@ -100,6 +104,8 @@ struct EntryBound {
 
 template <class Sync>
 class Eviction;
+template <class Sync>
+class Batches;
 
 // Change has
 //   Decision judge(const Head&)                     may be called again, with another head
@@ -108,6 +114,8 @@ class Eviction;
 //   void used()                                     the record given last was published: not to be discarded
 //   static constexpr bool kInheritsKeep             the new record is never evicted if the old one wasn't to be
 //   static constexpr RemovalCause kCause            of a removal of a present key
+//   static constexpr bool kHelps                    whether it finishes a batch under way that it meets (batch.h), or
+//                                                   leaves the key alone: what nobody waits for
 template <class Sync>
 class Commit {
  public:
@@ -169,9 +177,19 @@ class Commit {
         continue;
       }
       const std::uint64_t old = place.found.word.offset();
-      Rec& o = *place.found.record;
+      std::uint64_t judged = old;
       Stamp os = place.found.stamp;
-      if (!planted<Sync>(Mutant::kReplaceUnstamped)) os = Versions<Sync>::finalise(space_, o);
+      if (!planted<Sync>(Mutant::kReplaceUnstamped)) os = Versions<Sync>::finalise(space_, *place.found.record);
+      if (os.intent()) [[unlikely]] {
+        using Met = typename Batches<Sync>::Met;
+        const Met met = Batches<Sync>(*this).meet(t, hash, place, Change::kHelps);
+        if (met.what == Met::kAgain) continue;
+        if (met.what == Met::kStands) return kept(t, tomb, 0);
+        if (met.what == Met::kNoMemory) return refused(t, tomb);
+        judged = met.below;
+        os = space_.record(judged)->stamp_word();
+      }
+      Rec& o = *space_.record(judged);
       Head<Sync> head = head_of(space_, time_, o, os, key.size());
       Decision wanted = change.judge(head);
       if (wanted == Decision::kKeep || (wanted == Decision::kRemove && os.tomb())) return kept(t, tomb, head.version);
@@ -234,8 +252,8 @@ class Commit {
       if (before.keep() != mine.keep()) [[unlikely]] t.counters.kept.add(mine.keep() ? 1 : ~std::uint64_t{0});
       if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
         if (!os.tomb() && !os.absent() && !planted<Sync>(Mutant::kRemovalUntold)) {
-          if (planted<Sync>(Mutant::kRemovalToldTwice)) Removals(space_, t).note(old, Change::kCause);
-          Removals(space_, t).note(old, head.expired ? RemovalCause::kExpired : Change::kCause);
+          if (planted<Sync>(Mutant::kRemovalToldTwice)) Removals(space_, t).note(judged, Change::kCause);
+          Removals(space_, t).note(judged, head.expired ? RemovalCause::kExpired : Change::kCause);
         }
       }
       if (lifetime.has || lifetime.had) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
@@ -307,6 +325,7 @@ class Commit {
   }
 
  private:
+  friend class Batches<Sync>;
   struct MaybeCommitted {
     bool done = false;
     Committed value;
@@ -416,9 +435,11 @@ class Commit {
     }
   }
 
-  // LIVE tomb -> EMPTY. False: the slot changed.
+  // LIVE tomb -> EMPTY. False: the slot changed. `version` is the key's last.
   bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found) noexcept {
-    const std::uint64_t version = found.record->hold_word().version();
+    return empty_slot(t, s, found, found.record->hold_word().version());
+  }
+  bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found, std::uint64_t version) noexcept {
     if (!planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
     Sync::point("commit.bury");
     std::uint64_t expected = found.word.word();
@@ -464,6 +485,7 @@ class Commit {
       if (!w.is_current() || w.tag() != tag) return true;
       Rec& r = *space_.record(w.offset());
       const Stamp stamp = Versions<Sync>::finalise(space_, r);
+      if (stamp.intent()) [[unlikely]] return Batches<Sync>(*this).review(t, w.offset()), true;
       const bool left = Versions<Sync>::trim(space_, t, w.offset());
       if (!w.is_live() || left || !Versions<Sync>::alone(r, stamp)) {
         if (left || stamp.tomb()) keep_for_views(t, s, hash);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "alloc/heap.h"
+#include "engine/batch.h"
 #include "engine/changes.h"
 #include "engine/commit.h"
 #include "engine/eviction.h"
@@ -207,7 +208,13 @@ class Core {
   HeadT look(const typename Tbl::Found& found, std::string_view key) noexcept {
     const Stamp s = planted<Sync>(Mutant::kReadUnstamped) ? found.stamp
                                                           : Versions<Sync>::finalise(space, *found.record);
+    if (s.intent()) [[unlikely]] return look_through(*found.record, key.size());
     return Commit<Sync>::head_of(space, time, *found.record, s, key.size());
+  }
+
+  [[gnu::noinline]] HeadT look_through(Rec& intent, std::size_t key_size) noexcept {
+    const auto seen = Versions<Sync>::resolve(space, intent);
+    return seen.record != nullptr ? Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key_size) : HeadT{};
   }
 
   static constexpr unsigned kYieldsMax = 64;
@@ -312,7 +319,9 @@ class Core {
       const HeadT h = head(hash, key);
       if (h.record == nullptr || !h.present) return {};
       had_deadline = h.has_deadline;
-      touched = committer().touch(t, hash, *h.record, h.stamp, deadline_ms);
+      // A batch's record is replaced, not moved, until somebody has counted what it did to the key's lifetime.
+      touched = !h.record->stamp_word().intent() &&
+                committer().touch(t, hash, *h.record, h.stamp, deadline_ms);
     }
     if (touched) {
       space.upkeep.pass_on();

@@ -46,6 +46,7 @@ template <class Sync>
 class EvictChange : public ChangeBase<Sync> {
  public:
   static constexpr RemovalCause kCause = RemovalCause::kEvicted;
+  static constexpr bool kHelps = false;
   EvictChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, const Record<Sync>& judged,
               bool only_if_expired) noexcept
       : ChangeBase<Sync>(space, t, key), judged_(&judged), only_if_expired_(only_if_expired) {}
@@ -119,7 +120,6 @@ class Eviction {
 
   // The key has entered the table in this incarnation.
   void inserted(Thr& t, std::uint64_t hash, unsigned gen, bool keep) noexcept {
-    t.counters.inserts.add();
     // Before its own entry is there to be taken. More than one, until the reserve is there.
     if (std::uint64_t missing = missing_room(); missing != 0) {
       space().upkeep.ask();
@@ -129,6 +129,11 @@ class Eviction {
         follow_limbo(t);
       }
     }
+    entered(t, hash, gen, keep);
+  }
+  // The same, by somebody who is to make no room: see make_room_for.
+  void entered(Thr& t, std::uint64_t hash, unsigned gen, bool keep) noexcept {
+    t.counters.inserts.add();
     Sync::point("evict.push");
     if (keep) return;
     if (queues_.enter(t, hash, gen)) settle(t);
@@ -143,6 +148,13 @@ class Eviction {
       entry |= EntryFormat::kCounted;
       return policy_.missed(key_of(entry));
     });
+  }
+  // Ahead of `count` inserts.
+  void make_room_for(Thr& t, std::uint64_t count) noexcept {
+    for (std::uint64_t i = 0; i != 2 * count && missing_room() != 0; ++i) {
+      if (evict_one(t) == 0) return;
+      follow_limbo(t);
+    }
   }
 
   // --- for reads -----------------------------------------------------------------------------------------------
@@ -305,6 +317,10 @@ class Eviction {
     j.hold = r.hold_word();
     if (j.hold.keep() && !planted<Sync>(Mutant::kEvictKept)) return j;
     j.stamp = Versions<Sync>::finalise(space(), r);
+    if (j.stamp.intent()) [[unlikely]] {
+      j.kind = Judged::kStays;  // a batch is under way here, or was
+      return j;
+    }
     if (j.stamp.tomb()) return j;
     j.kind = is_expired(r, j.stamp) && !planted<Sync>(Mutant::kEvictExpiredInTurn) ? Judged::kExpired : Judged::kCandidate;
     if (j.hold.holds() != 0 && !planted<Sync>(Mutant::kEvictHeld)) j.kind = Judged::kStays;
@@ -448,7 +464,7 @@ class Eviction {
       Rec& r = *space().record(w.offset());
       const Hold hold = r.hold_word();
       const Stamp stamp = Versions<Sync>::finalise(space(), r);
-      if (stamp.tomb() || hold.keep() || hold.holds() != 0) return true;
+      if (stamp.tomb() || stamp.intent() || hold.keep() || hold.holds() != 0) return true;
       const bool expired = is_expired(r, stamp);
       if (!expired && hold.access() > access_max) {
         if (forget) set_access(r, hold, hold.access() - 1);

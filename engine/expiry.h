@@ -30,6 +30,7 @@ namespace tern::detail {
 template <class Sync>
 class ExpireChange : public ChangeBase<Sync> {
  public:
+  static constexpr bool kHelps = false;
   ExpireChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key,
                const Record<Sync>& record, std::uint64_t now) noexcept
       : ChangeBase<Sync>(space, t, key), judged_(&record), now_(now) {}
@@ -105,6 +106,8 @@ class Expiry {
       const Removed removed = remove(*found.record, found.stamp);
       if (removed == Removed::kYes) return 0;
       if (removed == Removed::kNoMemory) return now_ + 1;
+      // A batch is under way on the key: whoever finishes it, the next look will see.
+      if (found.in_batch) return now_ + 1;
     }
   }
 
@@ -149,7 +152,7 @@ class Expiry {
       if (!w.is_live()) return true;
       Rec& r = *space_.record(w.offset());
       const Stamp s = r.stamp_word();
-      if (!s.has_x() || s.tomb()) return true;
+      if (!s.has_x() || s.tomb() || s.intent()) return true;
       std::uint64_t x = r.x().load(std::memory_order_seq_cst);  // [deadline] seq_cst
       if (Deadline(x).never()) return true;
       const std::uint64_t due = Tks::due_of(Deadline(x), Tks::span_of(r, s));

@@ -2,7 +2,7 @@
 //
 // First an optimistic double collect: all slots inside one guard, then all slot words again. A word never comes back
 // (rule Q1), so "unchanged" means that every record was current between the two looks. A key without a record has no
-// word to compare; then, and after two failures, a private view gives the moment, and each key is read at its stamp.
+// word to compare, and an intent's word says little; then, and after two failures, a private view gives the moment, and each key is read at its stamp.
 // Bounded: two collects and one walk of each chain; waits for nobody.
 #ifndef TERN_ENGINE_MOMENT_H_
 #define TERN_ENGINE_MOMENT_H_
@@ -68,13 +68,14 @@ class Moment {
   }
 
  private:
-  // False: a key has no record.
+  // False: a key has no record, or a batch is under way on it.
   static bool collect(Core<Sync>& core, const std::string_view* keys, std::size_t count, Cell* cells) noexcept {
     for (std::size_t i = 0; i != count; ++i) core.prefetch_bucket(cells[i].hash);
     for (std::size_t i = 0; i != count; ++i) {
       const auto found = core.table.find(cells[i].hash, keys[i]);
       if (!found) return false;
-      Versions<Sync>::finalise(core.space, *found.record);
+      // What an intent says may change without its word.
+      if (Versions<Sync>::finalise(core.space, *found.record).intent()) return false;
       cells[i].slot = found.slot;
       cells[i].word = found.word.word();
     }

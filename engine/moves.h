@@ -91,7 +91,7 @@ class Moves {
     Rec& r = *found.record;
     const Stamp s =
         planted<Sync>(Mutant::kMoveUnstamped) ? r.stamp_word() : Versions<Sync>::finalise(space_, r);
-    if (s.tomb()) return Outcome::kWaits;
+    if (s.tomb() || s.intent()) return Outcome::kWaits;
     if (!Versions<Sync>::alone(r, s) && !planted<Sync>(Mutant::kMoveVersioned)) return Outcome::kWaits;
     if (r.hold_word().holds() != 0 && !planted<Sync>(Mutant::kMoveHeld)) return Outcome::kWaits;
     const std::uint64_t old = found.word.offset();

@@ -10,13 +10,6 @@
 
 namespace tern::detail {
 
-namespace {
-
-using Outcome = Committed::Outcome;
-using HeadT = Head<StdSync>;
-
-bool copy_to_value(void* to, std::string_view bytes) noexcept { return static_cast<Value*>(to)->assign(bytes); }
-
 Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcept {
   if (o.if_absent && (o.if_present || o.if_version)) return {Status::kInvalidArgument, Field::kConditions};
   if (o.ttl && o.keep_ttl) return {Status::kInvalidArgument, Field::kTtl};
@@ -44,6 +37,13 @@ Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcep
   }
   return {};
 }
+
+namespace {
+
+using Outcome = Committed::Outcome;
+using HeadT = Head<StdSync>;
+
+bool copy_to_value(void* to, std::string_view bytes) noexcept { return static_cast<Value*>(to)->assign(bytes); }
 
 Result<std::uint64_t> answer(const SetChange<StdSync>& change, const Committed& c) noexcept {
   if (c.outcome == Outcome::kPut) return c.version;
@@ -118,7 +118,7 @@ Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
   t.counters.hits.add();
   core.note_hit(*h.record, hash);
   core.accessed(t, key, h);
-  const std::uint64_t record = found.word.offset();
+  const std::uint64_t record = core.space.offset_of(*h.record);
   const Core<StdSync>::Visit visit(core, t, &record, 1);
   fn(h.bytes());
   return true;

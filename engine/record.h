@@ -15,7 +15,9 @@
 //
 // kind      PENDING   written, its place among views not yet decided: whoever meets it stamps it (rule Q3)
 //           STAMPED   decided
-//           BATCH, ABORTED  intents of a batch under way (kept for atomic batches; the bits are spoken for)
+//           BATCH     an intent: written by a batch, whose descriptor is where the stamp will be (batch.h)
+//           ABORTED   a husk: what is left of an intent that came to nothing. What is below it counts.
+//           TOMB and ABSENT together: an intent that asks and changes nothing, a husk whatever becomes of its batch
 // NOLINK    the older version has the same stamp and no older one itself, so no view can ever ask for it: `link` is
 //           void for everybody. Set in the stamping compare-and-swap by the record's own writer and by nobody else,
 //           who then retires the older version. Saves a replacing write two atomic operations on two lines.
@@ -72,6 +74,12 @@ class Stamp {
   constexpr bool absent() const noexcept { return (word_ & kAbsent) != 0; }
   constexpr std::uint8_t klen8() const noexcept { return static_cast<std::uint8_t>(word_ >> kKeyShift); }
   constexpr std::uint64_t stamp() const noexcept { return word_ & kStampMask; }
+  constexpr bool batch() const noexcept { return kind() == Kind::kBatch; }
+  constexpr bool aborted() const noexcept { return kind() == Kind::kAborted; }
+  // BATCH or ABORTED: what it means isn't said by the record alone.
+  constexpr bool intent() const noexcept { return word_ >> 63 != 0; }
+  constexpr bool only_asks() const noexcept { return (word_ & (kTomb | kAbsent)) == (kTomb | kAbsent); }
+  constexpr std::uint64_t descriptor() const noexcept { return word_ & kOffsetMask; }  // of a BATCH
   // STAMPED and no flag: what almost every read meets, decided by one compare.
   constexpr bool plain() const noexcept {
     constexpr std::uint64_t mask = std::uint64_t{3} << 62 | kTomb | kHasX | kHasExt | kAbsent;
@@ -92,10 +100,21 @@ class Stamp {
   constexpr Stamp stamped_without_link_at(std::uint64_t stamp) const noexcept {
     return Stamp(stamped_at(stamp).word_ | kNolink);
   }
+  // PENDING -> BATCH, before publication; BATCH -> STAMPED or ABORTED
+  constexpr Stamp in_batch(std::uint64_t descriptor) const noexcept {
+    return Stamp((word_ & kFlags) | std::uint64_t{2} << 62 | descriptor);
+  }
+  constexpr Stamp settled_at(std::uint64_t stamp) const noexcept {
+    return Stamp((word_ & kFlags) | std::uint64_t{1} << 62 | (stamp & kStampMask));
+  }
+  constexpr Stamp given_up() const noexcept { return Stamp((word_ & kFlags) | std::uint64_t{3} << 62); }
+  constexpr Stamp with_flags(std::uint64_t flags) const noexcept { return Stamp(word_ | flags); }  // before publication
 
  private:
+  static constexpr std::uint64_t kFlags = ~(std::uint64_t{3} << 62 | kStampMask);
   std::uint64_t word_;
 };
+static_assert(kOffsetBits <= 48, "a descriptor's offset fits where the stamp will be");
 
 // The second word.
 class Link {
@@ -113,7 +132,7 @@ class Link {
   constexpr std::uint64_t length18() const noexcept { return word_ >> kLengthShift & kLengthMask; }
   constexpr std::uint64_t older() const noexcept { return word_ & kOffsetMask; }
 
-  // Before publication.
+  // Before publication; of an intent, until it is installed.
   constexpr Link over(std::uint64_t offset) const noexcept { return Link((word_ & ~kOffsetMask) | offset); }
   // The version behind was unhooked: what follows it is next. Only while not CLOSED.
   constexpr Link trimmed_to(std::uint64_t offset) const noexcept {
@@ -180,6 +199,8 @@ class Deadline {
   constexpr bool frozen() const noexcept { return (word_ & kFrozen) != 0; }
   constexpr std::uint64_t ms() const noexcept { return word_ >> kShift & kNever; }
   constexpr bool never() const noexcept { return ms() == kNever; }
+  // The word of an intent that is to take over the lifetime of what it replaces, until it is known what that is.
+  static constexpr std::uint64_t kUnset = 0;
   constexpr std::uint64_t ticket() const noexcept { return word_ & kTicketMask; }
   constexpr Deadline thawed() const noexcept { return Deadline(word_ & ~kFrozen); }  // of a copy
   constexpr Deadline with_ticket(std::uint64_t ticket) const noexcept { return Deadline((word_ & ~kTicketMask) | ticket); }

@@ -64,9 +64,9 @@ Lookup<std::size_t> Store::memory_usage(std::string_view key) const noexcept {
   if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const detail::Guard<detail::StdSync> guard(core.space, call.thread());
-  const auto found = core.table.find(core.hash_of(key), key);
-  if (!found || !core.look(found, key).present) return Status::kNotFound;
-  return static_cast<std::size_t>(core.space.bytes_of(found.word.offset()));
+  const auto h = core.head(core.hash_of(key), key);
+  if (!h.present) return Status::kNotFound;
+  return static_cast<std::size_t>(core.space.bytes_of(core.space.offset_of(*h.record)));
 }
 
 Lookup<Inspection> Store::inspect(std::string_view key) const noexcept {
@@ -84,7 +84,7 @@ Lookup<Inspection> Store::inspect(std::string_view key) const noexcept {
   out.stamp = h.stamp.stamp();
   out.key_bytes = key.size();
   out.value_bytes = h.value_size;
-  out.block_bytes = core.space.bytes_of(found.word.offset());
+  out.block_bytes = core.space.bytes_of(core.space.offset_of(*h.record));
   out.holds = static_cast<unsigned>(h.record->hold_word().holds());
   out.shard = core.table.shard_index(hash);
   auto& shard = core.table.shard_of(hash);

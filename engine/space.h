@@ -228,6 +228,9 @@ class Space {
   // --- from offsets to bytes -----------------------------------------------------------------------------------
 
   Rec* record(std::uint64_t offset) const noexcept { return heap.template at<Rec>(offset); }
+  std::uint64_t offset_of(const Rec& r) const noexcept {
+    return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&r) - heap.base()) / alloc::kUnitBytes;
+  }
 
   Bytes key_of(const Rec& r, Stamp s) const noexcept {
     if (!s.has_ext()) [[likely]] {

@@ -42,6 +42,8 @@ const char* field_name(Field field) noexcept {
     case Field::kKeys: return "keys";
     case Field::kAnswers: return "answers";
     case Field::kConditions: return "conditions";
+    case Field::kBatch: return "batch";
+    case Field::kReturnPrevious: return "return_previous";
     case Field::kDelta: return "delta";
     case Field::kStride: return "stride";
     case Field::kJitterPercent: return "jitter_percent";
@@ -55,6 +57,7 @@ const char* field_name(Field field) noexcept {
     case Field::kShrinkFloorBytes: return "shrink_floor_bytes";
     case Field::kValueBytesMax: return "value_bytes_max";
     case Field::kHeldBytesMax: return "held_bytes_max";
+    case Field::kMaxBatch: return "max_batch";
     case Field::kClock: return "clock";
     case Field::kName: return "name";
     case Field::kWeigher: return "weigher";

@@ -86,6 +86,7 @@ struct Plan {
   std::size_t shrink_floor_bytes = 0;  // 0: the budget stays
   std::size_t value_bytes_max = 0;
   std::size_t held_bytes_max = 0;
+  std::size_t batch_max = 0;
 };
 
 Error make_plan(const Options& o, Plan& plan) noexcept {
@@ -145,6 +146,8 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   // Half of what is left beside the table's first rows, the reserve and the accounts.
   const std::size_t usable_half = (c.memory_bytes - c.memory_bytes / 8) / 2;
   if (o.value_bytes_max > usable_half) return {Status::kOutOfRange, Field::kValueBytesMax};
+  if (o.max_batch == 0 || o.max_batch > kBatchMax) return {Status::kOutOfRange, Field::kMaxBatch};
+  plan.batch_max = o.max_batch;
   plan.value_bytes_max = o.value_bytes_max;
   if (plan.value_bytes_max == 0) plan.value_bytes_max = std::min<std::size_t>(std::size_t{64} << 20, usable_half);
   plan.held_bytes_max = o.held_bytes_max != 0 ? o.held_bytes_max : c.memory_bytes / 8;
@@ -186,6 +189,7 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
   if (plan.shrink_floor_bytes != 0) store->watch_memory(options, plan.shrink_floor_bytes);
   store->value_bytes_max = plan.value_bytes_max;
   store->held_bytes_max = plan.held_bytes_max;
+  store->batch_max = plan.batch_max;
   store->full = options.full;
   if (!options.name.empty()) std::memcpy(store->name, options.name.data(), options.name.size());
   if (options.huge_pages) {

@@ -19,6 +19,7 @@
 #include <tern/store.h>
 
 #include "alloc/platform.h"
+#include "engine/batch_descriptor.h"
 #include "engine/core.h"
 #include "engine/flights.h"
 #include "engine/groups.h"
@@ -116,6 +117,7 @@ class StoreCore {
   Flights flights;
   std::size_t value_bytes_max = 0;
   std::size_t held_bytes_max = 0;
+  std::size_t batch_max = kBatchMax;
   WhenFull full = WhenFull::kError;
   std::atomic<std::uint64_t> drafts{0};
   std::uint64_t id = 0;
@@ -222,6 +224,12 @@ inline DeadlineAt deadline_after(const Call& call, std::int64_t ttl_ms) noexcept
   if (now >= Deadline::kNever || ttl >= Deadline::kNever - now) return {0, {Status::kOutOfRange, Field::kTtl}};
   return {now + ttl, {}};
 }
+
+// What a set's options ask for; an error names what can't be.
+Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcept;
+
+// Of a transaction, before it gives up.
+inline constexpr unsigned kTransactTurns = 16;
 
 }  // namespace tern::detail
 

@@ -75,7 +75,14 @@ class Tickets {
   using Shd = Shard<Sync>;
   using Thr = Thread<Sync>;
   using Rec = Record<Sync>;
-  using Found = typename Tbl::Found;
+  struct Found {
+    const typename Tbl::Word* slot = nullptr;
+    Rec* record = nullptr;
+    SlotWord word{0};  // of the key's head, `record` or what lies over it
+    Stamp stamp{0};
+    bool in_batch = false;  // the head is an intent
+    explicit operator bool() const noexcept { return record != nullptr; }
+  };
 
   static Span span_of(const Rec& r, Stamp s) noexcept {
     return s.has_ext() ? r.ext(s).span() : Span();
@@ -131,7 +138,7 @@ class Tickets {
   }
 
   // The current record whose X has the ticket's number: LIVE or FROZEN, or a true miss. As
-  // Table::find_slowly.
+  // Table::find_slowly. Of a key on which a batch is under way, any that may turn out to be it.
   static Found find(Tbl& table, const Shd& s, Ticket ticket) noexcept {
     const std::uint16_t tag = tag_of(ticket.hash());
     for (;;) {
@@ -140,13 +147,21 @@ class Tickets {
       Found found;
       const auto look = [&](auto& slot, SlotWord w) {
         if (!w.is_current() || w.tag() != tag) return true;
-        Rec& r = *table.space().record(w.offset());
-        const Stamp stamp = r.stamp_word();
-        if (!stamp.has_x()) return true;
-        if (Deadline(r.x().load(std::memory_order_seq_cst)).ticket() != ticket.number())
-          return true;  // [deadline] seq_cst
-        found = {&slot, &r, w, stamp};
-        return false;
+        // Intents and husks, and what is below them: which of these counts may not be decided.
+        for (std::uint64_t at = w.offset(); at != 0;) {
+          Rec& r = *table.space().record(at);
+          const Stamp stamp = r.stamp_word();
+          if (stamp.has_x()) {
+            const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+            if (x.ticket() == ticket.number()) {
+              const bool in_batch = table.space().record(w.offset())->stamp_word().batch();
+              found = {&slot, &r, w, stamp, in_batch};
+              return false;
+            }
+          }
+          at = stamp.intent() ? r.link_word().older() : 0;
+        }
+        return true;
       };
       if (!b.control().ready()) table.for_each_slot(table.bucket(s, split_source(home)), look);
       if (!found) table.for_each_slot(b, look);

@@ -125,11 +125,11 @@ Lookup<HeldValue> StoreCore::hold(Thr& t, std::string_view key) noexcept {
   HeldValue& v = *answer;
   v.version_ = h.version;
   v.size_ = h.value_size;
-  const std::uint64_t bytes = core.space.bytes_of(found.word.offset());
+  const std::uint64_t bytes = core.space.bytes_of(core.space.offset_of(*h.record));
   if (take_held(bytes)) {
     if (core.space.try_hold(*h.record)) {
       v.core_ = this;
-      v.record_ = found.word.offset();
+      v.record_ = core.space.offset_of(*h.record);
       v.data_ = h.value;
       return answer;
     }

@@ -8,8 +8,12 @@
 // state only after it was stamped: that is how an inserter tells "was live and is gone" from "was killed".
 // trim() unhooks: close p's link, then swing r's past it (a Harris mark), so many may trim one chain.
 //
+// A batch's records (batch.h) get their stamp together: until then what a record says is its descriptor's to say, and
+// resolve() asks. A read never waits for a batch and does none of its work: undecided, it takes the version below.
+//
 // Edges
 //   stamp    the winning swap of w0 / stamp_word(): everybody sees one stamp
+//   decide   the swaps of a descriptor's state / its loads: one fate for all records of a batch
 //   unhook   closing and swinging `link` / link_word(): a walker inside a guard may still be on what was unhooked
 // Models: tests/models/views_and_batches.pml, adjacent_trim.pml. All steps are bounded and lock-free.
 #ifndef TERN_ENGINE_VERSIONS_H_
@@ -17,6 +21,7 @@
 
 #include <cstdint>
 
+#include "engine/batch_descriptor.h"
 #include "engine/record.h"
 #include "engine/space.h"
 
@@ -30,10 +35,12 @@ class Versions {
   using Rec = Record<Sync>;
   using Thr = Thread<Sync>;
 
-  // Decides the record if nobody has: at most one compare-and-swap. What it answers is STAMPED.
+  // Decides the record if nobody has: at most one compare-and-swap. What it answers is STAMPED; or the word of an
+  // intent or a husk as it is: see resolve(), and Batches for those who write.
   static Stamp finalise(Space<Sync>& space, Rec& r) noexcept {
     Stamp s = r.stamp_word();
     if (s.stamped()) [[likely]] return s;
+    if (s.intent()) return s;
     const std::uint64_t now = space.views.now();
     Sync::point("version.stamp");
     std::uint64_t pending = s.word();
@@ -41,6 +48,46 @@ class Versions {
       return s.stamped_at(now);
     }
     return Stamp(pending);
+  }
+
+  // What becomes of a batch, as far as it is decided; its stamp is agreed on here, by whoever comes first.
+  static BatchState state_of(Space<Sync>& space, std::uint64_t descriptor) noexcept {
+    auto& state = BatchDescriptor<Sync>::at(space, descriptor).state;
+    std::uint64_t word = state.load(std::memory_order_seq_cst);  // [decide] seq_cst
+    if (!BatchState(word).committing()) return BatchState(word);
+    const BatchState committed = BatchState::committed_at(space.views.now());
+    Sync::point("batch.stamp");
+    if (state.compare_exchange_strong(word, committed.word(), std::memory_order_seq_cst)) return committed;  // [decide]
+    return BatchState(word);
+  }
+
+  // The record that says what the key has, where `r` was found in its slot or further down, and its word as a decided
+  // record's; null: there is none. Inside the guard that found `r`. At most one compare-and-swap.
+  struct Resolved {
+    Rec* record = nullptr;
+    Stamp stamp{0};
+  };
+  [[gnu::noinline]] static Resolved resolve(Space<Sync>& space, Rec& r) noexcept {
+    for (Rec* at = &r;;) {
+      const Stamp s = finalise(space, *at);
+      if (s.stamped()) return {at, s};
+      // Before the state: as long as that is undecided, nothing is cut off below. The other way round, what was the
+      // key's all the time could be gone from here.
+      Link l = at->link_word();
+      if (s.batch()) {
+        const BatchState state = state_of(space, s.descriptor());
+        if (state.committed() && !s.only_asks()) return {at, s.settled_at(state.stamp())};
+        if (planted<Sync>(Mutant::kLinkAfterState)) l = at->link_word();
+      }
+      if (l.older() == 0) return {};
+      at = space.record(l.older());
+    }
+  }
+
+  // Below husks, from a decided record on: what the next version of the key replaces.
+  static std::uint64_t below_husks(const Space<Sync>& space, std::uint64_t at) noexcept {
+    while (at != 0 && space.record(at)->stamp_word().aborted()) at = space.record(at)->link_word().older();
+    return at;
   }
 
   // The writer of `r`, which has just replaced `old` (0: nothing): stamps it, and retires what it replaced if it can
@@ -83,7 +130,7 @@ class Versions {
       const std::uint64_t below = l.older();
       Rec* p = space.record(below);
       const Stamp ps = finalise(space, *p);
-      if (space.views.needed(ps.stamp(), rs.stamp())) {
+      if (!ps.aborted() && space.views.needed(ps.stamp(), rs.stamp())) {
         kept = true;
         r = p;
         rs = ps;
@@ -96,7 +143,8 @@ class Versions {
       }
       const std::uint64_t next = ps.nolink() ? 0 : pl.older();
       std::uint64_t expected = l.word();
-      if (r->link.compare_exchange_strong(expected, l.trimmed_to(next).word(), std::memory_order_seq_cst)) {  // [unhook]
+      const Link to = planted<Sync>(Mutant::kTrimUnmarked) ? l.over(next) : l.trimmed_to(next);
+      if (r->link.compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) {  // [unhook]
         space.retire(t, below);
       }
     }
@@ -111,6 +159,15 @@ class Versions {
     for (std::uint64_t at = head; at != 0;) {
       Rec& r = *space.record(at);
       const Stamp s = finalise(space, r);
+      if (s.intent()) [[unlikely]] {
+        const std::uint64_t below = r.link_word().older();  // before the state: see resolve
+        if (s.batch() && !s.only_asks()) {
+          const BatchState state = state_of(space, s.descriptor());
+          if (state.committed() && state.stamp() <= view_stamp) return at;
+        }
+        at = below;
+        continue;
+      }
       if (s.stamp() <= view_stamp) return at;
       at = s.nolink() ? 0 : r.link_word().older();
     }

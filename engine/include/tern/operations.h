@@ -7,6 +7,7 @@
 #ifndef TERN_OPERATIONS_H_
 #define TERN_OPERATIONS_H_
 
+#include <tern/batch.h>
 #include <tern/function_ref.h>
 #include <tern/options.h>
 #include <tern/result.h>
@@ -136,6 +137,8 @@ TERN_API Result<void> get_many(Context, std::span<const std::string_view> keys, 
 TERN_API Result<void> visit_many(Context, std::span<const std::string_view> keys, VisitManyFn fn) noexcept;
 TERN_API Result<void> set_many(Context, std::span<const Item> items, std::span<Result<std::uint64_t>> answers) noexcept;
 TERN_API Result<void> del_many(Context, std::span<const std::string_view> keys, std::span<Result<bool>> answers) noexcept;
+TERN_API Result<void> write(Context, WriteBatch& batch) noexcept;
+TERN_API Result<bool> transact(Context, const WriteBatch& conditions, WriteBatch& then, WriteBatch& otherwise) noexcept;
 
 }  // namespace detail
 
@@ -334,6 +337,24 @@ class Operations {
   }
   Result<void> del_many(std::span<const std::string_view> keys, std::span<Result<bool>> answers) const noexcept {
     return detail::del_many(ctx(), keys, answers);
+  }
+
+  // --- batches -------------------------------------------------------------------------------------------------
+
+  // All operations of the batch at one moment, to single reads, to get_many_at_one_moment and to views; or none of them:
+  // conflict if a condition is false (batch.failed() says which), out_of_memory, or an operation that can't be (failed()
+  // too). The same key twice: the last set or del counts; conditions judge the state before the batch. At most
+  // Options::max_batch operations (too_large). batch.version(i) has the new versions. Lifetimes are judged by one reading
+  // of the clock when the call begins. With Options::entries_max the bound may be passed by as many entries as others
+  // removed meanwhile; WhenFull::kDrop doesn't apply: out_of_memory.
+  // Strictly serialisable with every other call. Lock-free: a write that meets a batch under way finishes it, at the cost
+  // of what is left of it; a read never does. Costs about twice a set for each operation.
+  Result<void> write(WriteBatch& batch) const noexcept { return detail::write(ctx(), batch); }
+  // Writes `then` if every condition holds, else `otherwise`: which of them; atomically with the conditions. `conditions`
+  // has nothing but require_...; those inside `then` and `otherwise` are answered as in write(). conflict also if after
+  // 16 turns others have changed what the conditions say each time between asking and writing.
+  Result<bool> transact(const WriteBatch& conditions, WriteBatch& then, WriteBatch& otherwise) const noexcept {
+    return detail::transact(ctx(), conditions, then, otherwise);
   }
 
  private:

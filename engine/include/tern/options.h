@@ -16,7 +16,7 @@ namespace tern {
 class Value;
 
 // Where time comes from. The default counts suspend (CLOCK_BOOTTIME). Replace it for tests and for deterministic
-// replay; it is read only by operations on records that have a lifetime. Thread-safe, must not go backwards.
+// replay; it is read only by batches and by operations on records that have a lifetime. Thread-safe, must not go backwards.
 class TERN_API Clock {
  public:
   virtual ~Clock() = default;
@@ -105,6 +105,8 @@ struct Options {
   std::size_t value_bytes_max = 0;
   // Bound on bytes kept by HeldValue; past it hold() gives a copy. 0: an eighth of the budget.
   std::size_t held_bytes_max = 0;
+  // Operations of one WriteBatch; 1 to 4,096. The most that a write of another thread may have to finish.
+  std::size_t max_batch = 4'096;
   // Seed of the key hash; by default from the operating system's randomness, one for each store. Fix it only for
   // reproducible runs: it is what keeps crafted keys from colliding.
   std::optional<std::uint64_t> hash_seed{};

@@ -47,6 +47,8 @@ enum class Field : std::uint16_t {
   kKeys,         // the number of keys of a multi-key call
   kAnswers,      // the place for the answers is smaller than the number of keys
   kConditions,   // conditions of one call that contradict each other
+  kBatch,        // the number of operations of a batch
+  kReturnPrevious,
   kDelta,
   kStride,
   kJitterPercent,
@@ -60,6 +62,7 @@ enum class Field : std::uint16_t {
   kShrinkFloorBytes,
   kValueBytesMax,
   kHeldBytesMax,
+  kMaxBatch,
   kClock,
   kName,
   kWeigher,

@@ -191,6 +191,7 @@ class Rig {
   static tern::detail::Shard<Sync>& shard() { return core().table.shard(0); }
 
   static inline std::uint64_t now_ms = 0;
+  std::vector<std::size_t> more_sizes;  // of blocks that the schedules ask for
 
   // The state that each schedule begins from is the present one.
   void freeze() {
@@ -225,6 +226,7 @@ class Rig {
         heap.free(thread(i).cache, heap.allocate(thread(i).cache, bytes));
       }
       if (core().evicts) heap.free(thread(i).cache, heap.allocate(thread(i).cache, 512));  // a segment of its queues
+      for (std::size_t bytes : more_sizes) heap.free(thread(i).cache, heap.allocate(thread(i).cache, bytes));
     }
     save(core_memory_, sizeof(Core));
     private_used_ = PrivateArena::used();
@@ -597,7 +599,7 @@ class Rig {
 
   static inline typename Sync::template Atomic<std::uint64_t> clock_{0};
 
-  static constexpr std::size_t kRegionBytes = std::size_t{2} << 20;
+  static constexpr std::size_t kRegionBytes = std::size_t{4} << 20;
   alignas(65536) static inline std::byte region_[kRegionBytes];
   alignas(Core) static inline unsigned char core_memory_[sizeof(Core)];
   static inline Thr* thread_[kThreadsMax + 1];

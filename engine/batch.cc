@@ -1,0 +1,263 @@
+// WriteBatch, and the calls that write one: arguments are checked here, and nowhere below.
+#include <tern/batch.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "alloc/private_memory.h"
+#include "engine/batch_writer.h"
+#include "engine/store_core.h"
+
+namespace tern {
+
+struct WriteBatch::Operation {
+  detail::BatchOperation::Kind kind;
+  detail::BatchCondition::Kind require;
+  bool has_options;
+  std::size_t key_at, key_size;
+  std::size_t value_at, value_size;
+  std::uint64_t version;  // of a condition; then what a set was given
+  SetOptions options;
+};
+
+WriteBatch::WriteBatch(WriteBatch&& other) noexcept { *this = std::move(other); }
+WriteBatch& WriteBatch::operator=(WriteBatch&& other) noexcept {
+  std::swap(operations_, other.operations_);
+  std::swap(count_, other.count_);
+  std::swap(capacity_, other.capacity_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(used_, other.used_);
+  std::swap(bytes_capacity_, other.bytes_capacity_);
+  std::swap(failed_, other.failed_);
+  std::swap(out_of_memory_, other.out_of_memory_);
+  return *this;
+}
+WriteBatch::~WriteBatch() {
+  alloc::private_free(operations_);
+  alloc::private_free(bytes_);
+}
+
+void WriteBatch::clear() noexcept {
+  count_ = used_ = failed_ = 0;
+  out_of_memory_ = false;
+}
+
+namespace {
+
+// Room for `wanted` elements, the first `used` kept. False: no memory.
+template <class T>
+bool grow(T*& memory, std::size_t& capacity, std::size_t used, std::size_t wanted) noexcept {
+  if (wanted <= capacity) return true;
+  const std::size_t more = std::max(wanted, capacity * 2 + 1024 / sizeof(T));
+  T* to = static_cast<T*>(alloc::private_allocate(more * sizeof(T)));
+  if (to == nullptr) return false;
+  if (used != 0) std::memcpy(static_cast<void*>(to), static_cast<const void*>(memory), used * sizeof(T));
+  alloc::private_free(memory);
+  memory = to;
+  capacity = more;
+  return true;
+}
+
+}  // namespace
+
+WriteBatch::Operation* WriteBatch::add(std::string_view key, std::string_view value) noexcept {
+  static_assert(std::is_trivially_copyable_v<Operation>, "moved by grow()");
+  const std::size_t bytes = key.size() + value.size();
+  if (!grow(operations_, capacity_, count_, count_ + 1) || !grow(bytes_, bytes_capacity_, used_, used_ + bytes)) {
+    out_of_memory_ = true;
+    return nullptr;
+  }
+  Operation* op = new (operations_ + count_++) Operation{};
+  op->key_at = used_;
+  op->key_size = key.size();
+  op->value_at = used_ + key.size();
+  op->value_size = value.size();
+  if (!key.empty()) std::memcpy(bytes_ + used_, key.data(), key.size());
+  if (!value.empty()) std::memcpy(bytes_ + used_ + key.size(), value.data(), value.size());
+  used_ += bytes;
+  return op;
+}
+
+void WriteBatch::set(std::string_view key, std::string_view value) noexcept {
+  if (Operation* op = add(key, value)) op->kind = detail::BatchOperation::Kind::kSet;
+}
+void WriteBatch::set(std::string_view key, std::string_view value, const SetOptions& options) noexcept {
+  Operation* op = add(key, value);
+  if (op == nullptr) return;
+  op->kind = detail::BatchOperation::Kind::kSet;
+  op->has_options = true;
+  op->options = options;
+}
+void WriteBatch::del(std::string_view key) noexcept {
+  if (Operation* op = add(key, {})) op->kind = detail::BatchOperation::Kind::kDel;
+}
+void WriteBatch::require_absent(std::string_view key) noexcept {
+  Operation* op = add(key, {});
+  if (op == nullptr) return;
+  op->kind = detail::BatchOperation::Kind::kRequire;
+  op->require = detail::BatchCondition::Kind::kAbsent;
+}
+void WriteBatch::require_present(std::string_view key) noexcept {
+  Operation* op = add(key, {});
+  if (op == nullptr) return;
+  op->kind = detail::BatchOperation::Kind::kRequire;
+  op->require = detail::BatchCondition::Kind::kPresent;
+}
+void WriteBatch::require_version(std::string_view key, std::uint64_t version) noexcept {
+  Operation* op = add(key, {});
+  if (op == nullptr) return;
+  op->kind = detail::BatchOperation::Kind::kRequire;
+  op->require = detail::BatchCondition::Kind::kVersion;
+  op->version = version;
+}
+void WriteBatch::require_value(std::string_view key, std::string_view value) noexcept {
+  Operation* op = add(key, value);
+  if (op == nullptr) return;
+  op->kind = detail::BatchOperation::Kind::kRequire;
+  op->require = detail::BatchCondition::Kind::kValue;
+}
+
+std::uint64_t WriteBatch::version(std::size_t index) const noexcept {
+  if (index >= count_ || operations_[index].kind != detail::BatchOperation::Kind::kSet) return 0;
+  return operations_[index].version;
+}
+
+namespace detail {
+
+// What BatchWriter reads: conditions first, then a batch. Of the conditions all, or one, turned round.
+class BatchList {
+ public:
+  BatchList(const Call& call, WriteBatch& batch) noexcept : call_(call), batch_(batch) {}
+  BatchList(const Call& call, const WriteBatch& conditions, WriteBatch& batch) noexcept
+      : call_(call), conditions_(&conditions), front_(static_cast<std::uint32_t>(conditions.size())), batch_(batch) {}
+  // The condition number `negated` is not to hold; the others don't matter.
+  BatchList(const Call& call, const WriteBatch& conditions, std::uint32_t negated, WriteBatch& batch) noexcept
+      : call_(call), conditions_(&conditions), front_(1), first_(negated), negated_(true), batch_(batch) {}
+
+  std::uint32_t count() const noexcept { return front_ + static_cast<std::uint32_t>(batch_.count_); }
+  std::uint32_t front() const noexcept { return front_; }
+  std::string_view key(std::uint32_t i) const noexcept {
+    const auto& [list, op] = at(i);
+    return {list.bytes_ + op.key_at, op.key_size};
+  }
+  void read(std::uint32_t i, BatchOperation& out) const noexcept {
+    const auto& [list, op] = at(i);
+    out.kind = op.kind;
+    out.require = op.require;
+    out.negated = negated_ && i < front_;
+    out.version = op.version;
+    out.value = {list.bytes_ + op.value_at, op.value_size};
+    if (op.kind != BatchOperation::Kind::kSet) return;
+    out.terms = SetTerms{};
+    if (op.has_options) (void)make_terms(call_, op.options, out.terms);
+  }
+  void tell(std::uint32_t i, std::uint64_t version) noexcept {
+    if (i >= front_) batch_.operations_[i - front_].version = version;
+  }
+
+  // What is wrong with the list; the batch says where. Nobody has seen anything of it.
+  Error check(std::size_t count_max) noexcept {
+    batch_.failed_ = batch_.count_;
+    if (batch_.out_of_memory_ || (conditions_ != nullptr && conditions_->out_of_memory_)) return {Status::kOutOfMemory, Field::kNone};
+    if (batch_.count_ > count_max || count() > count_max) return {Status::kTooLarge, Field::kBatch};
+    if (conditions_ != nullptr) {
+      for (std::uint32_t i = 0; i != front_; ++i) {
+        if (at(i).op.kind != BatchOperation::Kind::kRequire) return {Status::kInvalidArgument, Field::kConditions};
+        if (const Error e = Call::key_error(key(i)); e.status != Status::kOk) return e;
+      }
+    }
+    for (std::size_t i = 0; i != batch_.count_; ++i) {
+      if (const Error e = check(batch_.operations_[i]); e.status != Status::kOk) {
+        batch_.failed_ = i;
+        return e;
+      }
+    }
+    return {};
+  }
+  void failed_at(std::uint32_t operation) noexcept { batch_.failed_ = operation - front_; }
+
+ private:
+  struct At {
+    const WriteBatch& list;
+    const WriteBatch::Operation& op;
+  };
+  At at(std::uint32_t i) const noexcept {
+    if (i < front_) return {*conditions_, conditions_->operations_[first_ + i]};
+    return {batch_, batch_.operations_[i - front_]};
+  }
+  Error check(WriteBatch::Operation& op) noexcept {
+    if (const Error e = Call::key_error({batch_.bytes_ + op.key_at, op.key_size}); e.status != Status::kOk) return e;
+    if (op.kind != BatchOperation::Kind::kSet) return {};
+    op.version = 0;
+    if (op.value_size > call_.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
+    if (!op.has_options) return {};
+    if (op.options.return_previous != nullptr) return {Status::kInvalidArgument, Field::kReturnPrevious};
+    SetTerms terms;
+    return make_terms(call_, op.options, terms);
+  }
+
+  const Call& call_;
+  const WriteBatch* conditions_ = nullptr;
+  std::uint32_t front_ = 0;
+  std::uint32_t first_ = 0;
+  bool negated_ = false;
+  WriteBatch& batch_;
+};
+
+namespace {
+
+using Writer = BatchWriter<StdSync, BatchList>;
+
+Writer::Answer run(const Call& call, BatchList& list) noexcept {
+  if (list.count() == 0) return {};
+  return Writer(call.core(), call.thread(), list).write();
+}
+
+}  // namespace
+
+Result<void> write(Context c, WriteBatch& batch) noexcept {
+  const Call call(c);
+  if (!call.ok()) return call.error();
+  BatchList list(call, batch);
+  if (const Error e = list.check(call.store().batch_max); e.status != Status::kOk) return e;
+  const Writer::Answer answer = run(call, list);
+  if (answer.what == Writer::Answer::kDone) return {};
+  if (answer.what == Writer::Answer::kOutOfMemory) return Status::kOutOfMemory;
+  list.failed_at(answer.operation);
+  return Status::kConflict;
+}
+
+Result<bool> transact(Context c, const WriteBatch& conditions, WriteBatch& then, WriteBatch& otherwise) noexcept {
+  const Call call(c);
+  if (!call.ok()) return call.error();
+  BatchList yes(call, conditions, then);
+  if (const Error e = yes.check(call.store().batch_max); e.status != Status::kOk) return e;
+  BatchList no_any(call, conditions, 0, otherwise);
+  if (!conditions.empty()) {
+    if (const Error e = no_any.check(call.store().batch_max); e.status != Status::kOk) return e;
+  }
+  // Each turn in vain means that a condition has changed its mind, by others' writes.
+  for (unsigned turn = 0; turn != kTransactTurns; ++turn) {
+    const Writer::Answer answer = run(call, yes);
+    if (answer.what == Writer::Answer::kDone) return true;
+    if (answer.what == Writer::Answer::kOutOfMemory) return Status::kOutOfMemory;
+    if (answer.operation >= yes.front()) {
+      yes.failed_at(answer.operation);
+      return Status::kConflict;
+    }
+    BatchList no(call, conditions, answer.operation, otherwise);
+    const Writer::Answer other = run(call, no);
+    if (other.what == Writer::Answer::kDone) return false;
+    if (other.what == Writer::Answer::kOutOfMemory) return Status::kOutOfMemory;
+    if (other.operation >= no.front()) {
+      no.failed_at(other.operation);
+      return Status::kConflict;
+    }
+  }
+  return Status::kConflict;
+}
+
+}  // namespace detail
+}  // namespace tern

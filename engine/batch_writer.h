@@ -1,0 +1,299 @@
+// BatchWriter: a batch from the caller's list to its end: what is wrong with memory is found out here, before anybody
+// sees anything of it.
+//
+//   gather    a descriptor with one entry an operation; sort by (hash, key); merge those of one key: the last set or del
+//             counts, conditions add up
+//   build     every record, PENDING -> BATCH; what there is no room for is made room for, or nothing was done
+//   run       inside one guard: conditions that are already false, the bound on entries, then Batches::run
+//
+// Ops gives
+//   std::uint32_t count() const; std::string_view key(i) const; void read(i, BatchOperation&) const;
+//   void tell(i, std::uint64_t version)     what set number i got, if it is its key's last
+#ifndef TERN_ENGINE_BATCH_WRITER_H_
+#define TERN_ENGINE_BATCH_WRITER_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "engine/batch.h"
+#include "engine/core.h"
+#include "engine/reads.h"
+#include "simd/hash.h"
+
+namespace tern::detail {
+
+struct BatchOperation {
+  enum class Kind : std::uint8_t { kSet, kDel, kRequire };
+  Kind kind = Kind::kSet;
+  BatchCondition::Kind require = BatchCondition::Kind::kAbsent;
+  bool negated = false;
+  std::uint64_t version = 0;
+  std::string_view value{};  // of a set or a condition
+  SetTerms terms{};          // of a set; its conditions are the batch's
+};
+
+template <class Sync, class Ops>
+class BatchWriter {
+ public:
+  using Thr = Thread<Sync>;
+  using Rec = Record<Sync>;
+  using Descriptor = BatchDescriptor<Sync>;
+  using Why = BatchState::Why;
+
+  struct Answer {
+    enum What : std::uint8_t { kDone, kConflict, kOutOfMemory } what = kDone;
+    std::uint32_t operation = 0;  // whose condition failed
+  };
+
+  BatchWriter(Core<Sync>& core, Thr& t, Ops& ops) noexcept : core_(core), space_(core.space), thread_(t), ops_(ops) {}
+
+  // At least one operation, at most kBatchMax, all of them checked.
+  Answer write() noexcept {
+    core_.let_limbo_drain(thread_);
+    if (space_.heap.wants_back(thread_.cache)) [[unlikely]] core_.give_back(thread_);
+    Answer answer{Answer::kOutOfMemory, 0};
+    typename Core<Sync>::Room room;
+    for (bool again = true; again;) {
+      again = false;
+      if (!gather() || !build()) break;
+      BatchState state = BatchState::undecided();
+      {
+        const Guard<Sync> guard(space_, thread_);
+        Commit<Sync> commit = core_.committer();
+        Batches<Sync> batches(commit);
+        fetch();
+        if (!space_.epoch.admit(space_, thread_)) {
+          again = true;
+        } else if (const std::uint32_t failing = batches.first_failing(*d_); failing != kBatchMax) {
+          answer = {Answer::kConflict, failing};
+        } else if (batches.reserve(thread_, *d_)) {
+          if (core_.evicts) core_.eviction.make_room_for(thread_, d_->count);
+          state = batches.run(thread_, *d_, [&](std::uint32_t i, std::uint64_t version) { ops_.tell(i, version); });
+        }
+      }
+      if (state.is_undecided()) {
+        drop();
+      } else if (state.committed()) {
+        answer = {Answer::kDone, 0};
+      } else {
+        again = state.why() != Why::kCondition;
+        if (!again) answer = {Answer::kConflict, state.operation()};
+      }
+      // A lifetime of another kind is built for; anything else lacks room.
+      if (again && (state.is_undecided() || state.why() == Why::kMemory)) again = core_.find_room(thread_, bytes_, room);
+    }
+    if (answer.what == Answer::kOutOfMemory) {
+      thread_.counters.refused.add();
+      space_.upkeep.ask();
+    }
+    core_.hand_out_removals(thread_);
+    space_.upkeep.pass_on();
+    return answer;
+  }
+
+ private:
+  // Blocks of what `make` asks for, with room made for it as for any write. Outside of guards.
+  template <class Make>
+  std::uint64_t with_room(std::uint64_t bytes, Make&& make) noexcept {
+    typename Core<Sync>::Room room;
+    std::uint64_t made = make();
+    while (made == 0 && core_.find_room(thread_, bytes, room)) made = make();
+    return made;
+  }
+
+  bool gather() noexcept {
+    const std::uint32_t n = ops_.count();
+    std::uint32_t conditions = 0;
+    std::uint64_t bytes = 0;
+    BatchOperation op;
+    for (std::uint32_t i = 0; i != n; ++i) {
+      ops_.read(i, op);
+      if (op.kind == BatchOperation::Kind::kRequire) {
+        ++conditions;
+        if (op.require == BatchCondition::Kind::kValue) bytes += op.value.size();
+      } else if (op.kind == BatchOperation::Kind::kSet) {
+        conditions += op.terms.if_absent + op.terms.if_present + op.terms.if_version.has_value();
+      }
+    }
+    const std::uint64_t conditions_at = sizeof(Descriptor) + n * sizeof(BatchEntry);
+    const std::uint64_t values_at = conditions_at + conditions * sizeof(BatchCondition);
+    if (values_at + bytes > kValueMax) return false;
+    char* at = nullptr;
+    bytes_ = values_at + bytes + kRecordHeaderBytes + sizeof kKey;
+    const std::uint64_t home = with_room(bytes_, [&] {
+      const auto built = space_.build(thread_, {{kKey, sizeof kKey}, values_at + bytes});
+      at = built.value;
+      return built.offset;
+    });
+    if (home == 0) return false;
+    d_ = new (at) Descriptor;
+    d_->state.store(BatchState::undecided().word(), std::memory_order_relaxed);  // [publish] comes with the first install
+    d_->home = home;
+    d_->conditions_at = static_cast<std::uint32_t>(conditions_at);
+    d_->count = n;
+    d_->now_ms = core_.time.now();
+    next_value_at_ = values_at;
+    next_condition_ = 0;
+    BatchEntry* const entries = d_->entries();
+    for (std::uint32_t first = 0; first < n; first += kGroupKeys) {
+      const std::uint32_t count = std::min<std::uint32_t>(kGroupKeys, n - first);
+      std::string_view keys[kGroupKeys];
+      std::uint64_t hash[kGroupKeys];
+      for (std::uint32_t i = 0; i != count; ++i) keys[i] = ops_.key(first + i);
+      simd::hash_batch(keys, count, space_.geometry.hash_keys, hash);
+      for (std::uint32_t i = 0; i != count; ++i) {
+        core_.prefetch_bucket(hash[i]);
+        BatchEntry* e = new (entries + first + i) BatchEntry;
+        e->hash = hash[i];
+        e->operation = first + i;
+      }
+    }
+    std::sort(entries, entries + n, [&](const BatchEntry& a, const BatchEntry& b) {
+      if (a.hash != b.hash) return a.hash < b.hash;
+      const int order = ops_.key(a.operation).compare(ops_.key(b.operation));
+      return order != 0 ? order < 0 : a.operation < b.operation;
+    });
+    merge();
+    return true;
+  }
+
+  // Entries of one key become one: the operation of the last write, or the first of those that only ask.
+  void merge() noexcept {
+    BatchEntry* const entries = d_->entries();
+    const std::uint32_t n = d_->count;
+    std::uint32_t out = 0;
+    BatchOperation op;
+    for (std::uint32_t i = 0; i != n;) {
+      BatchEntry whole = entries[i];
+      whole.first_condition = next_condition_;
+      const std::string_view key = ops_.key(whole.operation);
+      bool writes = false;
+      for (; i != n && entries[i].hash == whole.hash && ops_.key(entries[i].operation) == key; ++i) {
+        const std::uint32_t operation = entries[i].operation;
+        ops_.read(operation, op);
+        if (op.kind == BatchOperation::Kind::kRequire) {
+          require(operation, op.require, op.negated, op.version, op.value);
+          continue;
+        }
+        if (op.kind == BatchOperation::Kind::kSet) {
+          if (op.terms.if_absent) require(operation, BatchCondition::Kind::kAbsent, false, 0, {});
+          if (op.terms.if_present) require(operation, BatchCondition::Kind::kPresent, false, 0, {});
+          if (op.terms.if_version) require(operation, BatchCondition::Kind::kVersion, false, *op.terms.if_version, {});
+        }
+        whole.operation = operation;
+        writes = true;
+      }
+      whole.condition_count = static_cast<std::uint16_t>(next_condition_ - whole.first_condition);
+      // Marks, until it is built, that it only asks.
+      whole.record = writes ? 0 : 1;
+      entries[out++] = whole;
+    }
+    d_->count = out;
+  }
+  void require(std::uint32_t operation, BatchCondition::Kind kind, bool negated, std::uint64_t version,
+               std::string_view value) noexcept {
+    BatchCondition* c = new (d_->conditions() + next_condition_++) BatchCondition;
+    c->operation = operation;
+    c->kind = kind;
+    c->negated = negated;
+    c->version_or_size = version;
+    if (kind != BatchCondition::Kind::kValue) return;
+    c->version_or_size = value.size();
+    c->value_at = next_value_at_;
+    if (!value.empty()) std::memcpy(reinterpret_cast<char*>(d_) + next_value_at_, value.data(), value.size());
+    next_value_at_ += value.size();
+  }
+
+  // False: no room for one of the records; then there are none.
+  bool build() noexcept {
+    const std::uint64_t where = d_->offset(space_);
+    BatchOperation op;
+    for (std::uint32_t i = 0; i != d_->count; ++i) {
+      BatchEntry& e = d_->entries()[i];
+      const bool only_asks = std::exchange(e.record, 0) != 0;
+      ops_.read(e.operation, op);
+      const std::string_view key = ops_.key(e.operation);
+      const std::uint64_t bytes = kRecordHeaderBytes + key.size() + op.value.size();
+      const bool sets = !only_asks && op.kind == BatchOperation::Kind::kSet;
+      e.record = with_room(bytes, [&] { return sets ? build_value(e, key, op) : build_tomb(key); });
+      bytes_ += bytes;
+      if (e.record == 0) {
+        d_->count = i;
+        drop();
+        return false;
+      }
+      Rec& r = *space_.record(e.record);
+      const Stamp s = r.stamp_word();
+      r.w0.store(s.with_flags(sets ? 0 : Stamp::kTomb | (only_asks ? Stamp::kAbsent : 0)).in_batch(where).word(),
+                 std::memory_order_relaxed);  // [publish] comes with its install
+      e.gen = static_cast<std::uint8_t>(Insertion<Sync>::next_random(thread_) & 63);
+    }
+    return true;
+  }
+
+  std::uint64_t build_value(BatchEntry& e, std::string_view key, const BatchOperation& op) noexcept {
+    const SetTerms& terms = op.terms;
+    typename Space<Sync>::Spec spec{key, op.value.size(), terms.has_deadline, terms.deadline_ms, false, terms.keep, terms.span};
+    e.keeps_lifetime = terms.keep_deadline;
+    if (terms.keep_deadline) {
+      const Guard<Sync> guard(space_, thread_);
+      const Head<Sync> h = core_.head(e.hash, key);
+      spec.has_deadline = true;
+      spec.deadline_ms = 0;  // Deadline::kUnset
+      spec.span = h.present && h.has_deadline ? h.span : Span();
+    }
+    const auto built = space_.build(thread_, spec);
+    if (built.offset == 0) return 0;
+    if (!op.value.empty()) simd::copy_bytes(built.value, op.value.data(), op.value.size());
+    if (terms.has_deadline) {
+      auto& x = space_.record(built.offset)->x();
+      const Deadline born(x.load(std::memory_order_relaxed));  // nobody else sees it
+      x.store(born.with_ticket(Tickets<Sync>::new_number(thread_)).word(), std::memory_order_relaxed);  // as above
+    }
+    return built.offset;
+  }
+  // A removal, or an entry that only asks. A long key lies in the record itself: what it will replace isn't known yet.
+  std::uint64_t build_tomb(std::string_view key) noexcept {
+    return key.size() <= kShortKeyMax ? space_.build_tomb(thread_, key, 0) : space_.build(thread_, {key}).offset;
+  }
+
+  // What was not run is nobody else's.
+  void drop() noexcept {
+    for (std::uint32_t i = 0; i != d_->count; ++i) space_.discard(thread_, d_->entries()[i].record);
+    space_.discard(thread_, d_->home);
+  }
+
+  // Records that will be replaced, on their way all at once; their buckets are since gather.
+  void fetch() noexcept {
+    if constexpr (Sync::kWordwise) return;
+    for (std::uint32_t i = 0; i != d_->count; ++i) {
+      const std::uint64_t hash = d_->entries()[i].hash;
+      const auto& s = core_.table.shard_of(hash);
+      const auto& b = core_.table.bucket(s, Table<Sync>::size_of(s).home(hash));
+      const unsigned m = b.matches(tag_of(hash));
+      if (m == 0) continue;
+      const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+      if (w.is_current()) prefetch_second_level(space_.record(w.offset()));
+    }
+  }
+
+  static constexpr char kKey[8] = {};  // a descriptor's home needs one; what follows it is then aligned
+  static constexpr std::uint64_t kValueMax = std::uint64_t{1} << 31;
+
+  Core<Sync>& core_;
+  Space<Sync>& space_;
+  Thr& thread_;
+  Ops& ops_;
+  Descriptor* d_ = nullptr;
+  std::uint64_t next_value_at_ = 0;
+  std::uint32_t next_condition_ = 0;
+  std::uint64_t bytes_ = 0;  // of everything
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_BATCH_WRITER_H_

@@ -1,0 +1,259 @@
+// BatchRig: the rig with four keys whose state is judged as a whole. Two are there from the beginning ("0"), one has a
+// deadline, one is absent. Every operation records what it was answered; the checker looks for one order of all of them.
+#ifndef TERN_TESTS_ENGINE_SCHEDULES_BATCH_RIG_H_
+#define TERN_TESTS_ENGINE_SCHEDULES_BATCH_RIG_H_
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/batch_writer.h"
+#include "tests/engine/schedules/exploring.h"
+#include "tests/sync/map_spec.h"
+
+namespace tern::concurrency {
+
+using Part = MapOp::Part;
+using What = Part::Kind;
+
+// One operation of a batch.
+struct Ask {
+  What what;
+  unsigned key;
+  char value = '0';
+  bool keep_ttl = false;
+};
+
+enum class Chains : std::uint8_t { kShort, kKeptByAView };
+
+template <Mutant M = Mutant::kNone>
+class BatchRig {
+ public:
+  using R = Rig<M>;
+  using Sync = typename R::Sync;
+
+  // In the order of their hashes. Keys 0, 1 and 2 are there, 2 with a deadline; 3 is not. In buckets of their own, but 3
+  // beside 0.
+  explicit BatchRig(int threads, Chains chains = Chains::kShort) : rig(threads) {
+    KeyFinder finder;
+    std::uint64_t least = 0;
+    for (unsigned i = 0; i != 4; ++i) {
+      keys[i] = finder.next([&](std::uint64_t h) {
+        return (h & 31) == (i == 3 ? 5 : 5 + i) && h > least && h - least < ~std::uint64_t{0} / 4;
+      });
+      least = keys[i].hash;
+    }
+    const int own = rig.own_index();
+    rig.set(own, keys[0], "0");
+    rig.set(own, keys[1], "0");
+    rig.set(own, keys[2], "0", {.has_deadline = true, .deadline_ms = 1000});
+    // The clock has moved since: what is replaced first has to be trimmed. With a view that stays open, a version is left
+    // below what is trimmed.
+    const auto view = rig.core().space.views.open();
+    if (chains == Chains::kKeptByAView) {
+      rig.set(own, keys[0], "0");
+      rig.set(own, keys[1], "0");
+      rig.core().space.views.close(rig.core().space.views.open());
+    } else {
+      rig.core().space.views.close(view);
+    }
+    chains_ = chains;
+    rig.more_sizes = {152, 176, 192, 216, 232, 296};  // descriptors
+    rig.freeze();
+    recorder_ = std::make_unique<Recorder<MapOp>>(static_cast<unsigned>(threads + 1), 256);
+    rig.check_accounts = false;
+  }
+
+  void restore() {
+    rig.restore();
+    (void)recorder_->take();
+    touched_ = false;
+    told_.clear();
+  }
+  std::string check() {
+    // Once more by the own thread, when all is over: the last state counts, too.
+    read(rig.own_index(), {0, 1, 2, 3});
+    // A version that a batch was told is the record's.
+    {
+      tern::detail::Guard<Sync> guard(rig.core().space, rig.own());
+      for (unsigned k = 0; k != 4; ++k) {
+        const auto head = rig.core().head(keys[k].hash, keys[k].view());
+        if (!head.present) continue;
+        const auto told = told_.find({k, head.value[0]});
+        if (told != told_.end() && told->second != head.version && !touched_) rig.complain("a batch was told another version");
+      }
+    }
+    {
+      tern::detail::Guard<Sync> guard(rig.core().space, rig.own());
+      rig.core().committer().drain_kept(rig.own(), rig.shard(), 64);
+      for (const Key& key : keys) {
+        const auto found = rig.core().table.find(key.hash, key.view());
+        if (found && found.stamp.tomb() && chains_ == Chains::kShort) rig.complain("a tomb is left");
+      }
+    }
+    std::string complaint = rig.check();
+    return complaint.empty() ? judge() : complaint;
+  }
+  std::string check_stopped() {
+    const std::string complaint = rig.check_stopped();
+    return complaint.empty() ? judge() : complaint;
+  }
+
+  // --- recorded operations ---
+
+  bool batch(int t, std::initializer_list<Ask> asked) {
+    MapOp op;
+    for (const Ask& a : asked) op.add(a.what, a.key, a.value);
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    struct List {
+      const Ask* asked;
+      std::size_t size;
+      BatchRig* self;
+      std::uint32_t count() const { return static_cast<std::uint32_t>(size); }
+      std::string_view key(std::uint32_t i) const { return self->keys[asked[i].key].view(); }
+      void read(std::uint32_t i, tern::detail::BatchOperation& out) const {
+        using Is = tern::detail::BatchOperation::Kind;
+        using Require = tern::detail::BatchCondition::Kind;
+        const Ask& a = asked[i];
+        out = {};
+        out.kind = a.what == What::kSet ? Is::kSet : a.what == What::kDel ? Is::kDel : Is::kRequire;
+        out.require = a.what == What::kRequireAbsent    ? Require::kAbsent
+                      : a.what == What::kRequirePresent ? Require::kPresent
+                                                        : Require::kValue;
+        if (out.kind == Is::kSet || a.what == What::kRequireValue) out.value = {&a.value, 1};
+        out.terms.keep_deadline = a.keep_ttl;
+      }
+      void tell(std::uint32_t i, std::uint64_t version) {
+        for (const auto& [of, told] : self->told_) {
+          if (of.first == asked[i].key && told == version) self->rig.complain("two batches were told one version");
+        }
+        self->told_[{asked[i].key, asked[i].value}] = version;
+      }
+    } list{asked.begin(), asked.size(), this};
+    using Writer = tern::detail::BatchWriter<Sync, List>;
+    const auto answer = Writer(rig.core(), rig.thread(t), list).write();
+    call.op.ok = answer.what == Writer::Answer::kDone;
+    call.op.failed = answer.operation;
+    call.op.refused = answer.what == Writer::Answer::kOutOfMemory;
+    recorder_->end(call);
+    return call.op.ok;
+  }
+  bool set(int t, unsigned key, char value) {
+    MapOp op;
+    op.add(What::kSet, key, value);
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    tern::detail::PutChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view(), {&value, 1});
+    finish(call, rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change).outcome);
+    return !call.op.refused;
+  }
+  void del(int t, unsigned key) {
+    MapOp op;
+    op.add(What::kDel, key);
+    op.is_del = true;
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    tern::detail::RemoveChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view());
+    const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change, true);
+    call.op.ok = c.outcome == Outcome::kRemoved && change.existed;
+    finish(call, c.outcome);
+  }
+  void add(int t, unsigned key) {
+    MapOp op;
+    op.add(What::kAdd, key);
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    tern::detail::AddChange<Sync, std::int64_t> change(rig.core().space, rig.thread(t), keys[key].view(), 1, 0);
+    const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change);
+    call.op.parts[0].value = static_cast<char>('0' + change.sum);
+    finish(call, c.outcome);
+  }
+  char get(int t, unsigned key) {
+    MapOp op;
+    op.add(What::kRead, key);
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    char out[16] = {};
+    namespace base = tern::detail::base;
+    auto& core = rig.core();
+    auto& thread = rig.thread(t);
+    std::uint64_t size = base::copy_plain<base::KeySize::kAny>(thread, keys[key].hash, keys[key].view(), out, 15);
+    if (size == base::kUncounted) size = base::count_hits(core, thread);
+    if (size == base::kNoMatch && base::is_missing(thread.geometry, keys[key].hash)) size = tern::detail::kMissing;
+    if (size == base::kNoMatch || size == tern::detail::kUndecided)
+      size = core.copy(thread, keys[key].hash, keys[key].view(), out, 15);
+    call.op.parts[0].value = size <= 15 ? out[0] : 0;
+    recorder_->end(call);
+    return call.op.parts[0].value;
+  }
+  // All at one moment.
+  void read(int t, std::initializer_list<unsigned> which) {
+    MapOp op;
+    std::string_view names[4];
+    for (unsigned k : which) {
+      names[op.count] = keys[k].view();
+      op.add(What::kRead, k);
+    }
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    typename R::Moment::Cell cells[4];
+    (void)R::Moment::read(rig.core(), rig.thread(t), names, op.count, cells,
+                          [&](std::size_t i, const char* value, std::uint64_t) {
+                            call.op.parts[i].value = value == nullptr ? '\0' : value[0];
+                          });
+    recorder_->end(call);
+  }
+  // By a view that is opened, read twice and closed: a reading at the moment of opening.
+  void view(int t, std::initializer_list<unsigned> which) {
+    MapOp op;
+    for (unsigned k : which) op.add(What::kRead, k);
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    const auto view = rig.core().space.views.open();
+    recorder_->end(call);
+    const std::uint64_t end = std::exchange(call.end, Call<MapOp>::kPending);
+    for (int pass = 0; pass != 2; ++pass) {
+      for (unsigned i = 0; i != op.count; ++i) {
+        bool present;
+        const std::string value = rig.read_at(t, keys[op.parts[i].key], view, present);
+        const char now = present ? value[0] : '\0';
+        if (pass == 1 && now != call.op.parts[i].value) rig.complain("a view changed under its reader");
+        call.op.parts[i].value = now;
+      }
+    }
+    call.end = end;
+    rig.core().space.views.close(view);
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+    rig.core().committer().drain_kept(rig.thread(t), rig.shard(), 16);
+  }
+  bool expire(int t, unsigned key, std::uint64_t deadline_ms) {
+    touched_ = true;
+    return rig.core().set_deadline(rig.thread(t), keys[key].hash, keys[key].view(), deadline_ms).existed;
+  }
+
+  R rig;
+  std::array<Key, 4> keys;
+
+ private:
+  using Outcome = tern::detail::Committed::Outcome;
+
+  void finish(Call<MapOp>& call, Outcome outcome) {
+    call.op.refused = outcome == Outcome::kOutOfMemory;
+    recorder_->end(call);
+  }
+  std::string judge() {
+    const History<MapOp> history = recorder_->take();
+    if (checker_.check(history, {'0', '0', '0', 0}) != Verdict::kIllegal) return {};
+    return "not strictly serialisable:\n" + checker_.explain(history);
+  }
+
+  std::unique_ptr<Recorder<MapOp>> recorder_;
+  LinearizabilityChecker<MapSpec> checker_;
+  Chains chains_ = Chains::kShort;
+  bool touched_ = false;  // a new lifetime takes a version
+  std::map<std::pair<unsigned, char>, std::uint64_t> told_;
+};
+
+}  // namespace tern::concurrency
+
+#endif  // TERN_TESTS_ENGINE_SCHEDULES_BATCH_RIG_H_
