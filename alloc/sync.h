@@ -57,6 +57,12 @@ enum class Mutant : unsigned char {
   kBatchVersionByStore,       // a batch's version is stored, not agreed on
   kBatchPlaceholderLeft,      // a placeholder that came too late stays
   kBatchHuskLeft,             // a failed batch's intents stay
+  kViewClockStands,           // a view is opened without moving the clock
+  kViewNotLookedAtAgain,      // what a view's reader found is believed although the view may have ended
+  kViewTimeGoesOn,            // a view judges deadlines by the time of the read
+  kViewReadsUnfrozen,         // a view shows a record whose deadline may still move
+  kWalkWithoutHomeCheck,      // a bucket that was walked is left although growth took keys out of it meanwhile
+  kUnhookUnmarked,            // a version is unhooked without saying so to whoever is about to count it
   // lifetimes
   kReplaceWithoutFreeze,      // a deadline is inherited without freezing it first
   kExpiredIsPresent,

@@ -15,6 +15,7 @@
 #include "bench/options.h"
 #include "bench/results.h"
 #include "bench/seeds.h"
+#include "bench/views.h"
 
 namespace tern::bench {
 namespace {
@@ -238,16 +239,18 @@ int finish(const BenchOptions& options, const Results& results) {
 }  // namespace
 
 int run_bench(const BenchOptions& options) {
-  if (!options.suite.empty() && options.suite != "core" && options.suite != "bounds" && options.suite != "seeds") {
-    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, seeds");
+  if (!options.suite.empty() && options.suite != "core" && options.suite != "bounds" && options.suite != "views" &&
+      options.suite != "seeds") {
+    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, seeds");
   }
   set_huge_pages(options);
   Results results;
   results.machine = describe_machine();
   results.commit = commit();
   results.huge_pages = options.huge_pages;
-  if (options.suite == "seeds") {
-    run_seeds(results);
+  if (options.suite == "seeds" || options.suite == "views") {
+    if (options.suite == "seeds") run_seeds(results);
+    if (options.suite == "views") run_views(options, results);
     print_targets(results);
     return finish(options, results);
   }

@@ -22,6 +22,11 @@ class Audit {
   Audit(Core<Sync>& core, Report&& report) noexcept {
     const Tbl& table = core.table;
     for (unsigned i = 0; i != table.shard_count(); ++i) check_shard(core, i, report);
+    const auto& views = core.space.views;
+    if (left_ != views.kept_versions() || left_bytes_ != views.kept_bytes()) {
+      fail(report, "kept: what is counted isn't what older versions are marked as");
+    }
+    if (notes_ != core.space.kept_notes.load(std::memory_order_relaxed)) fail(report, "kept: the notes' sum is wrong");
     if (core.evicts) {
       std::uint64_t entries = 0;
       table_bytes += core.eviction.queues().walk([&](std::uint64_t, bool) { ++entries; });
@@ -59,6 +64,7 @@ class Audit {
 
  private:
   std::uint64_t expiring_ = 0, with_ticket_ = 0;  // of the shard under way
+  std::uint64_t notes_ = 0, left_ = 0, left_bytes_ = 0;
 
   static std::uint64_t block(const Core<Sync>& core, std::uint64_t offset) noexcept {
     return core.space.heap.block_bytes(offset);
@@ -111,10 +117,10 @@ class Audit {
     }
     if (live != s.live.load(std::memory_order_relaxed)) fail(report, "shard: the count of entries is wrong");
     check_wheel(core, s, report);
-    for (std::uint64_t n = s.kept.load(std::memory_order_acquire); n != 0;) {  // [kept] acquire
-      table_bytes += block(core, n);
-      n = core.space.heap.template at<KeptKey<Sync>>(n)->next;
-    }
+    std::uint64_t notes = 0;
+    table_bytes += s.kept.walk(core.space, [&](std::uint64_t) { ++notes; });
+    if (notes != s.kept.count()) fail(report, "kept: the count of notes is wrong");
+    notes_ += notes;
   }
 
   // Each deadline has its ticket, unless the record says that it hasn't.
@@ -164,6 +170,11 @@ class Audit {
       const Rec& v = *core.space.record(at);
       const Stamp vs = v.stamp_word();
       table_bytes += with_key_holder(core, at);
+      if (v.hold_word().left()) {
+        ++left_;
+        left_bytes_ += core.space.bytes_of(at);
+        if (at == w.offset()) fail(report, "chain: the newest version is marked as an older one");
+      }
       if (!vs.stamped() && at != w.offset()) fail(report, "chain: an older version is not stamped");
       if (v.hold_word().version() >= newer_version) fail(report, "chain: versions don't fall");
       newer_version = v.hold_word().version();

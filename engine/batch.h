@@ -120,8 +120,7 @@ class Batches {
       if (Ver::state_of(space_, s.descriptor()).is_undecided()) return;
       settle(t, at, hash);
     }
-    if (r.stamp_word().aborted()) return heal(t, hash, key);
-    commit_.keep_for_views(t, table_.shard_of(hash), hash);
+    if (r.stamp_word().aborted()) heal(t, hash, key);
   }
 
   // --- for the owner -------------------------------------------------------------------------------------------
@@ -490,9 +489,11 @@ class Batches {
       if (!planted<Sync>(Mutant::kBatchHuskLeft)) heal(t, e.hash, key_of(r));
       return;
     }
-    const bool left = Ver::trim(space_, t, e.record);
-    if (stamp.tomb() && !left && Ver::alone(r, r.stamp_word())) return commit_.bury(t, s, e.hash, key_of(r), e.record);
-    if (left || stamp.tomb()) commit_.keep_for_views(t, s, e.hash);
+    const Trimmed trimmed = Ver::trim(space_, t, e.record);
+    if (stamp.tomb() && !trimmed.left && Ver::alone(r, r.stamp_word())) {
+      return commit_.bury(t, s, e.hash, key_of(r), e.record);
+    }
+    if (trimmed.note || stamp.tomb()) look_again(t, s, e.hash);
     if (Growth<Sync>::is_due(s.live.load(std::memory_order_relaxed), Table<Sync>::size_of(s))) {  // a count
       Growth<Sync>::grow_one(table_, t, s);
     }
@@ -503,7 +504,7 @@ class Batches {
     Shd& s = table_.shard_of(hash);
     for (;;) {
       const Place<Sync> place = Ins::locate(table_, t, s, hash, key);
-      if (place.out_of_memory) return commit_.keep_for_views(t, s, hash);
+      if (place.out_of_memory) return look_again(t, s, hash);
       if (!place.found || !place.found.record->stamp_word().aborted()) return;
       const std::uint64_t husk = place.found.word.offset();
       const std::uint64_t below = Ver::below_husks(space_, husk);
@@ -511,14 +512,14 @@ class Batches {
       const Stamp bs = b.stamp_word();
       const bool alone = Ver::alone(b, bs);
       if (bs.tomb() && alone) {
-        if (!commit_.empty_slot(t, s, place.found, b.hold_word().version())) continue;
+        if (!Kept<Sync>(table_, &commit_).empty_slot(t, s, place.found, b.hold_word().version())) continue;
         retire_from(t, place.found.record->link_word().older(), below);  // the husk itself went with the slot
         space_.retire(t, below);
         return;
       }
       if (bs.has_x()) b.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] as before each copy
       const std::uint64_t copy = bs.tomb() ? space_.build_tomb(t, key, below) : space_.copy_of(t, below);
-      if (copy == 0) return commit_.keep_for_views(t, s, hash);
+      if (copy == 0) return look_again(t, s, hash);
       Rec& c = *space_.record(copy);
       // Closed first: nobody trims below it any more, and the copy has the whole of the chain.
       if (!alone) {
@@ -538,10 +539,12 @@ class Batches {
       retire_from(t, husk, below);
       // Its block alone: an extent has passed to the copy.
       space_.epoch.retire(space_, t, below, space_.heap.block_bytes(below));
-      if (bs.tomb() || !alone) commit_.keep_for_views(t, s, hash);
+      if (bs.tomb() || !alone) look_again(t, s, hash);
       return;
     }
   }
+  // Maintenance comes back to the key.
+  void look_again(Thr& t, Shd& s, std::uint64_t hash) noexcept { Kept<Sync>(table_, &commit_).put(t, s, hash); }
   // Husks from `at` down to `end`, which isn't one.
   void retire_from(Thr& t, std::uint64_t at, std::uint64_t end) noexcept {
     while (at != end) {

@@ -16,7 +16,6 @@
 // Edges
 //   publish   the swap / find. Also carries version and link.
 //   deadline  freezing X / touch(): an extension either is seen by the replacement or fails and looks again
-//   floor     raising version_floor before the slot is emptied / the next inserter's read
 #ifndef TERN_ENGINE_COMMIT_H_
 #define TERN_ENGINE_COMMIT_H_
 
@@ -28,6 +27,7 @@
 
 #include "engine/growth.h"
 #include "engine/insertion.h"
+#include "engine/kept.h"
 #include "engine/table.h"
 #include "engine/tickets.h"
 #include "engine/versions.h"
@@ -67,13 +67,6 @@ struct Committed {
   enum class Outcome : std::uint8_t { kKept, kPut, kRemoved, kOutOfMemory, kFull };
   Outcome outcome = Outcome::kKept;
   std::uint64_t version = 0;
-};
-
-// A key whose older versions could not all be trimmed; in the heap, on its shard's list.
-template <class Sync>
-struct KeptKey {
-  std::uint64_t hash;
-  std::uint64_t next;
 };
 
 // Entries of the whole store, or their weight, counted only when they are bounded.
@@ -247,7 +240,7 @@ class Commit {
         }
         continue;
       }
-      const bool left = Versions<Sync>::stamp_own(space_, t, own, old);
+      const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, old);
       if (less != 0) bound_.give_back(less);
       if (before.keep() != mine.keep()) [[unlikely]] t.counters.kept.add(mine.keep() ? 1 : ~std::uint64_t{0});
       if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
@@ -261,25 +254,23 @@ class Commit {
         change.used();
         if (appears) s.live.fetch_add(1, std::memory_order_relaxed);  // a count
         if (tomb != 0) space_.discard(t, tomb);
-        if (left) keep_for_views(t, s, hash);
+        if (trimmed.note) Kept<Sync>(table_, this).note(t, s, hash);
         if ((enters || planted<Sync>(Mutant::kEntryPushedTwice)) && eviction_ != nullptr) [[unlikely]] eviction_->inserted(t, hash, to.gen(), mine.keep());
         return {Outcome::kPut, version};
       }
       if (!os.tomb()) {
         s.live.fetch_sub(1, std::memory_order_relaxed);  // a count
       }
-      if (left || !Versions<Sync>::alone(r, r.stamp_word())) {
-        keep_for_views(t, s, hash);
-      } else {
-        bury(t, s, hash, key, own);
-      }
+      if (trimmed.note) Kept<Sync>(table_, this).note(t, s, hash);
+      if (!trimmed.left && Versions<Sync>::alone(r, r.stamp_word())) bury(t, s, hash, key, own);
       return {Outcome::kRemoved, version};
     }
   }
 
-  // Moves the deadline of the record in place. False: it is frozen, or has none, or an idle time, and must be replaced.
+  // Moves the deadline of the record in place. False: it is frozen, or has none, or an idle time, or a view is open that
+  // would see it move: it must be replaced.
   bool touch(Thr& t, std::uint64_t hash, Rec& r, Stamp s, std::uint64_t deadline_ms) noexcept {
-    if (!s.has_x()) return false;
+    if (!s.has_x() || space_.views.open_count() != 0) return false;
     const Span span = Tickets<Sync>::span_of(r, s);
     if (span.idle_ms() != 0) return false;
     std::uint64_t x = r.x().load(std::memory_order_seq_cst);  // [deadline] seq_cst
@@ -301,27 +292,6 @@ class Commit {
       }
     }
     return false;
-  }
-
-  // Looks again at keys whose older versions were kept for views: up to `count` of them. What is still needed is
-  // kept on. Answers how many were looked at.
-  unsigned drain_kept(Thr& t, Shd& s, unsigned count) noexcept {
-    std::uint64_t list = s.kept.exchange(0, std::memory_order_acq_rel);  // [kept] acquire
-    unsigned done = 0;
-    while (list != 0) {
-      auto* node = space_.heap.template at<KeptKey<Sync>>(list);
-      const std::uint64_t next = node->next;
-      if (done == count) {
-        push_kept(s, list);
-      } else {
-        ++done;
-        const std::uint64_t hash = node->hash;
-        space_.heap.free(t.cache, list);
-        review(t, s, hash);
-      }
-      list = next;
-    }
-    return done;
   }
 
  private:
@@ -431,69 +401,8 @@ class Commit {
     for (;;) {
       const Place<Sync> place = Ins::locate(table_, t, s, hash, key);
       if (place.out_of_memory || !place.found || place.found.word.offset() != own) return;
-      if (empty_slot(t, s, place.found)) return;
+      if (Kept<Sync>(table_, this).empty_slot(t, s, place.found)) return;
     }
-  }
-
-  // LIVE tomb -> EMPTY. False: the slot changed. `version` is the key's last.
-  bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found) noexcept {
-    return empty_slot(t, s, found, found.record->hold_word().version());
-  }
-  bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found, std::uint64_t version) noexcept {
-    if (!planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
-    Sync::point("commit.bury");
-    std::uint64_t expected = found.word.word();
-    if (!found.slot->compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst)) {  // [publish]
-      return false;
-    }
-    Sync::point("commit.buried");
-    if (planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
-    space_.retire(t, found.word.offset());
-    return true;
-  }
-
-  static void raise_floor(Shd& s, std::uint64_t version) noexcept {
-    std::uint64_t floor = s.version_floor.load(std::memory_order_relaxed);  // the swap decides
-    while (floor < version &&
-           !s.version_floor.compare_exchange_weak(floor, version, std::memory_order_seq_cst)) {  // [floor] seq_cst
-    }
-  }
-
-  void push_kept(Shd& s, std::uint64_t node) noexcept {
-    auto* n = space_.heap.template at<KeptKey<Sync>>(node);
-    std::uint64_t head = s.kept.load(std::memory_order_relaxed);  // the swap publishes
-    do {
-      n->next = head;
-    } while (!s.kept.compare_exchange_weak(head, node, std::memory_order_release));  // [kept] release
-  }
-
-  // Without memory for the note, the versions stay until the key's next write.
-  [[gnu::noinline]] void keep_for_views(Thr& t, Shd& s, std::uint64_t hash) noexcept {
-    const std::uint64_t node = space_.heap.allocate(t.cache, sizeof(KeptKey<Sync>));
-    if (node == 0) return;
-    space_.heap.template at<KeptKey<Sync>>(node)->hash = hash;
-    push_kept(s, node);
-  }
-
-  // Trims every key with this hash's tag in its bucket, and buries tombs.
-  void review(Thr& t, Shd& s, std::uint64_t hash) noexcept {
-    const std::uint16_t tag = tag_of(hash);
-    const std::uint32_t home = Tbl::size_of(s).home(hash);
-    Bucket<Sync>& b = table_.bucket(s, home);
-    if (!b.control().ready() && !Growth<Sync>::help_split(table_, t, s, home)) return keep_for_views(t, s, hash);
-    table_.for_each_slot(b, [&](auto& slot, SlotWord w) {
-      if (!w.is_current() || w.tag() != tag) return true;
-      Rec& r = *space_.record(w.offset());
-      const Stamp stamp = Versions<Sync>::finalise(space_, r);
-      if (stamp.intent()) [[unlikely]] return Batches<Sync>(*this).review(t, w.offset()), true;
-      const bool left = Versions<Sync>::trim(space_, t, w.offset());
-      if (!w.is_live() || left || !Versions<Sync>::alone(r, stamp)) {
-        if (left || stamp.tomb()) keep_for_views(t, s, hash);
-      } else if (stamp.tomb()) {
-        empty_slot(t, s, {&slot, &r, w, stamp});
-      }
-      return true;
-    });
   }
 
   Tbl& table_;

@@ -37,6 +37,7 @@ struct CoreOptions {
   unsigned shard_count = 1;
   std::uint64_t seed = 0;
   std::size_t entries_max = 0;
+  std::size_t view_bytes = ~std::size_t{0};  // what versions kept for views may take
   WeigherFn weigher = nullptr;
   void* weigher_user = nullptr;
   bool eviction = false;
@@ -97,6 +98,7 @@ class Core {
     space.align_records = o.align_records;
     time = o.time;
     space.removal_hook = o.removal_hook;
+    space.views.kept_bytes_max = o.view_bytes;
     bound.max = o.entries_max;
     bound.weigher = o.weigher;
     bound.weigher_user = o.weigher_user;
@@ -118,6 +120,16 @@ class Core {
   }
 
   std::uint64_t hash_of(std::string_view key) const noexcept { return table.hash_of(key); }
+  // With the Commit that it needs.
+  struct KeptKeys {
+    Commit<Sync> commit;
+    Kept<Sync> kept;
+    explicit KeptKeys(Core& core) noexcept : commit(core.committer()), kept(core.table, &commit) {}
+    KeptKeys(const KeptKeys&) = delete;
+    KeptKeys& operator=(const KeptKeys&) = delete;
+    Kept<Sync>* operator->() noexcept { return &kept; }
+  };
+  KeptKeys kept_keys() noexcept { return KeptKeys(*this); }
   Commit<Sync> committer() noexcept { return Commit<Sync>(table, time, bound, evicts ? &eviction : nullptr); }
 
   // The thread goes: what it held for itself goes back.
@@ -256,6 +268,7 @@ class Core {
     unsigned rounds = 0;
     unsigned victims = 0;  // that it may still take
     unsigned yields = 0;
+    unsigned from_views = 0;
   };
   // Outside of the guard. False: it is to answer out_of_memory.
   [[gnu::noinline]] bool find_room(Thr& t, std::uint64_t bytes, Room& room) noexcept {
@@ -267,8 +280,9 @@ class Core {
     }
     // And again after room was made out of what other sizes have too much: for an extent, for the record that refers
     // to it, and for the extent again if the record took its room.
-    if (!evicts) return room.rounds < kRoundsMax && make_room(t);
-    if (in_group(t)) return false;  // the caller tries again outside
+    // Inside a group's guard nothing comes back that is freed: there the caller tries again outside.
+    if (!evicts) return (!in_group(t) && take_from_views(t, bytes, room)) || (room.rounds < kRoundsMax && make_room(t));
+    if (in_group(t)) return false;
     // What is in limbo would do: with more threads than processors, one that was taken off its own inside a call is
     // what holds it. That thread gets its turn now and not later; a bounded number of times, and hardly any once that
     // has been in vain: then it stands.
@@ -286,10 +300,31 @@ class Core {
       const bool freed = room.victims != 0 && eviction.make_room(t, bytes, room.victims);
       hand_out_removals(t);
       if (freed && room.rounds == 2) return true;
+      if (take_from_views(t, bytes, room)) return true;
       if (make_room(t) || freed) return true;
     }
     eviction.owe(bytes);
     return false;
+  }
+
+  // Versions that ended views have left, and what the oldest view keeps: it is ended. A bounded number of keys; the rest
+  // is gone over by later calls. False: nothing was found.
+  static constexpr unsigned kTakeRoundsMax = 8;
+  bool take_from_views(Thr& t, std::uint64_t bytes, Room& room) noexcept {
+    if (space.views.kept_versions() == 0 || room.from_views == kTakeRoundsMax) return false;
+    ++room.from_views;
+    --room.rounds;
+    const auto count = static_cast<unsigned>(std::min<std::uint64_t>(256 + bytes / 32, std::uint64_t{1} << 30));
+    const std::uint64_t before = space.views.kept_versions();
+    bool some;
+    {
+      Grd guard(space, t);
+      kept_keys()->review_any(t, count);
+      some = space.views.kept_versions() < before;
+      if (!some && kept_keys()->end_oldest_view()) some = kept_keys()->review_any(t, count) != 0;
+    }
+    space.epoch.reclaim_all(space, t);
+    return some;
   }
 
   // A write inside the guard of a group of them, no callback of a visit between.
@@ -414,9 +449,8 @@ class Core {
       Growth<Sync>::grow_one(table, t, s);
       worked = worked || before != s.size.load(std::memory_order_relaxed);
     }
-    if (space.views.open_count() == 0 && s.kept.load(std::memory_order_relaxed) != 0) {  // a hint
-      worked = committer().drain_kept(t, s, 16) != 0 || worked;
-    }
+    worked = kept_keys()->review(t, s, 16) != 0 || worked;
+    if (kept_keys()->owes_sweep()) worked = kept_keys()->sweep(t, 16) != 0 || worked;
     return worked;
   }
   // The budget. Downwards in time: what is free goes at once, spans that are not empty are drained by tick. False,
@@ -481,6 +515,7 @@ class Core {
     for (unsigned i = 0; i != table.shard_count(); ++i) {
       const auto& s = table.shard(i);
       if (s.wheel.entries() != 0 || s.unfiled.load(std::memory_order_relaxed) != 0) return true;  // a hint
+      if (s.kept.count() != 0) return true;
     }
     return false;
   }

@@ -238,7 +238,8 @@ class Eviction {
     const auto& heap = space().heap;
     const std::uint64_t left = heap.unassigned_bytes();
     std::uint64_t room = heap.free_bytes() + (left > set_aside_ ? left - set_aside_ : 0);
-    room += space().epoch.limbo_bytes();
+    // As what is in limbo, what views keep comes back: evicting more would not bring it sooner.
+    room += space().epoch.limbo_bytes() + space().views.kept_bytes();
     return room;
   }
 

@@ -121,7 +121,7 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, Values&
     alloc::private_free(good);
     alloc::private_free(cells);
     if (!room) return Status::kOutOfMemory;
-    if (done == M::Outcome::kTooManyViews) return Status::kConflict;
+    if (done != M::Outcome::kDone) return Status::kConflict;
   }
   if (!whole) return Status::kOutOfMemory;
   return {};

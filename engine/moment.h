@@ -28,7 +28,11 @@ class Moment {
     std::uint64_t word;
   };
 
-  enum class Outcome : std::uint8_t { kDone, kTooManyViews };
+  enum class Outcome : std::uint8_t {
+    kDone,
+    kTooManyViews,
+    kViewEnded,  // to make room; some keys may have been handed out
+  };
 
   // sink(i, const char* value or null, std::uint64_t size) for each key, inside the guard. `keys` of length 0 are
   // handed out as missing.
@@ -49,22 +53,24 @@ class Moment {
       for (std::size_t i = 0; i != count; ++i) hand_out(core, SlotWord(cells[i].word).offset(), keys[i], now, i, sink);
       return Outcome::kDone;
     }
-    const auto view = core.space.views.open();
+    const auto view = core.space.views.open(ViewOwner::kStore);
     if (!view.ok()) return Outcome::kTooManyViews;
     const std::uint64_t now = core.time.now();
+    Outcome done = Outcome::kDone;
     for (std::size_t i = 0; i != count; ++i) {
       const auto found = core.table.find(cells[i].hash, keys[i]);
       const std::uint64_t at =
           found ? Versions<Sync>::at_view(core.space, found.word.offset(), view.stamp) : std::uint64_t{0};
+      if (!core.space.views.is_open(view)) {
+        done = Outcome::kViewEnded;
+        break;
+      }
       hand_out(core, at, keys[i], now, i, sink);
     }
     core.space.views.close(view);
     // What writers kept for this view alone.
-    for (std::size_t i = 0; i != count; ++i) {
-      auto& s = core.table.shard_of(cells[i].hash);
-      if (s.kept.load(std::memory_order_relaxed) != 0) core.committer().drain_kept(t, s, 4);  // a hint
-    }
-    return Outcome::kDone;
+    for (std::size_t i = 0; i != count; ++i) core.kept_keys()->review(t, core.table.shard_of(cells[i].hash), 4);
+    return done;
   }
 
  private:

@@ -2,7 +2,7 @@
 //
 //    0  w0    63..62 kind | 61 PUB | 60 NOLINK | 59 TOMB | 58 HAS_X | 57 HAS_EXT | 56 ABSENT | 55..48 klen8 | 47..0 stamp
 //    8  link  63 CLOSED | 62 TRIMMED | 61..58 type4 | 57..40 vlen18 | 39..0 offset of the older version
-//   16  meta  63 ORPHAN | 62 KEEP | 61..50 holds12 | 49..48 access2 | 47..0 version
+//   16  meta  63 ORPHAN | 62 KEEP | 61 LEFT | 60..50 holds11 | 49..48 access2 | 47..0 version
 //   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19..17 0 | 16..0 number of its ticket
 //       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61 KEY_IN_EXTENT | 60..48 span | 47..32 key length | 31..0 value length
 //       [REF] if EXTENT or KEYREF: offset of the extent that holds the value (KEY_IN_EXTENT: after the key, which is
@@ -30,6 +30,8 @@
 //           while it is less than 3: then no count of holds is lost, nothing carries into them, and a hot record's line
 //           stays shared. Where nothing is evicted every record is born with 3, so that reads need no other branch.
 // KEEP      never evicted (SetOptions::evictable = false)
+// LEFT      an older version that somebody found to be needed by a view: it is counted, and its key is on the list of
+//           keys to look at when a view ends. Or that was unhooked: whoever sets it first decides which (versions.h).
 #ifndef TERN_ENGINE_RECORD_H_
 #define TERN_ENGINE_RECORD_H_
 
@@ -149,12 +151,13 @@ class Hold {
   static constexpr std::uint64_t kOne = std::uint64_t{1} << 50;
   static constexpr std::uint64_t kOrphan = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kKeep = std::uint64_t{1} << 62;
-  static constexpr std::uint64_t kCountMask = (std::uint64_t{1} << 12) - 1;
+  static constexpr std::uint64_t kLeft = std::uint64_t{1} << 61;
+  static constexpr std::uint64_t kCountMask = (std::uint64_t{1} << 11) - 1;
   static constexpr std::uint64_t kAccessOne = std::uint64_t{1} << 48;
   static constexpr std::uint64_t kAccessMask = std::uint64_t{3} << 48;
   // Past it a reader gets a copy: room is left for those who add before they look.
-  static constexpr std::uint64_t kHoldsMax = 2048;
-  static_assert(1 + 1 + 12 + 2 + 48 == 64, "ORPHAN, KEEP, holds, access, version");
+  static constexpr std::uint64_t kHoldsMax = 1024;
+  static_assert(1 + 1 + 1 + 11 + 2 + 48 == 64, "ORPHAN, KEEP, LEFT, holds, access, version");
 
   constexpr explicit Hold(std::uint64_t word) noexcept : word_(word) {}
   constexpr std::uint64_t word() const noexcept { return word_; }
@@ -162,6 +165,7 @@ class Hold {
   constexpr std::uint64_t holds() const noexcept { return word_ >> 50 & kCountMask; }
   constexpr bool orphan() const noexcept { return (word_ & kOrphan) != 0; }
   constexpr bool keep() const noexcept { return (word_ & kKeep) != 0; }
+  constexpr bool left() const noexcept { return (word_ & kLeft) != 0; }
   constexpr unsigned access() const noexcept { return static_cast<unsigned>(word_ >> 48 & 3); }
   constexpr bool access_is_full() const noexcept { return (word_ & kAccessMask) == kAccessMask; }
   constexpr Hold with_version(std::uint64_t version) const noexcept {
@@ -169,7 +173,7 @@ class Hold {
   }
   constexpr Hold orphaned() const noexcept { return Hold(word_ | kOrphan); }
   // Version and access bits alone: a copy is nobody's yet.
-  constexpr Hold unheld() const noexcept { return Hold(word_ & ~(kCountMask * kOne | kOrphan)); }
+  constexpr Hold unheld() const noexcept { return Hold(word_ & ~(kCountMask * kOne | kOrphan | kLeft)); }
   constexpr Hold read_once_more() const noexcept { return Hold(word_ + kAccessOne); }  // while access < 3
   constexpr Hold with_access(unsigned access) const noexcept {
     return Hold((word_ & ~kAccessMask) | std::uint64_t{access} << 48);

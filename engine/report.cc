@@ -52,6 +52,10 @@ Stats Store::stats() const noexcept {
   s.limbo_bytes_max = core.space.epoch.limbo_bytes_max();
   s.held_bytes = call.store().held_bytes();
   s.held_values = call.store().held_count();
+  s.views = core.space.views.open_count();
+  s.views_ended = core.space.views.ended_for_room();
+  s.kept_versions = core.space.views.kept_versions();
+  s.kept_bytes = core.space.views.kept_bytes();
   s.epoch = core.space.epoch.current();
   s.owed = call.store().owed();
   s.keeper_turns = call.store().keeper.turns();
@@ -117,8 +121,12 @@ void Store::visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept {
   if (!call.ok()) return;
   auto& core = call.core();
   if (call.store().held_count() != 0) {
-    fn(Holder{Holder::Kind::kHeldValues, call.store().held_count(), call.store().held_bytes(), 0});
+    fn(Holder{Holder::Kind::kHeldValues, call.store().held_count(), call.store().held_bytes()});
   }
+  const std::uint64_t now = core.time.now();
+  core.space.views.for_each_view([&](std::uint64_t stamp, std::uint64_t opened_ms, std::uint64_t bytes, bool) {
+    fn(Holder{Holder::Kind::kView, stamp, bytes, 0, std::chrono::milliseconds(now > opened_ms ? now - opened_ms : 0)});
+  });
   const std::uint64_t epoch = core.space.epoch.current();
   core.space.for_each_thread_state([&](detail::Thread<detail::StdSync>& t) {
     const std::uint64_t announced = t.epoch.announce.load(std::memory_order_relaxed);  // a report
@@ -187,7 +195,7 @@ Owed StoreCore::owed() const noexcept {
     const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
     const ShardSize size = Table<Sync>::size_of(s);
     if (Growth<Sync>::is_due(live, size)) owed.buckets_to_split += live * 8 / 35 - size.buckets();
-    if (s.kept.load(std::memory_order_relaxed) != 0) ++owed.shards_with_kept_keys;  // a hint
+    if (Kept<Sync>::is_due(core.space, s)) ++owed.shards_with_kept_keys;
     if (core.expiry_is_due(i)) ++owed.shards_with_expired;
   }
   return owed;

@@ -56,6 +56,21 @@ inline constexpr unsigned kEnteringMax = 60;
 // Gets of a thread whose hits are counted together.
 inline constexpr unsigned kHitsACount = 16;
 
+// Where notes of kept keys were lost for want of memory: the way over all buckets (kept.h).
+template <class Sync>
+struct KeptSweep {
+  typename Sync::template Atomic<std::uint64_t> lost{};
+  typename Sync::template Atomic<std::uint64_t> at{};        // 63..32 shard | 31..0 bucket; 0: none is under way
+  typename Sync::template Atomic<std::uint64_t> of{};        // `lost` when it began
+  typename Sync::template Atomic<std::uint64_t> done_for{};  // which end of a view it is for
+};
+
+// Where what degrades is reported.
+struct LogTarget {
+  LogHook call = nullptr;
+  void* user = nullptr;
+};
+
 // What there is no room for, if it is a bucket and not so many bytes.
 inline constexpr std::uint64_t kRoomForBucket = ~std::uint64_t{0};
 template <class Sync>
@@ -156,6 +171,10 @@ class Space {
   std::uint64_t birth_meta = Hold::kAccessMask;
   RemovalHook removal_hook;
   Upkeep upkeep;
+  LogTarget log;
+  Word kept_notes{};  // keys on the queues of kept.h
+  Word kept_hand{};   // the shard whose queue is gone over
+  KeptSweep<Sync> kept_sweep;
 
   Space() = default;
   Space(const Space&) = delete;

@@ -58,6 +58,8 @@ const char* field_name(Field field) noexcept {
     case Field::kValueBytesMax: return "value_bytes_max";
     case Field::kHeldBytesMax: return "held_bytes_max";
     case Field::kMaxBatch: return "max_batch";
+    case Field::kViewBytesMax: return "view_bytes_max";
+    case Field::kViews: return "views";
     case Field::kClock: return "clock";
     case Field::kName: return "name";
     case Field::kWeigher: return "weigher";

@@ -11,6 +11,7 @@
 #include "alloc/private_memory.h"
 #include "engine/reads.h"
 #include "engine/store_core.h"
+#include "engine/views.h"
 
 namespace tern {
 namespace detail {
@@ -143,6 +144,8 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   if (o.name.size() > 63) return {Status::kInvalidArgument, Field::kName};
   if (o.value_bytes_max > kValueBytesLimit) return {Status::kOutOfRange, Field::kValueBytesMax};
   if (o.held_bytes_max > kMemoryBytesMax) return {Status::kOutOfRange, Field::kHeldBytesMax};
+  if (o.view_bytes_max > kMemoryBytesMax) return {Status::kOutOfRange, Field::kViewBytesMax};
+  c.view_bytes = o.view_bytes_max != 0 ? o.view_bytes_max : c.memory_bytes / 8;
   // Half of what is left beside the table's first rows, the reserve and the accounts.
   const std::size_t usable_half = (c.memory_bytes - c.memory_bytes / 8) / 2;
   if (o.value_bytes_max > usable_half) return {Status::kOutOfRange, Field::kValueBytesMax};
@@ -179,6 +182,7 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
   auto* store = new (memory) StoreCore;
   store->log_ = options.log;
   store->log_user_ = options.log_user;
+  store->core.space.log = {options.log, options.log_user};
   const alloc::Error opened = store->core.open(plan.core);
   if (opened != alloc::Error::kNone) {
     store->~StoreCore();
@@ -324,6 +328,20 @@ Result<Session> Store::session() const noexcept {
   core_->add_handle();
   s.context_ = {core_, reinterpret_cast<detail::ThreadState*>(&call.thread())};
   return Result<Session>(std::move(s));
+}
+
+Result<View> Store::view() const noexcept {
+  const detail::Call call(context());
+  if (!call.ok()) return call.error();
+  const auto handle = detail::Views<detail::StdSync>(call.core()).open();
+  if (!handle.opened.ok()) return {Status::kTooLarge, Field::kViews};
+  core_->add_handle();
+  View v;
+  v.core_ = core_;
+  v.index_ = handle.opened.index;
+  v.stamp_ = handle.opened.stamp;
+  v.now_ms_ = handle.now_ms;
+  return Result<View>(std::move(v));
 }
 
 Session::Session(Session&& other) noexcept

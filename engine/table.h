@@ -27,6 +27,7 @@
 #include "alloc/private_memory.h"
 #include "alloc/sync.h"
 #include "engine/prefetch.h"
+#include "engine/seg_queue.h"
 #include "engine/slot_word.h"
 #include "engine/space.h"
 #include "engine/wheel.h"
@@ -103,7 +104,9 @@ struct Shard {
   // Written by inserts and removals.
   alignas(128) Word live;    // entries
   Word version_floor;        // no removed key had a greater version
-  Word kept;                 // keys with versions left for a view: offset of a KeptKey
+  SegQueue<Sync> kept;       // keys with versions left for views (kept.h)
+  Word kept_for;             // which end of a view the round over them is for
+  Word kept_left;            // keys that the round has still to look at
   // Written by whoever gives or takes a lifetime.
   alignas(128) Wheel<Sync> wheel;
   Word expiring;     // entries with a deadline

@@ -11,6 +11,10 @@
 // A batch's records (batch.h) get their stamp together: until then what a record says is its descriptor's to say, and
 // resolve() asks. A read never waits for a batch and does none of its work: undecided, it takes the version below.
 //
+// A version that stays for a view is marked LEFT by the first who finds it so, who also counts it and puts its key on
+// the list of those to be looked at when a view ends (kept.h). Whoever unhooks it sets the mark too: one addition to one
+// word says who came first, so that what is counted is taken off once.
+//
 // Edges
 //   stamp    the winning swap of w0 / stamp_word(): everybody sees one stamp
 //   decide   the swaps of a descriptor's state / its loads: one fate for all records of a batch
@@ -28,6 +32,13 @@
 namespace tern::detail {
 
 inline constexpr int kTrimSteps = 4;
+// As many as a chain can have versions and more: one for each view, and what nobody has trimmed yet.
+inline constexpr int kTrimAll = 512;
+
+struct Trimmed {
+  bool left = false;  // something is left below
+  bool note = false;  // ... that nobody has put on the list yet
+};
 
 template <class Sync>
 class Versions {
@@ -91,13 +102,13 @@ class Versions {
   }
 
   // The writer of `r`, which has just replaced `old` (0: nothing): stamps it, and retires what it replaced if it can
-  // be told at once that no view needs it. True: versions are left for a view.
-  [[gnu::always_inline]] static bool stamp_own(Space<Sync>& space, Thr& t, std::uint64_t own, std::uint64_t old) noexcept {
+  // be told at once that no view needs it.
+  [[gnu::always_inline]] static Trimmed stamp_own(Space<Sync>& space, Thr& t, std::uint64_t own, std::uint64_t old) noexcept {
     Rec& r = *space.record(own);
     Stamp s = r.stamp_word();
     if (old == 0) {
       finalise(space, r);
-      return false;
+      return {};
     }
     Sync::point("version.stamp_own");
     if (!s.stamped()) {
@@ -111,27 +122,35 @@ class Versions {
       if (r.w0.compare_exchange_strong(pending, stamped.word(), std::memory_order_seq_cst)) {  // [stamp] seq_cst
         if (cut) {
           space.retire(t, old);
-          return false;
+          return {};
         }
       }
     }
     return trim(space, t, own);
   }
 
-  // Unhooks what no view needs below `head`, in a bounded number of steps. True: something is left for a view.
-  [[gnu::noinline]] static bool trim(Space<Sync>& space, Thr& t, std::uint64_t head) noexcept {
-    bool kept = false;
+  // Unhooks what no view needs below `head`, in a bounded number of steps, down to the first version that stays: what is
+  // below that one was looked at when it was the newest that stayed. With kTrimAll it goes on to the chain's end.
+  [[gnu::noinline]] static Trimmed trim(Space<Sync>& space, Thr& t, std::uint64_t head, int steps = kTrimSteps) noexcept {
+    Trimmed out;
     Rec* r = space.record(head);
     Stamp rs = r->stamp_word();
-    for (int step = 0; step != kTrimSteps; ++step) {
-      if (!rs.stamped() || rs.nolink()) return kept;
+    for (int step = 0; step != steps; ++step) {
+      if (!rs.stamped() || rs.nolink()) return out;
       const Link l = r->link_word();
-      if (l.closed() || l.older() == 0) return kept;
+      if (l.closed()) {
+        // Unhooked by somebody who is now at what is below; looked at again by whoever has taken the key off the list.
+        out.left = true;
+        return out;
+      }
+      if (l.older() == 0) return out;
       const std::uint64_t below = l.older();
       Rec* p = space.record(below);
       const Stamp ps = finalise(space, *p);
       if (!ps.aborted() && space.views.needed(ps.stamp(), rs.stamp())) {
-        kept = true;
+        out.left = true;
+        if (keep(space, below, ps.stamp(), rs.stamp())) out.note = true;
+        if (steps != kTrimAll) return out;
         r = p;
         rs = ps;
         continue;
@@ -145,10 +164,12 @@ class Versions {
       std::uint64_t expected = l.word();
       const Link to = planted<Sync>(Mutant::kTrimUnmarked) ? l.over(next) : l.trimmed_to(next);
       if (r->link.compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) {  // [unhook]
+        if (ps.stamp() != rs.stamp()) let_go(space, below);  // with equal stamps nobody can have marked it
         space.retire(t, below);
       }
     }
-    return true;
+    out.left = out.note = true;  // for all that is known
+    return out;
   }
 
   // Whether the chain below holds nothing any more: then a tomb may leave its slot.
@@ -172,6 +193,25 @@ class Versions {
       at = s.nolink() ? 0 : r.link_word().older();
     }
     return 0;
+  }
+
+ private:
+  // True: this call was the first to say so.
+  static bool keep(Space<Sync>& space, std::uint64_t version, std::uint64_t own, std::uint64_t next) noexcept {
+    Rec& r = *space.record(version);
+    if (Hold(r.meta.load(std::memory_order_relaxed)).left()) return false;  // as below
+    Sync::point("version.keep");
+    // Relaxed: which of two came first is all that is asked, and it guards nothing.
+    if (Hold(r.meta.fetch_or(Hold::kLeft, std::memory_order_relaxed)).left()) return false;  // as above
+    space.views.keep(own, next, space.bytes_of(version));
+    return true;
+  }
+  // It was unhooked by the caller.
+  static void let_go(Space<Sync>& space, std::uint64_t version) noexcept {
+    Rec& r = *space.record(version);
+    const Hold before(planted<Sync>(Mutant::kUnhookUnmarked) ? r.meta.load(std::memory_order_relaxed)
+                                                             : r.meta.fetch_or(Hold::kLeft, std::memory_order_relaxed));  // as above
+    if (before.left()) space.views.let_go(space.bytes_of(version));
   }
 };
 

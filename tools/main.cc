@@ -22,7 +22,7 @@ void bench_options(CLI::App* app, BenchOptions& o) {
   app->add_option(
       "--suite", o.suite,
       "core: the rows and floors of a release; bounds: expiry, tick, the slowest calls of a full "
-      "store; seeds: the figures of the seed documents");
+      "store; views: what views cost; seeds: the figures of the seed documents");
   list(app, "--entries", o.entries,
        "keys in each store (1000000; the core suite: 1000000,10000000)");
   list(app, "--workloads", o.workloads,

@@ -107,6 +107,9 @@ struct Options {
   std::size_t held_bytes_max = 0;
   // Operations of one WriteBatch; 1 to 4,096. The most that a write of another thread may have to finish.
   std::size_t max_batch = 4'096;
+  // Bound on what older versions that are kept for open views may take of the budget; past it the oldest view is ended
+  // (view_expired). 0: an eighth of the budget.
+  std::size_t view_bytes_max = 0;
   // Seed of the key hash; by default from the operating system's randomness, one for each store. Fix it only for
   // reproducible runs: it is what keeps crafted keys from colliding.
   std::optional<std::uint64_t> hash_seed{};

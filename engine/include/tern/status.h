@@ -63,6 +63,8 @@ enum class Field : std::uint16_t {
   kValueBytesMax,
   kHeldBytesMax,
   kMaxBatch,
+  kViewBytesMax,
+  kViews,        // more views are open than there may be
   kClock,
   kName,
   kWeigher,

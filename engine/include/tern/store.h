@@ -14,6 +14,7 @@
 #include <tern/options.h>
 #include <tern/result.h>
 #include <tern/value.h>
+#include <tern/view.h>
 
 #include <chrono>
 #include <cstddef>
@@ -64,6 +65,10 @@ struct Stats {
   std::uint64_t limbo_bytes_max = 0;     // past it writes answer out_of_memory
   std::uint64_t held_bytes = 0;
   std::uint64_t held_values = 0;
+  std::uint64_t views = 0;               // not closed yet, those that the store opened for itself included
+  std::uint64_t views_ended = 0;         // before they were closed, to make room
+  std::uint64_t kept_versions = 0;       // older versions that stay for views
+  std::uint64_t kept_bytes = 0;          // what they take of the budget
   std::uint64_t huge_page_bytes = 0;     // what the system granted when last asked
   std::uint64_t buckets = 0;
   std::uint64_t threads = 0;             // registered thread states
@@ -92,9 +97,12 @@ struct Inspection {
 struct Holder {
   enum class Kind : std::uint8_t { kHeldValues, kView, kParkedThread };
   Kind kind = Kind::kHeldValues;
-  std::uint64_t id = 0;           // thread: the system's thread id
-  std::uint64_t bytes = 0;        // held values: bytes kept; thread: bytes in limbo
+  std::uint64_t id = 0;           // thread: the system's thread id; view: its stamp
+  // Held values: bytes kept. Thread: bytes in limbo. View: older versions that it needs, those included that another view
+  // needs, too; 0 once it was ended to make room.
+  std::uint64_t bytes = 0;
   std::uint64_t epochs_behind = 0;  // thread: how old the epoch is that it announces
+  std::chrono::milliseconds age{0};  // view: since it was opened
 };
 
 class TERN_API Session : public Operations<Session> {
@@ -133,6 +141,10 @@ class TERN_API Store : public Operations<Store> {
   // The calling thread's own handle: saves the look-up of thread-local state, about 1 ns a call. Belongs to the
   // calling thread; counts as a handle.
   Result<Session> session() const noexcept;
+
+  // The store as it is at one moment during this call; see view.h. One addition to the clock that orders changes: waits
+  // for nobody, whatever the size of the store. At most kViewsMax at once: else too_large (views).
+  Result<View> view() const noexcept;
 
   // Removes every entry that is past its deadline now, and answers how many there were. Lock-free; safe from any
   // thread, at any time; O(entries that are due). Reads miss them whether or not they are removed: this gives their

@@ -55,11 +55,11 @@ class BatchRig {
     rig.set(own, keys[2], "0", {.has_deadline = true, .deadline_ms = 1000});
     // The clock has moved since: what is replaced first has to be trimmed. With a view that stays open, a version is left
     // below what is trimmed.
-    const auto view = rig.core().space.views.open();
+    const auto view = rig.core().space.views.open(tern::detail::ViewOwner::kUser);
     if (chains == Chains::kKeptByAView) {
       rig.set(own, keys[0], "0");
       rig.set(own, keys[1], "0");
-      rig.core().space.views.close(rig.core().space.views.open());
+      rig.core().space.views.close(rig.core().space.views.open(tern::detail::ViewOwner::kUser));
     } else {
       rig.core().space.views.close(view);
     }
@@ -91,7 +91,7 @@ class BatchRig {
     }
     {
       tern::detail::Guard<Sync> guard(rig.core().space, rig.own());
-      rig.core().committer().drain_kept(rig.own(), rig.shard(), 64);
+      rig.core().kept_keys()->review(rig.own(), rig.shard(), 64);
       for (const Key& key : keys) {
         const auto found = rig.core().table.find(key.hash, key.view());
         if (found && found.stamp.tomb() && chains_ == Chains::kShort) rig.complain("a tomb is left");
@@ -209,7 +209,7 @@ class BatchRig {
     MapOp op;
     for (unsigned k : which) op.add(What::kRead, k);
     auto& call = recorder_->begin(static_cast<unsigned>(t), op);
-    const auto view = rig.core().space.views.open();
+    const auto view = rig.core().space.views.open(tern::detail::ViewOwner::kUser);
     recorder_->end(call);
     const std::uint64_t end = std::exchange(call.end, Call<MapOp>::kPending);
     for (int pass = 0; pass != 2; ++pass) {
@@ -224,7 +224,7 @@ class BatchRig {
     call.end = end;
     rig.core().space.views.close(view);
     tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
-    rig.core().committer().drain_kept(rig.thread(t), rig.shard(), 16);
+    rig.core().kept_keys()->review(rig.thread(t), rig.shard(), 16);
   }
   bool expire(int t, unsigned key, std::uint64_t deadline_ms) {
     touched_ = true;

@@ -35,6 +35,7 @@
 #include "engine/moment.h"
 #include "engine/reads.h"
 #include "engine/versions.h"
+#include "engine/views.h"
 #include "tests/engine/schedules/engine_sync.h"
 #include "tests/engine/schedules/private_arena.h"
 #include "tests/sync/history.h"
@@ -148,6 +149,8 @@ class Rig {
   using Versions = tern::detail::Versions<Sync>;
   using Growth = tern::detail::Growth<Sync>;
   using Moment = tern::detail::Moment<Sync>;
+  using Views = tern::detail::Views<Sync>;
+  using View = tern::detail::ViewHandle<Sync>;
   using Outcome = tern::detail::Committed::Outcome;
   using Opened = typename tern::detail::ViewClock<Sync>::Opened;
 
@@ -361,7 +364,7 @@ class Rig {
   Opened open_view(int t, std::initializer_list<const Key*> keys,
                    std::vector<Call<RegisterOp>*>& calls) {
     for (const Key* key : keys) calls.push_back(&begin(t, Kind::kGet, *key));
-    return core().space.views.open();
+    return core().space.views.open(tern::detail::ViewOwner::kUser);
   }
   std::string read_at(int t, const Key& key, const Opened& view, bool& present) {
     tern::detail::Guard<Sync> guard(core().space, thread(t));
@@ -411,9 +414,34 @@ class Rig {
     core().space.views.close(view);
     {
       tern::detail::Guard<Sync> guard(core().space, thread(t));
-      core().committer().drain_kept(thread(t), shard(), 16);
+      core().kept_keys()->review(thread(t), shard(), 16);
     }
     return values;
+  }
+  // What a view answers for one key: "-" for absent, "!" once it has ended.
+  std::string view_get(int t, const View& view, const Key& key) {
+    std::string value = "-";
+    const auto outcome = Views(core()).read(thread(t), view, key.hash, key.view(), [&](const auto& head) {
+      step(nullptr);
+      value.assign(head.value, std::min<std::uint64_t>(head.value_size, 15));
+    });
+    return outcome == Views::Outcome::kEnded ? "!" : value;
+  }
+  // All of it, "key=value" in order of the keys; "!" if it has ended.
+  std::vector<std::string> view_walk(int t, const View& view) {
+    std::vector<std::string> all;
+    tern::detail::ViewCursor cursor;
+    bool ended = false;
+    for (;;) {
+      tern::detail::Guard<Sync> guard(core().space, thread(t));
+      if (!Views(core()).step(view, cursor, step_, ended)) break;
+      for (unsigned i = 0; i != step_.count; ++i) {
+        all.push_back(std::string(step_.key[i]) + "=" + std::string(step_.head[i].bytes()));
+      }
+    }
+    std::sort(all.begin(), all.end());
+    if (ended) return {"!"};
+    return all;
   }
   // Many keys at one moment, by Moment::read.
   std::vector<std::string> moment(int t, std::initializer_list<const Key*> keys) {
@@ -606,6 +634,7 @@ class Rig {
   Call<RegisterOp>* open_[kThreadsMax + 1] = {};  // each thread's last call
 
   int own_ = 0;
+  static inline typename Views::Step step_;  // by one thread of a test
   std::vector<Saved> saved_;
   std::vector<unsigned char> saved_bytes_;
   std::size_t private_used_ = 0;

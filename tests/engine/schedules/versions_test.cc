@@ -24,7 +24,7 @@ struct Pair {
     rig.set(own, second, "0");
     std::vector<typename Rig<M>::Opened> views;
     for (int i = 0; i != old_versions; ++i) {
-      views.push_back(rig.core().space.views.open());
+      views.push_back(rig.core().space.views.open(tern::detail::ViewOwner::kUser));
       rig.set(own, first, "0");
     }
     for (const auto& view : views) rig.core().space.views.close(view);

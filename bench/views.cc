@@ -1,0 +1,170 @@
+#include "bench/views.h"
+
+#include <tern/store.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace tern::bench {
+namespace {
+
+constexpr unsigned kManyViews = 8;
+
+std::uint64_t next(std::uint64_t& state) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  return state ^= state << 17;
+}
+
+class ViewsSuite {
+ public:
+  ViewsSuite(const BenchOptions& options, Results& results)
+      : options_(options), results_(results), count_(options.entries.empty() ? 1'000'000 : options.entries.front()) {}
+
+  void run() {
+    Options o;
+    // Every key may be there twice and more, so that nothing but the views themselves is measured.
+    o.memory_bytes = std::max<std::size_t>(count_ * 160 * (kManyViews / 2 + 1), std::size_t{64} << 20);
+    o.view_bytes_max = o.memory_bytes;
+    o.entries_expected = count_;
+    o.eviction = false;
+    o.huge_pages = options_.huge_pages;
+    Result<Store> store = Store::open(o);
+    if (!store) return results_.errors.push_back("views: the store can't be opened");
+    store_ = std::move(*store);
+    for (std::uint64_t i = 0; i != count_; ++i) require(store_.set(key(i), kValue).ok(), "views: a set of the fill was refused");
+    open_and_close();
+    writes();
+    walk();
+  }
+
+ private:
+  static constexpr std::string_view kValue = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+  std::string_view key(std::uint64_t i) {
+    const int n = std::snprintf(key_, sizeof key_, "account:%012llu", static_cast<unsigned long long>(i));
+    return {key_, static_cast<std::size_t>(n)};
+  }
+  void require(bool ok, const char* what) {
+    if (!ok && (results_.errors.empty() || results_.errors.back() != what)) results_.errors.push_back(what);
+  }
+  void add(const char* id, const std::vector<double>& values, const char* unit, const char* against, double floor, bool less) {
+    Target t;
+    t.id = id;
+    t.value = spread(values);
+    t.unit = unit;
+    t.against = against;
+    t.floor = floor;
+    t.less_is_better = less;
+    t.judged = floor > 0;
+    results_.targets.push_back(t);
+  }
+
+  void open_and_close() {
+    constexpr unsigned kCalls = 20'000;
+    std::vector<double> alone, beside;
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      for (const bool others : {false, true}) {
+        std::vector<View> open = views(others ? kManyViews : 0);
+        const double from = thread_cpu_seconds();
+        for (unsigned i = 0; i != kCalls; ++i) {
+          Result<View> view = store_.view();
+          require(view.ok(), "views: a view was refused");
+        }
+        (others ? beside : alone).push_back((thread_cpu_seconds() - from) / kCalls * 1e6);
+      }
+    }
+    add("view-open", alone, "us", "open and close", 1, true);
+    add("view-open-beside-8", beside, "us", "open and close, eight others open", 0, true);
+  }
+
+  std::vector<View> views(unsigned count) {
+    std::vector<View> open;
+    for (unsigned i = 0; i != count; ++i) {
+      Result<View> view = store_.view();
+      require(view.ok(), "views: a view was refused");
+      if (view) open.push_back(std::move(*view));
+    }
+    return open;
+  }
+  void settle() {
+    while (store_.stats().kept_versions != 0) require(store_.tick(std::chrono::milliseconds(1)).ok(), "views: tick");
+  }
+  // Million sets a second of CPU time.
+  double sets(std::uint64_t calls) {
+    const double from = thread_cpu_seconds();
+    bool ok = true;
+    for (std::uint64_t i = 0; i != calls; ++i) ok = store_.set(key(next(random_) % count_), kValue).ok() && ok;
+    require(ok, "views: a set was refused");
+    return static_cast<double>(calls) / (thread_cpu_seconds() - from) / 1e6;
+  }
+
+  // Fresh: the view was opened just before, so that most sets are the first of their key under it and keep the old version.
+  // Old: every key has its old version already. Each with the same number of sets without a view just before.
+  void writes() {
+    struct Kind {
+      const char* id;
+      const char* against;
+      unsigned views;
+      bool old;
+      double floor;
+      std::vector<double> ratios{};
+    };
+    Kind kinds[] = {
+        {"write-with-view", "sets without a view; opened before each repeat", 1, false, 0.75},
+        {"write-with-old-view", "sets without a view; every key was written under it", 1, true, 0},
+        {"write-with-8-views", "sets without a view; opened before each repeat", kManyViews, false, 0},
+        {"write-with-8-old-views", "sets without a view; every key was written under the youngest", kManyViews, true, 0},
+    };
+    const std::uint64_t calls = count_ / 2;
+    sets(calls);
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      for (Kind& kind : kinds) {
+        settle();
+        const double before = sets(calls);
+        std::vector<View> open = views(kind.views);
+        if (kind.old) {
+          for (std::uint64_t i = 0; i != count_; ++i) require(store_.set(key(i), kValue).ok(), "views: a set was refused");
+        }
+        const double with = sets(calls);
+        for (const View& view : open) require(view.is_open(), "views: a view was ended");
+        open.clear();
+        settle();
+        const double after = sets(calls);
+        kind.ratios.push_back(with / ((before + after) / 2));
+      }
+    }
+    for (const Kind& kind : kinds) add(kind.id, kind.ratios, "ratio", kind.against, kind.floor, false);
+  }
+
+  void walk() {
+    std::vector<double> ns;
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      Result<View> view = store_.view();
+      require(view.ok(), "views: a view was refused");
+      std::uint64_t seen = 0;
+      const double from = thread_cpu_seconds();
+      const Result<bool> all = view->for_each([&](std::string_view, std::string_view value) {
+        seen += value.size() == kValue.size();
+        return true;
+      });
+      ns.push_back((thread_cpu_seconds() - from) / static_cast<double>(count_) * 1e9);
+      require(all.ok() && seen == count_, "views: a walk missed keys");
+    }
+    add("view-walk", ns, "ns", "an entry of for_each", 0, true);
+  }
+
+  const BenchOptions& options_;
+  Results& results_;
+  std::uint64_t count_;
+  std::uint64_t random_ = 88'172'645'463'325'252;
+  Store store_;
+  char key_[32];
+};
+
+}  // namespace
+
+void run_views(const BenchOptions& options, Results& results) { ViewsSuite(options, results).run(); }
+
+}  // namespace tern::bench

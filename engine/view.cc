@@ -1,0 +1,196 @@
+// Views as their users have them: handles, arguments, copies.
+#include <tern/view.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/store_core.h"
+#include "engine/views.h"
+#include "simd/hash.h"
+#include "simd/key_equal.h"
+
+namespace tern {
+
+using detail::Call;
+using ViewsNow = detail::Views<detail::StdSync>;
+using HeadNow = detail::Head<detail::StdSync>;
+using HandleNow = detail::ViewHandle<detail::StdSync>;
+
+static_assert(kViewsMax == detail::ViewClock<detail::StdSync>::kOfUsersMax);
+
+namespace {
+
+HandleNow handle_of(unsigned index, std::uint64_t stamp, std::uint64_t now_ms) noexcept {
+  return {{index, stamp}, now_ms};
+}
+
+std::optional<std::chrono::milliseconds> ttl_of(const HeadNow& h, const HandleNow& view) noexcept {
+  if (!h.has_deadline) return std::nullopt;
+  return std::chrono::milliseconds(h.deadline_ms > view.now_ms ? h.deadline_ms - view.now_ms : 1);
+}
+
+Status status_of(ViewsNow::Outcome outcome) noexcept {
+  switch (outcome) {
+    case ViewsNow::Outcome::kFound: return Status::kOk;
+    case ViewsNow::Outcome::kAbsent: return Status::kNotFound;
+    case ViewsNow::Outcome::kEnded: break;
+  }
+  return Status::kViewExpired;
+}
+
+}  // namespace
+
+View::View(View&& other) noexcept
+    : core_(std::exchange(other.core_, nullptr)),
+      index_(other.index_),
+      stamp_(std::exchange(other.stamp_, 0)),
+      now_ms_(other.now_ms_) {}
+
+View& View::operator=(View&& other) noexcept {
+  View moved(std::move(other));
+  std::swap(core_, moved.core_);
+  std::swap(index_, moved.index_);
+  std::swap(stamp_, moved.stamp_);
+  std::swap(now_ms_, moved.now_ms_);
+  return *this;
+}
+
+void View::close() noexcept {
+  detail::StoreCore* core = std::exchange(core_, nullptr);
+  if (core == nullptr) return;
+  // A store that was closed keeps nothing for anybody: what is left goes with its memory.
+  detail::Thread<detail::StdSync>* t = core->is_closed() ? nullptr : core->thread();
+  ViewsNow(core->core).close(t, handle_of(index_, stamp_, now_ms_));
+  core->drop_handle();
+}
+
+bool View::is_open() const noexcept {
+  return core_ != nullptr && !core_->is_closed() && core_->core.space.views.is_open({index_, stamp_});
+}
+
+Lookup<Value> View::get(std::string_view key) const noexcept {
+  const Call call({core_, nullptr}, key);
+  if (!call.ok()) return call.error(key);
+  Lookup<Value> answer{Value()};
+  bool copied = true;
+  const auto outcome = ViewsNow(call.core()).read(
+      call.thread(), handle_of(index_, stamp_, now_ms_), call.core().hash_of(key), key,
+      [&](const HeadNow& h) { copied = answer->assign(h.bytes()); });
+  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
+  if (!copied) return Status::kOutOfMemory;
+  return answer;
+}
+
+Lookup<std::size_t> View::get(std::string_view key, std::span<char> out) const noexcept {
+  const Call call({core_, nullptr}, key);
+  if (!call.ok()) return call.error(key);
+  std::size_t size = 0;
+  const auto outcome = ViewsNow(call.core()).read(
+      call.thread(), handle_of(index_, stamp_, now_ms_), call.core().hash_of(key), key, [&](const HeadNow& h) {
+        size = h.value_size;
+        if (size <= out.size()) simd::copy_bytes(out.data(), h.value, size);
+      });
+  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
+  return size;
+}
+
+Lookup<Entry> View::get_entry(std::string_view key) const noexcept {
+  const Call call({core_, nullptr}, key);
+  if (!call.ok()) return call.error(key);
+  const HandleNow view = handle_of(index_, stamp_, now_ms_);
+  Lookup<Entry> answer{Entry()};
+  bool copied = true;
+  const auto outcome = ViewsNow(call.core()).read(call.thread(), view, call.core().hash_of(key), key,
+                                                  [&](const HeadNow& h) {
+                                                    copied = answer->value.assign(h.bytes());
+                                                    answer->version = h.version;
+                                                    answer->ttl = ttl_of(h, view);
+                                                  });
+  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
+  if (!copied) return Status::kOutOfMemory;
+  return answer;
+}
+
+Result<bool> View::exists(std::string_view key) const noexcept {
+  const Call call({core_, nullptr}, key);
+  if (!call.ok()) return call.error(key);
+  const auto outcome = ViewsNow(call.core()).read(call.thread(), handle_of(index_, stamp_, now_ms_),
+                                                  call.core().hash_of(key), key, [](const HeadNow&) {});
+  if (outcome == ViewsNow::Outcome::kEnded) return Status::kViewExpired;
+  return outcome == ViewsNow::Outcome::kFound;
+}
+
+Result<void> View::get_many(std::span<const std::string_view> keys, Values& out) const noexcept {
+  const Call call({core_, nullptr});
+  if (!call.ok()) return call.error();
+  if (const Error e = Call::count_error(keys.size(), kKeysPerCallMax, keys.size()); e.status != Status::kOk) return e;
+  detail::StoreCore::Answers answers{out};
+  if (!answers.begin(keys.size())) return Status::kOutOfMemory;
+  const HandleNow view = handle_of(index_, stamp_, now_ms_);
+  auto& core = call.core();
+  bool whole = true;
+  for (std::size_t first = 0; first < keys.size(); first += detail::kGroupKeys) {
+    const auto count = static_cast<unsigned>(std::min<std::size_t>(detail::kGroupKeys, keys.size() - first));
+    std::uint64_t hash[detail::kGroupKeys];
+    simd::hash_batch(keys.data() + first, count, core.space.geometry.hash_keys, hash);
+    const detail::Guard<detail::StdSync> guard(core.space, call.thread());
+    for (unsigned i = 0; i != count; ++i) core.prefetch_bucket(hash[i]);
+    for (unsigned i = 0; i != count; ++i) {
+      const std::string_view key = keys[first + i];
+      if (const Error e = Call::key_error(key); e.status != Status::kOk) {
+        answers.set(first + i, e);
+        continue;
+      }
+      const auto outcome =
+          ViewsNow(core).read(call.thread(), view, hash[i], key, [&](const HeadNow& h) {
+            whole = answers.add(first + i, h.value, h.value_size) && whole;
+          });
+      if (outcome == ViewsNow::Outcome::kEnded) return Status::kViewExpired;
+      if (outcome == ViewsNow::Outcome::kAbsent) answers.set(first + i, Call::kMiss);
+    }
+  }
+  if (!whole) return Status::kOutOfMemory;
+  return {};
+}
+
+Result<bool> View::walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept {
+  const Call call({core_, nullptr});
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  auto& t = call.thread();
+  const HandleNow view = handle_of(index_, stamp_, now_ms_);
+  detail::ViewCursor cursor;
+  ViewsNow::Step step;
+  bool ended = false;
+  for (;;) {
+    if (core_->is_closed()) return Status::kClosed;
+    const detail::Guard<detail::StdSync> guard(core.space, t);
+    if (!ViewsNow(core).step(view, cursor, step, ended)) break;
+    if (step.count == 0) continue;
+    const detail::Core<detail::StdSync>::Visit visit(core, t, step.record, step.count);
+    for (unsigned i = 0; i != step.count; ++i) {
+      const HeadNow& h = step.head[i];
+      if (!fn(ViewEntry{step.key[i], h.bytes(), h.version, ttl_of(h, view)})) return false;
+    }
+  }
+  if (ended) return Status::kViewExpired;
+  return true;
+}
+
+Result<std::uint64_t> View::size() const noexcept {
+  const Call call({core_, nullptr});
+  if (!call.ok()) return call.error();
+  detail::ViewCursor cursor;
+  ViewsNow::Step step;
+  bool ended = false;
+  std::uint64_t count = 0;
+  for (;;) {
+    const detail::Guard<detail::StdSync> guard(call.core().space, call.thread());
+    if (!ViewsNow(call.core()).step(handle_of(index_, stamp_, now_ms_), cursor, step, ended)) break;
+    count += step.count;
+  }
+  if (ended) return Status::kViewExpired;
+  return count;
+}
+
+}  // namespace tern

@@ -1,0 +1,225 @@
+// Views: reads of the store as it stood when a view was opened.
+//
+// read    find the key's slot, tombs included, walk the chain to the first version that isn't younger than the view,
+//         freeze its deadline, and look at the register once more. A key that the view has keeps its slot while the view
+//         is open (a tomb with a version below stays in it), so a miss is one; and a version that the view needs is only
+//         unhooked after the view was ended, so what was found before the second look is right.
+// walk    every key that the view has, once, while buckets split and records move. Each key has a place of its own in
+//         one line, its hash read from the lowest bit upwards; growth by linear hashing cuts that line finer and never
+//         differently:
+//
+//           place   0 ................................................................ 2^64
+//           N = 16  |  bucket 0   |  bucket 8   |  bucket 4   |  bucket 12  |  ...        bucket b begins at reverse(b)
+//           N = 17  | 0    | 16   |  bucket 8   | ...                                     a split halves its source
+//
+//         The walk goes along the line in steps. A step takes the bucket that covers its place and gives out the keys
+//         whose places lie in that bucket's part of the line, and no others: so no key is given out twice, whatever is
+//         met on the way. None is missed: an overwrite stays in its slot, keys leave a bucket only for one that is split
+//         from it, and N has moved before they do. So a step reads the bucket (where its own split is under way, the
+//         source before it, as find does), then N: if no bucket was split from it, all of its keys were in it;
+//         if one was, the step begins again with a shorter part.
+//
+// A record that a view has shown may not change: its deadline, which moves in place, is frozen first (rule Q5), and the
+// next touch makes a record of its own.
+//
+// Reads and steps are lock-free, wait for nobody, and write nothing but stamps and frozen bits. A step begins again only when its bucket was split meanwhile, which happens once in a doubling.
+//
+// Source of the walk: reverse binary iteration, as P. Noordhuis' scan of Redis' dictionaries, there for tables of a power
+// of two and with repetitions; here with N of any size, and with a part of the line for each step in place of them.
+#ifndef TERN_ENGINE_VIEWS_H_
+#define TERN_ENGINE_VIEWS_H_
+
+#include <bit>
+#include <cstdint>
+#include <string_view>
+
+#include "engine/core.h"
+
+namespace tern::detail {
+
+// A view that is open: where it stands, and the time by which it judges deadlines.
+template <class Sync>
+struct ViewHandle {
+  typename ViewClock<Sync>::Opened opened;
+  std::uint64_t now_ms = 0;
+};
+
+// The next place of a walk.
+struct ViewCursor {
+  unsigned shard = 0;
+  std::uint64_t place = 0;
+};
+
+template <class Sync>
+class Views {
+ public:
+  using Tbl = Table<Sync>;
+  using Thr = Thread<Sync>;
+  using Rec = Record<Sync>;
+  using HeadT = Head<Sync>;
+  using Handle = ViewHandle<Sync>;
+
+  enum class Outcome : std::uint8_t { kFound, kAbsent, kEnded };
+  static constexpr unsigned kStepKeys = 64;
+  static constexpr unsigned kReviewedAtClose = 64;
+
+  explicit Views(Core<Sync>& core) noexcept : core_(core) {}
+
+  Handle open() noexcept {
+    Handle view{core_.space.views.open(ViewOwner::kUser), 0};
+    if (!view.opened.ok()) return view;
+    view.now_ms = core_.time.now();
+    core_.space.views.opened_at(view.opened, view.now_ms);
+    return view;
+  }
+  // `t` may be null: then nothing is gone over.
+  void close(Thr* t, const Handle& view) noexcept {
+    core_.space.views.close(view.opened);
+    if (t == nullptr || core_.space.views.kept_versions() == 0) return;
+    {
+      Guard<Sync> guard(core_.space, *t);
+      core_.kept_keys()->review_any(*t, kReviewedAtClose);
+    }
+    if (core_.space.views.kept_versions() != 0) {  // the rest
+      core_.space.upkeep.ask();
+      core_.space.upkeep.pass_on();
+    }
+    core_.space.epoch.reclaim_all(core_.space, *t);
+  }
+
+  // fn(const Head&) if the key was there, inside the guard.
+  template <class Fn>
+  Outcome read(Thr& t, const Handle& view, std::uint64_t hash, std::string_view key, Fn&& fn) noexcept {
+    Guard<Sync> guard(core_.space, t);
+    const auto found = core_.table.find(hash, key);
+    HeadT head;
+    if (found) head = at(view, found.word.offset(), key.size());
+    Sync::point("view.read");
+    if (!core_.space.views.is_open(view.opened)) return Outcome::kEnded;
+    if (!head.present) return Outcome::kAbsent;
+    fn(static_cast<const HeadT&>(head));
+    return Outcome::kFound;
+  }
+
+  // What a step has found.
+  struct Step {
+    HeadT head[kStepKeys];
+    std::string_view key[kStepKeys];
+    std::uint64_t record[kStepKeys];
+    std::uint64_t place[kStepKeys];
+    unsigned count = 0;
+  };
+
+  // Inside the caller's guard, whose end is the end of what the step refers to. False: the walk is over, or the view has
+  // ended (`ended`). A step may be empty.
+  bool step(const Handle& view, ViewCursor& cursor, Step& out, bool& ended) noexcept {
+    ended = false;
+    out.count = 0;
+    if (cursor.shard == core_.table.shard_count()) return false;
+    auto& s = core_.table.shard(cursor.shard);
+    const std::uint64_t hash = reverse(cursor.place);
+    std::uint64_t end;
+    for (;;) {
+      const ShardSize size = Tbl::size_of(s);
+      const std::uint32_t home = size.home(hash);
+      end = cursor.place | (~std::uint64_t{0} >> bits_of(size, hash));  // the last place of its part
+      Bucket<Sync>& b = core_.table.bucket(s, home);
+      out.count = 0;
+      if (!b.control().ready()) gather(view, core_.table.bucket(s, split_source(home)), cursor.place, end, out);
+      gather(view, b, cursor.place, end, out);
+      Sync::point("view.walked");
+      if (planted<Sync>(Mutant::kWalkWithoutHomeCheck)) break;
+      if (bits_of(Tbl::size_of(s), hash) == bits_of(size, hash)) break;
+    }
+    if (!core_.space.views.is_open(view.opened)) {
+      out.count = 0;
+      ended = true;
+      return false;
+    }
+    cursor.place = end + 1;
+    if (cursor.place == 0) ++cursor.shard;
+    return true;
+  }
+
+ private:
+  static constexpr std::uint64_t reverse(std::uint64_t x) noexcept {
+    x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
+    x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;
+    x = (x >> 4 & 0x0F0F0F0F0F0F0F0F) | (x & 0x0F0F0F0F0F0F0F0F) << 4;
+    return __builtin_bswap64(x);
+  }
+  static_assert(reverse(1) == std::uint64_t{1} << 63 && reverse(0x8000000000000006) == 0x6000000000000001);
+
+  // How many of the hash's low bits its bucket's keys have in common.
+  static constexpr unsigned bits_of(ShardSize size, std::uint64_t hash) noexcept {
+    const auto log = static_cast<unsigned>(std::bit_width(size.buckets())) - 1;
+    const std::uint64_t half = std::uint64_t{1} << log;
+    return (hash & (half - 1)) + half < size.buckets() ? log + 1 : log;
+  }
+
+  // The version that the view has, as a read finds it.
+  HeadT at(const Handle& view, std::uint64_t head, std::size_t key_size) noexcept {
+    const std::uint64_t found = Versions<Sync>::at_view(core_.space, head, view.opened.stamp);
+    if (found == 0) return {};
+    Rec& r = *core_.space.record(found);
+    const Stamp s = r.stamp_word();
+    if (s.has_x() && !s.tomb() && !planted<Sync>(Mutant::kViewReadsUnfrozen)) {
+      if (!Deadline(r.x().load(std::memory_order_seq_cst)).frozen()) {           // [deadline] seq_cst
+        r.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);            // [deadline] seq_cst
+      }
+    }
+    const Time fixed{[](const void* ms) { return *static_cast<const std::uint64_t*>(ms); }, &view.now_ms};
+    return Commit<Sync>::head_of(core_.space, planted<Sync>(Mutant::kViewTimeGoesOn) ? core_.time : fixed, r, s, key_size);
+  }
+
+  // Adds the keys of a chain whose places are first to last. If they are too many, `last` comes down, and those past it go.
+  void gather(const Handle& view, Bucket<Sync>& chain, std::uint64_t first, std::uint64_t& last, Step& out) noexcept {
+    core_.table.for_each_slot(chain, [&](auto&, SlotWord w) {
+      if (w.is_current()) prefetch_near(core_.space.record(w.offset()));
+      return true;
+    });
+    core_.table.for_each_slot(chain, [&](auto&, SlotWord w) {
+      if (!w.is_current()) return true;
+      const Rec& newest = *core_.space.record(w.offset());
+      const auto k = core_.space.key_of(newest, newest.stamp_word());
+      const std::string_view key(k.data, k.size);
+      const std::uint64_t place = reverse(core_.table.hash_of(key));
+      if (place < first || place > last) return true;
+      for (unsigned i = 0; i != out.count; ++i) {
+        if (out.place[i] == place && out.key[i] == key) return true;  // met in the source, too
+      }
+      const HeadT head = at(view, w.offset(), key.size());
+      if (!head.present) return true;
+      while (out.count == kStepKeys && last != first) {
+        last = first + (last - first) / 2;
+        drop_past(last, out);
+      }
+      // As many keys of one 64-bit hash, which is seeded in secret, as a step has room for: not in this world.
+      if (place > last || out.count == kStepKeys) return true;
+      out.head[out.count] = head;
+      // The version's own bytes: the newest record may go when somebody who holds it lets go.
+      const auto own = core_.space.key_of(*head.record, head.stamp);
+      out.key[out.count] = {own.data, own.size};
+      out.record[out.count] = core_.space.offset_of(*head.record);
+      out.place[out.count++] = place;
+      return true;
+    });
+  }
+  static void drop_past(std::uint64_t last, Step& out) noexcept {
+    unsigned n = 0;
+    for (unsigned i = 0; i != out.count; ++i) {
+      if (out.place[i] > last) continue;
+      out.head[n] = out.head[i];
+      out.key[n] = out.key[i];
+      out.record[n] = out.record[i];
+      out.place[n++] = out.place[i];
+    }
+    out.count = n;
+  }
+
+  Core<Sync>& core_;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_VIEWS_H_

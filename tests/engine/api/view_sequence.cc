@@ -1,0 +1,202 @@
+#include "tests/engine/api/view_sequence.h"
+
+#include <tern/store.h>
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tests/engine/api/sequence_bytes.h"
+
+namespace tern::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+struct Known {
+  std::string value;
+  std::optional<milliseconds> deadline;
+};
+using Model = std::map<std::string, Known>;
+
+class Run {
+ public:
+  explicit Run(std::span<const std::uint8_t> bytes) : in_(bytes) {
+    constexpr unsigned kKeyCounts[] = {4, 16, 200, 3'000};
+    key_count_ = kKeyCounts[in_.below(4)];
+    Options o;
+    o.memory_bytes = std::size_t{8} << 20;
+    o.hash_seed = in_.byte();
+    o.shard_count = 1u << in_.below(3);
+    o.clock = &clock_;
+    o.eviction = false;  // the model knows of none
+    if (in_.byte() % 4 == 0) o.view_bytes_max = 20'000;
+    Result<Store> store = Store::open(o);
+    if (!store) {
+      fail("open");
+      return;
+    }
+    store_ = std::move(*store);
+  }
+
+  std::string run() {
+    while (!in_.empty() && difference_.empty()) {
+      ++operations_;
+      using Operation = void (Run::*)();
+      static constexpr Operation kOperations[16] = {
+          &Run::set,  &Run::set,   &Run::set,  &Run::set_many, &Run::del,  &Run::del,  &Run::expire,  &Run::open,
+          &Run::open, &Run::close, &Run::read, &Run::read,     &Run::read, &Run::walk, &Run::advance, &Run::tick,
+      };
+      (this->*kOperations[in_.byte() % 16])();
+    }
+    if (difference_.empty()) finish();
+    return difference_;
+  }
+
+ private:
+  struct Open {
+    View view;
+    Model model;  // live entries of that moment
+    milliseconds at;
+  };
+
+  void fail(const std::string& what) {
+    if (difference_.empty()) difference_ = what + " (operation " + std::to_string(operations_) + ")";
+  }
+  std::string key() {
+    const unsigned n = in_.below(key_count_);
+    std::string k = "k" + std::to_string(n);
+    if (n % 16 == 3) k.resize(n % 32 == 3 ? 254 : 255, 'x');
+    if (n % 64 == 12) k.resize(9'000, 'y');
+    return k;
+  }
+  std::string value() {
+    const unsigned form = in_.byte();
+    return std::string(form >= 250 ? 70'000 : form % 100, static_cast<char>('a' + in_.byte() % 26));
+  }
+  bool is_live(const Known& e) const { return !e.deadline || clock_.at < *e.deadline; }
+
+  void set() {
+    const std::string k = key(), v = value();
+    std::optional<milliseconds> ttl;
+    if (const unsigned b = in_.byte(); b % 4 == 0) ttl = milliseconds(b / 4 + 1);
+    const auto r = store_.set(k, v, {.ttl = ttl});
+    if (r.status() == Status::kOutOfMemory) return;
+    if (!r) return fail("set");
+    present_[k] = {v, ttl ? std::optional(clock_.at + *ttl) : std::nullopt};
+  }
+  void set_many() {
+    for (unsigned i = 0, n = in_.byte(); i != n; ++i) {
+      const std::string k = "m" + std::to_string((i * 7 + n) % key_count_);
+      if (store_.set(k, "many")) present_[k] = {"many", std::nullopt};
+    }
+  }
+  void del() {
+    const std::string k = key();
+    const auto r = store_.del(k);
+    if (!r) return fail("del");
+    const auto it = present_.find(k);
+    if (*r != (it != present_.end() && is_live(it->second))) fail("del answered otherwise");
+    if (it != present_.end()) present_.erase(it);
+  }
+  void expire() {
+    const std::string k = key();
+    const milliseconds ttl(in_.byte() + 1);
+    const auto r = store_.expire(k, ttl);
+    if (r.status() == Status::kOutOfMemory) return;
+    const auto it = present_.find(k);
+    const bool live = it != present_.end() && is_live(it->second);
+    if (!r || *r != live) return fail("expire");
+    if (live) it->second.deadline = clock_.at + ttl;
+  }
+  void open() {
+    if (open_.size() == 6) open_.erase(open_.begin() + in_.byte() % 6);
+    Result<View> view = store_.view();
+    if (!view) return fail("view");
+    Open o{std::move(*view), {}, clock_.at};
+    for (const auto& [k, e] : present_) {
+      if (is_live(e)) o.model.emplace(k, e);
+    }
+    open_.push_back(std::move(o));
+  }
+  Open* any() { return open_.empty() ? nullptr : &open_[in_.byte() % open_.size()]; }
+  void close() {
+    if (!open_.empty()) open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(in_.byte() % open_.size()));
+  }
+  bool has_ended(const Open& o, Status status) {
+    if (status != Status::kViewExpired) return false;
+    if (o.view.is_open()) fail("view_expired, but it is open");
+    if (store_.stats().views_ended == 0) fail("view_expired, but none was ended");
+    return true;
+  }
+  void check(const Open& o, const std::string& k, std::string_view v, std::optional<milliseconds> ttl) {
+    const auto it = o.model.find(k);
+    if (it == o.model.end()) return fail("a view has a key too many: " + k.substr(0, 20));
+    if (v != it->second.value) return fail("a view has another value of " + k.substr(0, 20));
+    if (ttl.has_value() != it->second.deadline.has_value()) return fail("a view has a deadline too many or too few");
+    if (ttl && *ttl != *it->second.deadline - o.at) fail("a view has another lifetime");
+  }
+  void read() {
+    Open* const o = any();
+    if (o == nullptr) return;
+    const std::string k = key();
+    const Lookup<Entry> r = o->view.get_entry(k);
+    if (has_ended(*o, r.status())) return;
+    if (r) return check(*o, k, r->value.view(), r->ttl);
+    if (!r.missing()) return fail("get_entry of a view");
+    if (o->model.count(k) != 0) fail("a view lacks " + k.substr(0, 20));
+  }
+  void walk() {
+    Open* const o = any();
+    if (o == nullptr) return;
+    std::size_t seen = 0;
+    std::string last;
+    const bool grows = in_.byte() % 2 == 0;
+    const Result<bool> r = o->view.for_each([&](const ViewEntry& e) {
+      check(*o, std::string(e.key), e.value, e.ttl);
+      ++seen;
+      if (grows && seen % 4 == 0) {
+        const std::string k = "g" + std::to_string(grown_++ % 4'000);
+        if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt};
+      }
+      return difference_.empty();
+    });
+    if (has_ended(*o, r.status())) return;
+    if (!r) return fail("for_each");
+    if (seen != o->model.size()) fail("a walk of " + std::to_string(seen) + " instead of " + std::to_string(o->model.size()));
+    const Result<std::uint64_t> size = o->view.size();
+    if (size && *size != o->model.size()) fail("another size");
+  }
+  void advance() { clock_.at += milliseconds(in_.byte()); }
+  void tick() {
+    if (!store_.tick(std::chrono::microseconds(in_.byte() * 10))) fail("tick");
+    if (in_.byte() % 8 == 0 && !store_.verify()) fail("verify");
+  }
+  void finish() {
+    const Stats s = store_.stats();
+    if (open_.empty() && s.views != 0) fail("views are left");
+    open_.clear();
+    for (int i = 0; i != 10'000 && store_.stats().kept_versions != 0; ++i) (void)store_.tick(milliseconds(1));
+    if (store_.stats().kept_versions != 0 || store_.stats().kept_bytes != 0) fail("versions are left");
+    if (!store_.verify()) fail("verify");
+  }
+
+  Bytes in_;
+  StillClock clock_;
+  unsigned key_count_ = 0;
+  unsigned grown_ = 0;
+  Store store_;
+  Model present_;
+  std::vector<Open> open_;
+  std::size_t operations_ = 0;
+  std::string difference_;
+};
+
+}  // namespace
+
+std::string run_views(std::span<const std::uint8_t> bytes) { return Run(bytes).run(); }
+
+}  // namespace tern::test
