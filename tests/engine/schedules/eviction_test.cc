@@ -68,19 +68,7 @@ struct Full {
     kept = rig.set(t, key, "k", {.keep = true}) != 0 ? &key : nullptr;
     if (kept == nullptr) rig.complain("a set was refused");
   }
-  void hold(int t, const Key& key) {
-    std::uint64_t offset = 0;
-    {
-      tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
-      const auto found = rig.core().table.find(key.hash, key.view());
-      if (!found || !rig.core().space.try_hold(*found.record)) return;
-      offset = found.word.offset();
-    }
-    step(nullptr);
-    const auto& r = *rig.core().space.record(offset);
-    if (!rig.core().space.has_key(r, r.stamp_word(), key.view())) rig.complain("a held record has changed");
-    rig.core().space.drop_hold(rig.thread(t), offset);
-  }
+  void hold(int t, const Key& key) { rig.hold_for_a_step(t, key); }
   void evict(int t) {
     {
       tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));

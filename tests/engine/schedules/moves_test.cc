@@ -47,19 +47,7 @@ struct Moving {
     const auto found = rig.core().table.find(key.hash, key.view());
     if (found) (void)rig.core().mover().move(rig.thread(t), found);
   }
-  void hold(int t) {
-    std::uint64_t offset = 0;
-    {
-      tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
-      const auto found = rig.core().table.find(key.hash, key.view());
-      if (!found || !rig.core().space.try_hold(*found.record)) return;
-      offset = found.word.offset();
-    }
-    step(nullptr);
-    const auto& r = *rig.core().space.record(offset);
-    if (!rig.core().space.has_key(r, r.stamp_word(), key.view())) rig.complain("a held record has changed");
-    rig.core().space.drop_hold(rig.thread(t), offset);
-  }
+  void hold(int t) { rig.hold_for_a_step(t, key); }
 
   Threads beside_overwrites() {
     return {[&] { move(0); },

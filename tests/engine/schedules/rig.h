@@ -258,6 +258,21 @@ class Rig {
     EngineEngine::skipped = 0;
   }
 
+  // Holds the key's record, if there is one, over a step outside of any guard: it must stay as it is.
+  void hold_for_a_step(int t, const Key& key) {
+    std::uint64_t offset = 0;
+    {
+      tern::detail::Guard<Sync> guard(core().space, thread(t));
+      const auto found = core().table.find(key.hash, key.view());
+      if (!found || !core().space.try_hold(*found.record)) return;
+      offset = found.word.offset();
+    }
+    step(nullptr);
+    const auto& r = *core().space.record(offset);
+    if (!core().space.has_key(r, r.stamp_word(), key.view())) complain("a held record has changed");
+    core().space.drop_hold(thread(t), offset);
+  }
+
   // --- recorded operations ---
 
   // A removal that the hook was told of, by the thread that removed: somewhere in its call.
