@@ -57,19 +57,6 @@ class Sample {
   char value_[kValueBytes] = {};
 };
 
-void add_target(Results& results, const char* id, Spread value, const char* unit, const char* against, double limit,
-                bool less_is_better) {
-  Target t;
-  t.id = id;
-  t.value = value;
-  t.unit = unit;
-  t.against = against;
-  t.floor = limit;
-  t.less_is_better = less_is_better;
-  t.judged = limit > 0;
-  results.targets.push_back(std::move(t));
-}
-
 Result<Store> open(std::uint64_t memory_bytes, const Clock* clock, Maintenance maintenance, bool huge_pages) {
   Options o;
   o.memory_bytes = memory_bytes;
@@ -128,8 +115,8 @@ void measure_expiry(const BoundsPlan& plan, Results& results) {
     thousand_ms.push_back((wall_seconds() - from) * 1e3);
     if (!removed || *removed != 1'000) results.errors.push_back("expire-1000: not a thousand were removed");
   }
-  add_target(results, "expire-1000", spread(thousand_ms), "ms", "wall time of cleanup_expired()", 1, true);
-  add_target(results, "expire-rate", spread(million_rate), "million a second",
+  results.add_target("expire-1000", spread(thousand_ms), "ms", "wall time of cleanup_expired()", 1, true);
+  results.add_target("expire-rate", spread(million_rate), "million a second",
              "entries that expire at one instant, in ticks of 200 us", 5, false);
 }
 
@@ -185,7 +172,7 @@ void measure_ticks(const BoundsPlan& plan, Results& results) {
     char against[120];
     std::snprintf(against, sizeof against, "budget of %d us, one writer beside it; %llu ticks; median to p99.99", budget,
                   static_cast<unsigned long long>(h.count()));
-    add_target(results, id.c_str(), {us(0.999), us(0.5), us(0.9999)}, "us", against, budget == 200 ? 50 : 0, true);
+    results.add_target(id, {us(0.999), us(0.5), us(0.9999)}, "us", against, budget == 200 ? 50 : 0, true);
   }
 }
 
@@ -386,7 +373,7 @@ void add_latency_target(Results& results, const std::vector<Contender>& all, con
     if (best > 0) ratios.push_back(percentile(all.front()) / best);
   }
   const std::string against = "the best of the caches built by hand, " + best_name;
-  add_target(results, id, spread(std::move(ratios)), "ratio", against.c_str(), limit, true);
+  results.add_target(id, spread(std::move(ratios)), "ratio", against, limit, true);
 }
 
 void measure_full(const BoundsPlan& plan, Results& results) {

@@ -1,6 +1,7 @@
 #include "bench/results.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tern::bench {
 
@@ -48,6 +49,19 @@ std::vector<const Row*> Results::peers(std::string_view workload, std::uint64_t 
     }
   }
   return found;
+}
+
+void Results::add_target(std::string id, Spread value, std::string unit, std::string against, double limit,
+                         bool less_is_better) {
+  Target t;
+  t.id = std::move(id);
+  t.value = value;
+  t.unit = std::move(unit);
+  t.against = std::move(against);
+  t.floor = limit;
+  t.less_is_better = less_is_better;
+  t.judged = limit > 0;
+  targets.push_back(std::move(t));
 }
 
 Spread ratio_to_best(const Row& row, std::span<const Row* const> others) {

@@ -83,6 +83,9 @@ struct Results {
   // Single-call rows of the other stores.
   std::vector<const Row*> peers(std::string_view workload, std::uint64_t keys,
                                 unsigned threads) const;
+  // A figure and its limit; a limit of 0: shown without one.
+  void add_target(std::string id, Spread value, std::string unit, std::string against, double limit,
+                  bool less_is_better);
 };
 
 // Repeat by repeat: row ÷ the best of `others`.

@@ -59,15 +59,7 @@ class Seeds {
 
   void add(const char* id, Spread value, double limit, const char* against, const char* unit,
            bool less = true) {
-    Target t;
-    t.id = id;
-    t.value = value;
-    t.unit = unit;
-    t.against = against;
-    t.floor = limit;
-    t.less_is_better = less;
-    t.judged = true;
-    results_.targets.push_back(t);
+    results_.add_target(id, value, unit, against, limit, less);
   }
 
   void require(bool ok, const char* what) {

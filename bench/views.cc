@@ -49,18 +49,6 @@ class ViewsSuite {
   void require(bool ok, const char* what) {
     if (!ok && (results_.errors.empty() || results_.errors.back() != what)) results_.errors.push_back(what);
   }
-  void add(const char* id, const std::vector<double>& values, const char* unit, const char* against, double floor, bool less) {
-    Target t;
-    t.id = id;
-    t.value = spread(values);
-    t.unit = unit;
-    t.against = against;
-    t.floor = floor;
-    t.less_is_better = less;
-    t.judged = floor > 0;
-    results_.targets.push_back(t);
-  }
-
   void open_and_close() {
     constexpr unsigned kCalls = 20'000;
     std::vector<double> alone, beside;
@@ -75,8 +63,8 @@ class ViewsSuite {
         (others ? beside : alone).push_back((thread_cpu_seconds() - from) / kCalls * 1e6);
       }
     }
-    add("view-open", alone, "us", "open and close", 1, true);
-    add("view-open-beside-8", beside, "us", "open and close, eight others open", 0, true);
+    results_.add_target("view-open", spread(alone), "us", "open and close", 1, true);
+    results_.add_target("view-open-beside-8", spread(beside), "us", "open and close, eight others open", 0, true);
   }
 
   std::vector<View> views(unsigned count) {
@@ -135,7 +123,7 @@ class ViewsSuite {
         kind.ratios.push_back(with / ((before + after) / 2));
       }
     }
-    for (const Kind& kind : kinds) add(kind.id, kind.ratios, "ratio", kind.against, kind.floor, false);
+    for (const Kind& kind : kinds) results_.add_target(kind.id, spread(kind.ratios), "ratio", kind.against, kind.floor, false);
   }
 
   void walk() {
@@ -152,7 +140,7 @@ class ViewsSuite {
       ns.push_back((thread_cpu_seconds() - from) / static_cast<double>(count_) * 1e9);
       require(all.ok() && seen == count_, "views: a walk missed keys");
     }
-    add("view-walk", ns, "ns", "an entry of for_each", 0, true);
+    results_.add_target("view-walk", spread(ns), "ns", "an entry of for_each", 0, true);
   }
 
   const BenchOptions& options_;
