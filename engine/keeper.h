@@ -67,6 +67,7 @@ class Keeper {
 
   StoreCore& store_;
   alloc::platform::Worker worker_;
+  // Held for a turn, and by verify(): no read or write of an entry takes it.
   std::mutex turn_;
   // Of whoever moved the upkeep's word to kAwake.
   bool started_ = false;
