@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "bench/batches.h"
 #include "bench/bounds.h"
 #include "bench/cachebench.h"
 #include "bench/driver.h"
@@ -250,7 +251,10 @@ int run_bench(const BenchOptions& options) {
   results.huge_pages = options.huge_pages;
   if (options.suite == "seeds" || options.suite == "views") {
     if (options.suite == "seeds") run_seeds(results);
-    if (options.suite == "views") run_views(options, results);
+    if (options.suite == "views") {
+      run_views(options, results);
+      run_batches(options, results);
+    }
     print_targets(results);
     return finish(options, results);
   }

@@ -142,6 +142,10 @@ class BatchList {
     const auto& [list, op] = at(i);
     return {list.bytes_ + op.key_at, op.key_size};
   }
+  bool plain(std::uint32_t i) const noexcept {
+    const WriteBatch::Operation& op = at(i).op;
+    return op.kind != BatchOperation::Kind::kRequire && !op.has_options;
+  }
   void read(std::uint32_t i, BatchOperation& out) const noexcept {
     const auto& [list, op] = at(i);
     out.kind = op.kind;

@@ -148,7 +148,7 @@ class Batches {
       BatchEntry& e = d.entries()[i];
       const Head<Sync> head = current(d, e);
       std::uint64_t more = 0, less = 0;
-      weigh(d, e, head.record != nullptr && !head.stamp.tomb() ? head.record : nullptr, more, less);
+      weigh(e, head.record != nullptr && !head.stamp.tomb() ? head.record : nullptr, more, less);
       e.reserved = more;
       if (more != 0 && !commit_.take_entry(t, more)) {
         e.reserved = 0;
@@ -170,7 +170,7 @@ class Batches {
     if (state.aborted()) installed = state.why() == BatchState::Why::kMemory ? recall(t, d) : state.entry() + 1;
     for (std::uint32_t i = 0; i != installed; ++i) {
       const BatchEntry& e = d.entries()[i];
-      settle(t, e.record, e.hash);
+      settle(t, e.record, e.hash, &e);
       const Rec& r = *space_.record(e.record);
       if (state.committed() && !r.stamp_word().tomb()) tell(e.operation, r.hold_word().version());
     }
@@ -265,8 +265,7 @@ class Batches {
       if (link.older() != old) {
         std::uint64_t expected = link.word();
         Sync::point("batch.agree");
-        own.link.compare_exchange_strong(expected, link.over(old).word(), std::memory_order_seq_cst);  // [agree] seq_cst
-        continue;
+        if (!own.link.compare_exchange_strong(expected, link.over(old).word(), std::memory_order_seq_cst)) continue;  // [agree] seq_cst
       }
       Rec& b = *space_.record(Ver::below_husks(space_, old));
       const Stamp bs = b.stamp_word();
@@ -276,7 +275,10 @@ class Batches {
       const SlotWord to = begins(own, b, bs) ? place.found.word.reborn(e.gen, e.record) : place.found.word.replaced(e.record);
       std::uint64_t expected = place.found.word.word();
       Sync::point("batch.install");
-      place.found.slot->compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst);  // [publish] release
+      // Others can have moved the agreement on meanwhile only if the slot has moved on too, and then this fails.
+      if (place.found.slot->compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) {  // [publish] release
+        return Step::kInstalled;
+      }
     }
   }
 
@@ -391,8 +393,8 @@ class Batches {
 
   // --- after the decision --------------------------------------------------------------------------------------
 
-  // D of the record at `at` is decided: the record's own word says so from now on.
-  [[gnu::noinline]] void settle(Thr& t, std::uint64_t at, std::uint64_t hash) noexcept {
+  // D of the record at `at` is decided: the record's own word says so from now on. `entry`: the record's, if it is known.
+  [[gnu::noinline]] void settle(Thr& t, std::uint64_t at, std::uint64_t hash, const BatchEntry* entry = nullptr) noexcept {
     Rec& r = *space_.record(at);
     const Stamp s = r.stamp_word();
     if (!s.batch()) return;
@@ -417,17 +419,15 @@ class Batches {
     const Stamp to = cut ? Stamp(s.settled_at(state.stamp()).word() | Stamp::kNolink) : s.settled_at(state.stamp());
     Sync::point("batch.settle");
     if (!r.w0.compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) return;  // [stamp] seq_cst
-    account(t, d, hash, r, to, x, b, before);
+    account(t, entry != nullptr ? *entry : entry_of(d, hash, at), r, to, x, b, before);
     if (cut) space_.retire(t, below);
   }
 
   // By the one who settled it: everything that a write does to counts, queues and listeners.
-  void account(Thr& t, Descriptor& d, std::uint64_t hash, Rec& r, Stamp s, Deadline x, Rec& b,
-               const Head<Sync>& before) noexcept {
-    Shd& shard = table_.shard_of(hash);
+  void account(Thr& t, const BatchEntry& e, Rec& r, Stamp s, Deadline x, Rec& b, const Head<Sync>& before) noexcept {
+    Shd& shard = table_.shard_of(e.hash);
     const bool puts = !s.tomb();
     const bool was = !before.stamp.tomb();
-    const BatchEntry& e = entry_of(d, hash, space_.offset_of(r));
     if (puts && !was) shard.live.fetch_add(1, std::memory_order_relaxed);  // a count
     if (!puts && was) shard.live.fetch_sub(1, std::memory_order_relaxed);  // as above
     const bool keeps = puts && r.hold_word().keep();
@@ -446,22 +446,22 @@ class Batches {
       lifetime.number = x.ticket();
       lifetime.due = Tickets<Sync>::due_of(x, Tickets<Sync>::span_of(r, s));
     }
-    if (lifetime.has || lifetime.had) Tickets<Sync>::carry_out(table_, t, shard, hash, lifetime);
+    if (lifetime.has || lifetime.had) Tickets<Sync>::carry_out(table_, t, shard, e.hash, lifetime);
     if (space_.removal_hook.call != nullptr && (!puts || before.expired) && was && !before.stamp.absent()) {
       Removals(space_, t).note(space_.offset_of(b), before.expired ? RemovalCause::kExpired : RemovalCause::kDeleted);
     }
     if (commit_.bound_.max != 0) {
       std::uint64_t more = 0, less = 0;
-      weigh(d, e, was ? &b : nullptr, more, less);
+      weigh(e, was ? &b : nullptr, more, less);
       less += e.reserved;
       if (more > less) commit_.bound_.force(more - less);
       if (less > more) commit_.bound_.give_back(less - more);
     }
-    if (commit_.eviction_ != nullptr && begins(r, b, before.stamp)) commit_.eviction_->entered(t, hash, e.gen, keeps);
+    if (commit_.eviction_ != nullptr && begins(r, b, before.stamp)) commit_.eviction_->entered(t, e.hash, e.gen, keeps);
   }
 
   // The difference that the entry makes to the bound on entries.
-  void weigh(const Descriptor&, const BatchEntry& e, const Rec* before, std::uint64_t& more, std::uint64_t& less) const noexcept {
+  void weigh(const BatchEntry& e, const Rec* before, std::uint64_t& more, std::uint64_t& less) const noexcept {
     const Rec& own = *space_.record(e.record);
     const Rec* after = own.stamp_word().tomb() ? nullptr : &own;
     if (own.stamp_word().only_asks()) after = before;

@@ -8,6 +8,7 @@
 //
 // Ops gives
 //   std::uint32_t count() const; std::string_view key(i) const; void read(i, BatchOperation&) const;
+//   bool plain(i)                           a set of nothing but a value, or a removal: no conditions, no lifetime
 //   void tell(i, std::uint64_t version)     what set number i got, if it is its key's last
 #ifndef TERN_ENGINE_BATCH_WRITER_H_
 #define TERN_ENGINE_BATCH_WRITER_H_
@@ -111,6 +112,7 @@ class BatchWriter {
     std::uint64_t bytes = 0;
     BatchOperation op;
     for (std::uint32_t i = 0; i != n; ++i) {
+      if (ops_.plain(i)) continue;
       ops_.read(i, op);
       if (op.kind == BatchOperation::Kind::kRequire) {
         ++conditions;
@@ -172,8 +174,13 @@ class BatchWriter {
       whole.first_condition = next_condition_;
       const std::string_view key = ops_.key(whole.operation);
       bool writes = false;
-      for (; i != n && entries[i].hash == whole.hash && ops_.key(entries[i].operation) == key; ++i) {
+      do {
         const std::uint32_t operation = entries[i].operation;
+        if (ops_.plain(operation)) {
+          whole.operation = operation;
+          writes = true;
+          continue;
+        }
         ops_.read(operation, op);
         if (op.kind == BatchOperation::Kind::kRequire) {
           require(operation, op.require, op.negated, op.version, op.value);
@@ -186,7 +193,7 @@ class BatchWriter {
         }
         whole.operation = operation;
         writes = true;
-      }
+      } while (++i != n && entries[i].hash == whole.hash && ops_.key(entries[i].operation) == key);
       whole.condition_count = static_cast<std::uint16_t>(next_condition_ - whole.first_condition);
       // Marks, until it is built, that it only asks.
       whole.record = writes ? 0 : 1;

@@ -117,6 +117,9 @@ class BatchRig {
       BatchRig* self;
       std::uint32_t count() const { return static_cast<std::uint32_t>(size); }
       std::string_view key(std::uint32_t i) const { return self->keys[asked[i].key].view(); }
+      bool plain(std::uint32_t i) const {
+        return asked[i].what == What::kDel || (asked[i].what == What::kSet && !asked[i].keep_ttl);
+      }
       void read(std::uint32_t i, tern::detail::BatchOperation& out) const {
         using Is = tern::detail::BatchOperation::Kind;
         using Require = tern::detail::BatchCondition::Kind;
