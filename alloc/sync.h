@@ -13,6 +13,8 @@
 //   static void plain_write(p, n), plain_read(p, n)   bytes that are not atomic are written or freed, or read here
 //   static constexpr Mutant mutant         the bug that this instantiation carries, kNone outside tests
 //   static constexpr bool kWordwise        true: vector loads over atomic words are replaced by word loads
+//   kUnstamped, if it has that: records are born with their stamp, and there are no views. For one purpose: the benchmark
+//                                          that says what stamps cost
 //
 // Shared by alloc/ and engine/; keep its includes minimal.
 #ifndef TERN_ALLOC_SYNC_H_

@@ -3,7 +3,9 @@
 #include <tern/store.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace tern::bench {
@@ -37,6 +39,8 @@ class ViewsSuite {
     open_and_close();
     writes();
     walk();
+    store_ = Store();
+    stamps();
   }
 
  private:
@@ -141,6 +145,23 @@ class ViewsSuite {
       require(all.ok() && seen == count_, "views: a walk missed keys");
     }
     results_.add_target("view-walk", spread(ns), "ns", "an entry of for_each", 0, true);
+  }
+
+  // By a program of its own, which has the engine twice (stamp_cost.cc).
+  void stamps() {
+    std::error_code none;
+    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", none);
+    const std::string command = (self.parent_path() / "tern-stamp-cost").string() + " " + std::to_string(count_) + " " +
+                                std::to_string(options_.repeats);
+    std::vector<double> ratios;
+    if (FILE* program = popen(command.c_str(), "r")) {
+      double ratio;
+      while (std::fscanf(program, "%lf", &ratio) == 1) ratios.push_back(ratio);
+      if (pclose(program) != 0) ratios.clear();
+    }
+    require(ratios.size() == options_.repeats, "views: tern-stamp-cost, which lies beside tern, failed");
+    if (ratios.empty()) return;
+    results_.add_target("write-without-view", spread(ratios), "ratio", "sets of the same engine without stamps", 0.93, false);
   }
 
   const BenchOptions& options_;

@@ -7,7 +7,7 @@
 
 namespace tern::bench {
 
-// Adds the targets view-open and write-with-view, and figures beside them without a floor.
+// Adds the targets view-open, write-with-view and write-without-view, and figures beside them without a floor.
 void run_views(const BenchOptions& options, Results& results);
 
 }  // namespace tern::bench

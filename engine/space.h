@@ -311,7 +311,7 @@ class Space {
       const std::uint64_t offset = heap.allocate(t.cache, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
       if (offset != 0) [[likely]] {
         Rec& r = *new (heap.at(offset)) Rec;
-        r.w0.store(Stamp::pending(0, static_cast<std::uint8_t>(spec.key.size())).word(),
+        r.w0.store(born(Stamp::pending(0, static_cast<std::uint8_t>(spec.key.size()))),
                    std::memory_order_relaxed);  // [publish] comes with the slot's swap
         r.link.store(Link::first(spec.value_size).word(), std::memory_order_relaxed);  // [publish] as above
         r.meta.store(birth_meta, std::memory_order_relaxed);                           // [publish] as above
@@ -322,6 +322,10 @@ class Space {
       }
     }
     return build_any(t, spec);
+  }
+  static constexpr std::uint64_t born(Stamp s) noexcept {
+    if constexpr (requires { Sync::kUnstamped; }) return s.stamped_without_link_at(0).word();
+    return s.word();
   }
   // Below the largest class of the smallest store, and below the longest value that the header can tell.
   static constexpr std::size_t kPlainBytesMax = 8 << 10;
@@ -358,7 +362,7 @@ class Space {
     Rec& r = *new (heap.at(offset)) Rec;
     const std::uint64_t flags = (spec.has_deadline ? Stamp::kHasX : 0) | (ext ? Stamp::kHasExt : 0) |
                                 (spec.absent ? Stamp::kAbsent : 0);
-    r.w0.store(Stamp::pending(flags, static_cast<std::uint8_t>(long_key ? 255 : spec.key.size())).word(),
+    r.w0.store(born(Stamp::pending(flags, static_cast<std::uint8_t>(long_key ? 255 : spec.key.size()))),
                std::memory_order_relaxed);  // [publish] comes with the slot's swap
     r.link.store(Link::first(long_value ? Link::kLengthMask : spec.value_size).word(), std::memory_order_relaxed);
     r.meta.store(spec.keep ? Hold(birth_meta).kept().word() : birth_meta, std::memory_order_relaxed);  // [publish]
@@ -393,9 +397,8 @@ class Space {
       if (offset == 0) return 0;
     }
     Rec& r = *new (heap.at(offset)) Rec;
-    r.w0.store(Stamp::pending(Stamp::kTomb | (by_reference ? Stamp::kHasExt : 0),
-                              static_cast<std::uint8_t>(by_reference ? 255 : key.size()))
-                   .word(),
+    r.w0.store(born(Stamp::pending(Stamp::kTomb | (by_reference ? Stamp::kHasExt : 0),
+                                   static_cast<std::uint8_t>(by_reference ? 255 : key.size()))),
                std::memory_order_relaxed);                               // [publish] comes with the slot's swap
     r.link.store(Link::first(0).word(), std::memory_order_relaxed);  // [publish] as above
     r.meta.store(0, std::memory_order_relaxed);                          // [publish] as above

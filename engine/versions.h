@@ -104,6 +104,10 @@ class Versions {
   // The writer of `r`, which has just replaced `old` (0: nothing): stamps it, and retires what it replaced if it can
   // be told at once that no view needs it.
   [[gnu::always_inline]] static Trimmed stamp_own(Space<Sync>& space, Thr& t, std::uint64_t own, std::uint64_t old) noexcept {
+    if constexpr (requires { Sync::kUnstamped; }) {
+      if (old != 0) space.retire(t, old);
+      return {};
+    }
     Rec& r = *space.record(own);
     Stamp s = r.stamp_word();
     if (old == 0) {
