@@ -97,6 +97,11 @@ enum class Mutant : unsigned char {
   kIndexUncounted,            // a leaf that dies again can be finished by the remover of its last death
   kIndexLookFirst,            // a remover looks into the table before it says so in the leaf
   kIndexScanSkipsDead,        // a scan takes a remover's probe for a removal
+  kLeafAfterLive,             // a key is in the table before the index has it
+  kLeafHelperSkips,           // who finishes another's insert makes sure of no leaf
+  kLeafUnconfirmed,           // an inserter doesn't look whether its leaf has stayed
+  kLeafBeforeEmpty,           // a key's leaf is removed before its slot is emptied
+  kLeafLeftOfKilled,          // an insert that was killed leaves its leaf
   // memory
   kSpanRelistedTwice,
   kBitmapLostFree,

@@ -33,6 +33,7 @@ class Audit {
       const auto lengths = core.eviction.queues().lengths();
       if (entries != lengths.small + lengths.main) fail(report, "eviction: its queues' counts are wrong");
     }
+    if (table.ordered() != nullptr) check_index(core, report);
     if (!core.space.heap.verify()) fail(report, "heap: its accounts disagree with its bitmaps");
     std::uint64_t allocated = 0;
     core.space.heap.for_each_block([&](std::uint64_t, std::size_t bytes, bool free) {
@@ -65,6 +66,7 @@ class Audit {
  private:
   std::uint64_t expiring_ = 0, with_ticket_ = 0;  // of the shard under way
   std::uint64_t notes_ = 0, left_ = 0, left_bytes_ = 0;
+  std::uint64_t slots_ = 0;
 
   static std::uint64_t block(const Core<Sync>& core, std::uint64_t offset) noexcept {
     return core.space.heap.block_bytes(offset);
@@ -72,6 +74,7 @@ class Audit {
 
   // A tomb of a long key may be all that keeps the record which holds the key.
   static std::uint64_t with_key_holder(const Core<Sync>& core, std::uint64_t offset) noexcept {
+    if ((offset & Space<Sync>::kPlainExtent) != 0) return 0;  // no block
     if ((offset & Space<Sync>::kPlainBlock) != 0) return block(core, offset & ~Space<Sync>::kPlainBlock);
     const Rec& r = *core.space.record(offset);
     const Stamp s = r.stamp_word();
@@ -123,6 +126,26 @@ class Audit {
     notes_ += notes;
   }
 
+  // Each key of the table, tombs included, has a leaf that is LIVE, and no other has one. What is REMOVED may still be
+  // linked (ordered_index.h).
+  template <class Report>
+  void check_index(Core<Sync>& core, Report& report) noexcept {
+    using Index = OrderedIndex<Sync>;
+    table_bytes += core.table.ordered()->walk([](std::uint64_t) {});
+    typename Index::Cursor cursor(*core.table.ordered(), Index::Cursor::kForward);
+    std::uint64_t leaves = 0;
+    std::string_view last;
+    while (const auto* leaf = cursor.next()) {
+      const std::string_view key = leaf->key();
+      if (leaves++ != 0 && key <= last) fail(report, "index: out of order");
+      last = key;
+      if (leaf->seen().kind() != LeafState::kLive) fail(report, "index: a leaf is left DEAD");
+      if (leaf->hash != core.table.hash_of(key)) fail(report, "index: a leaf has another key's hash");
+      if (!core.table.find(leaf->hash, key)) fail(report, "index: a leaf without its key");
+    }
+    if (!cursor.failed() && leaves != slots_) fail(report, "index: a key without its leaf");
+  }
+
   // Each deadline has its ticket, unless the record says that it hasn't.
   template <class Report>
   void check_wheel(Core<Sync>& core, Shard<Sync>& s, Report& report) noexcept {
@@ -152,6 +175,7 @@ class Audit {
     if (position > kSlots && !c.may_overflow(w.tag())) fail(report, "entry: in overflow, but not in the filter");
     if (r.hold_word().version() == 0) fail(report, "entry: without a version");
     if (!stamp.tomb()) ++live;
+    ++slots_;
     if (stamp.has_x()) {
       const Deadline x(r.x().load(std::memory_order_acquire));  // [deadline] acquire
       if (!x.never()) ++expiring_;

@@ -297,7 +297,10 @@ class Batches {
       case Ins::Outcome::kRetry:
         space_.discard(t, tomb);
         return true;
-      case Ins::Outcome::kOutOfMemory:
+      case Ins::Outcome::kNoLeaf:
+        space_.discard(t, tomb);
+        return false;
+      case Ins::Outcome::kNoBucket:
         space_.discard(t, tomb);
         return commit_.eviction_ != nullptr && commit_.eviction_->evict_from(t, *place.home);
       case Ins::Outcome::kKilled:

@@ -196,6 +196,7 @@ template <class Sync>
 class RemoveChange : public ChangeBase<Sync> {
  public:
   RemoveChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key) noexcept : ChangeBase<Sync>(space, t, key) {}
+  void only_if_version(std::uint64_t version) noexcept { version_ = version; }
   // `expected` must live as long as this.
   void only_if(const std::string_view& expected) noexcept { expected_ = &expected; }
   void copy_previous(CopyFn copy, void* to) noexcept {
@@ -207,7 +208,7 @@ class RemoveChange : public ChangeBase<Sync> {
     this->note(head);
     status = Status::kOk;
     if (!head.present) return Decision::kRemove;  // an expired record is buried, a tomb is left alone
-    if (expected_ != nullptr && head.bytes() != *expected_) {
+    if ((expected_ != nullptr && head.bytes() != *expected_) || (version_ != 0 && head.version != version_)) {
       this->existed = false;
       return Decision::kKeep;
     }
@@ -223,6 +224,7 @@ class RemoveChange : public ChangeBase<Sync> {
 
  private:
   const std::string_view* expected_ = nullptr;
+  std::uint64_t version_ = 0;  // 0: any
   CopyFn copy_ = nullptr;
   void* copy_to_ = nullptr;
 };

@@ -341,7 +341,10 @@ class Commit {
       case Ins::Outcome::kRetry:
         bound_.give_back(weight);
         return {};
-      case Ins::Outcome::kOutOfMemory:
+      case Ins::Outcome::kNoLeaf:
+        bound_.give_back(weight);
+        return {true, {Outcome::kOutOfMemory, 0}};
+      case Ins::Outcome::kNoBucket:
         bound_.give_back(weight);
         if (eviction_ != nullptr && eviction_->evict_from(t, *place.home)) return {};
         return {true, {Outcome::kOutOfMemory, 0}};

@@ -18,6 +18,7 @@
 #include "engine/eviction.h"
 #include "engine/expiry.h"
 #include "engine/moves.h"
+#include "engine/ordered_index.h"
 #include "engine/prefetch.h"
 #include "engine/space.h"
 #include "engine/table.h"
@@ -42,6 +43,7 @@ struct CoreOptions {
   void* weigher_user = nullptr;
   bool eviction = false;
   unsigned eviction_setting = 0;  // of kEvictionSettings, to begin with
+  bool ordered = false;
   RemovalHook removal_hook;
   std::uint32_t first_buckets = kFirstBuckets;  // of each shard
   bool align_records = false;
@@ -104,6 +106,7 @@ class Core {
     bound.weigher_user = o.weigher_user;
     set_limbo_limits(o.memory_bytes);
     if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
+    if (o.ordered) table.set_ordered(&index);
     if (o.eviction) {
       if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_, o.eviction_setting})) return alloc::Error::kOutOfMemory;
       space.birth_meta = 0;
@@ -230,6 +233,7 @@ class Core {
   }
 
   static constexpr unsigned kYieldsMax = 64;
+  static constexpr std::uint64_t kIndexRoomBytes = 256;  // a leaf and a node's copy
   static constexpr unsigned kRoundsMax = 5;
   static constexpr unsigned kRoundsMaxEvicting = 12;
 
@@ -272,6 +276,7 @@ class Core {
   };
   // Outside of the guard. False: it is to answer out_of_memory.
   [[gnu::noinline]] bool find_room(Thr& t, std::uint64_t bytes, Room& room) noexcept {
+    if (table.ordered() != nullptr) bytes += kIndexRoomBytes;
     if (room.rounds++ == 0) {
       // Once more, after what this thread itself protected inside the guard could go too.
       space.epoch.reclaim_all(space, t);
@@ -529,6 +534,7 @@ class Core {
   // Order matters: the table reads the space's heap until it goes.
   Space<Sync> space;
   Tbl table;
+  OrderedIndex<Sync> index{space};  // empty unless the store is ordered
   Time time;
   EntryBound<Sync> bound;
   RoomOwed<Sync> room_owed;

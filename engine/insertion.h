@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "engine/growth.h"
+#include "engine/leaves.h"
 #include "engine/table.h"
 #include "engine/versions.h"
 
@@ -40,7 +41,8 @@ class Insertion {
   using Thr = Thread<Sync>;
   using Word = typename Tbl::Word;
 
-  enum class Outcome : std::uint8_t { kLive, kKilled, kRetry, kOutOfMemory };
+  // kNoBucket, kNoLeaf: no memory for it.
+  enum class Outcome : std::uint8_t { kLive, kKilled, kRetry, kNoBucket, kNoLeaf };
 
   // For a write: completes the split of the key's home, finishes a tentative entry of the key, and answers a slot
   // that may be replaced, or that the key is absent (true at one moment during the call). What almost every overwrite
@@ -96,7 +98,7 @@ class Insertion {
           again = true;
           if (w.is_tentative()) {
             if (!planted<Sync>(Mutant::kBackOffFromTentative)) {
-              finalise_tentative(table, s, *place.home, place.home_index, b->slot[i], w, hash, key);
+              finalise_tentative(table, t, s, *place.home, place.home_index, b->slot[i], w, hash, key, nullptr);
             } else {
               Sync::point("insert.backed_off");
             }
@@ -123,6 +125,7 @@ class Insertion {
   // Enters the record at `own` under its key, absent from place.home when last looked. `gen` names the incarnation.
   //   kLive      it is or was in the table. kRetry: nothing was placed; locate again.
   //   kKilled    it was placed and killed: others may have seen it, so the caller goes on with a copy.
+  // Where nothing was placed, nobody has seen it.
   [[gnu::noinline]] static Outcome insert(Tbl& table, Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash,
                         std::string_view key, std::uint64_t own, unsigned gen) noexcept {
     const std::uint16_t tag = tag_of(hash);
@@ -141,7 +144,7 @@ class Insertion {
     }
     if (slot == nullptr) {
       const std::uint64_t more = table.new_overflow(t, Tbl::For::kInsert);
-      if (more == 0) return Outcome::kOutOfMemory;
+      if (more == 0) return Outcome::kNoBucket;
       const Ctl c = last->control();
       std::uint64_t expected = c.word();
       if (c.overflow() != 0 ||
@@ -156,13 +159,22 @@ class Insertion {
         place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);  // [chain] seq_cst
       }
     }
+    const typename Leaves<Sync>::Leaf* leaf = nullptr;
+    if (table.ordered() != nullptr) [[unlikely]] {
+      leaf = Leaves<Sync>::expect(table, t, hash, key);
+      if (leaf == nullptr) {
+        Leaves<Sync>::withdraw(table, t, hash, key);  // it may be on its way in, waiting for memory
+        return Outcome::kNoLeaf;
+      }
+    }
     const SlotWord tent = SlotWord::tentative(tag, gen, own);
     std::uint64_t expected = SlotWord::empty().word();
     Sync::point("insert.tent");
     if (!slot->compare_exchange_strong(expected, tent.word(), std::memory_order_seq_cst)) {  // [publish] release
+      if (leaf != nullptr) Leaves<Sync>::withdraw(table, t, hash, key);
       return Outcome::kRetry;
     }
-    finalise_tentative(table, s, *place.home, place.home_index, *slot, tent, hash, key);
+    finalise_tentative(table, t, s, *place.home, place.home_index, *slot, tent, hash, key, leaf);
     Sync::point("insert.finalised");
     if (in_overflow && planted<Sync>(Mutant::kOverflowFilterLate)) {
       place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);
@@ -184,9 +196,9 @@ class Insertion {
 
  private:
   // By the owner or by anyone who meets the word: makes it LIVE or kills it. Bounded by the chain's length and the
-  // number of later TENTs of the key.
-  static void finalise_tentative(Tbl& table, Shd& s, Bkt& home, std::uint32_t home_index, Word& slot, SlotWord tent,
-                                 std::uint64_t hash, std::string_view key) noexcept {
+  // number of later TENTs of the key. `leaf` is the owner's, in an ordered store.
+  static void finalise_tentative(Tbl& table, Thr& t, Shd& s, Bkt& home, std::uint32_t home_index, Word& slot, SlotWord tent,
+                                 std::uint64_t hash, std::string_view key, const typename Leaves<Sync>::Leaf* leaf) noexcept {
     bool before = true;
     bool killed = false;
     Sync::point("insert.second_look");
@@ -215,8 +227,11 @@ class Insertion {
       Sync::point("insert.home_check");
       killed = Tbl::size_of(s).home(hash) != home_index;  // growth has overtaken us
     }
+    const bool is_ordered = table.ordered() != nullptr;
+    if (is_ordered && !killed) [[unlikely]] killed = !Leaves<Sync>::confirm(table, t, hash, key, leaf);
     if (killed) {
       slot.compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst);  // [publish] seq_cst
+      if (is_ordered) [[unlikely]] Leaves<Sync>::withdraw(table, t, hash, key);
       return;
     }
     auto& r = *table.space().record(tent.offset());
@@ -230,7 +245,15 @@ class Insertion {
       }
     }
     Sync::point("insert.live");
-    slot.compare_exchange_strong(expected, tent.validated().word(), std::memory_order_seq_cst);  // [publish] seq_cst
+    const bool is_live =
+        slot.compare_exchange_strong(expected, tent.validated().word(), std::memory_order_seq_cst);  // [publish] seq_cst
+    if (is_ordered) [[unlikely]] {
+      if (planted<Sync>(Mutant::kLeafAfterLive)) {
+        table.ordered()->ensure(t, key, hash);
+      } else if (!is_live) {
+        Leaves<Sync>::withdraw(table, t, hash, key);
+      }
+    }
   }
 };
 

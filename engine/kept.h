@@ -20,6 +20,7 @@
 #include <cstdint>
 
 #include "engine/growth.h"
+#include "engine/leaves.h"
 #include "engine/table.h"
 #include "engine/versions.h"
 
@@ -154,11 +155,13 @@ class Kept {
   bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found, std::uint64_t version) noexcept {
     if (!planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
     Sync::point("commit.bury");
+    if (table_.ordered() != nullptr && planted<Sync>(Mutant::kLeafBeforeEmpty)) Leaves<Sync>::left(table_, t, found.record, true);
     std::uint64_t expected = found.word.word();
     if (!found.slot->compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst)) {  // [publish]
       return false;
     }
     Sync::point("commit.buried");
+    if (table_.ordered() != nullptr && !planted<Sync>(Mutant::kLeafBeforeEmpty)) [[unlikely]] Leaves<Sync>::left(table_, t, found.record);
     if (planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
     space_.retire(t, found.word.offset());
     return true;

@@ -9,6 +9,7 @@
 //   node         count, length of the prefix | coming | own, children in order | their bytes | prefix
 //                up to 48 children as many as it needs, beyond that 256 found by their byte
 //   leaf state   63..2 counter | 1..0 LIVE, DEAD, REMOVED
+//   leaf         state, hash, length of the key | key, or where it lies: an extent, for one that fits into no block
 //
 // find: from the root, the prefix must agree, then the child of the next byte. A node's bytes never change: only its
 // child words do. A word is swapped where that suffices (a child where there is none, another leaf, none in place of a
@@ -18,7 +19,8 @@
 // frozen word replaces the node it lies in first, and starts again.
 //
 // It holds a superset of the keys, and the table decides (rule of leaves):
-//   * ensure() is called when the key's entry is in the table, tentative, before it becomes LIVE.
+//   * ensure() is called when the key's entry is in the table, tentative, before it becomes LIVE (or before that, if the
+//     leaf is then looked at again: leaves.h).
 //   * remove() is called after the slot was emptied: LIVE -> DEAD, look into the table, then DEAD -> REMOVED or back to
 //     LIVE. "Write the slot, then look at the leaf" against "write the leaf, then look at the slot" is Dekker's pattern:
 //     one sees the other. The counter moves with each DEAD, so that a remover that slept can't finish another's removal.
@@ -35,9 +37,9 @@
 // goes with its node's next replacement, its key's next insertion or removal. When memory ran out while a node was
 // replaced, nothing new enters below it until there is some again; removals do their work. All calls are made inside a
 // guard.
-// Limits and cost: a key must fit into a block of the heap with kLeafHeaderBytes before it. ensure: a descent (a cache
-// miss for each node and one for the leaf), a leaf, and the copy of a node of up to 48 children or a swap. Memory: the
-// key and 20 bytes, and about 10 to 20 a key for nodes. A node from which keys were removed is copied smaller when three
+// Limits and cost: a key that fits into no block takes an extent, 64 KiB. ensure: a descent (a cache miss for each node
+// and one for the leaf), a leaf, and the copy of a node of up to 48 children or a swap. Memory: the key and 20 bytes, and
+// about 10 to 20 a key for nodes. A node from which keys were removed is copied smaller when three
 // quarters of its words are empty, one of 256 when 24 are in use.
 //
 // Edges
@@ -91,32 +93,39 @@ class OrderedIndex {
   struct Leaf {
     Word state;
     std::uint64_t hash;
-    std::uint32_t key_bytes;
+    std::uint32_t length;  // of the key, and kFar
 
-    const char* data() const noexcept { return reinterpret_cast<const char*>(this) + kLeafHeaderBytes; }
-    char* data() noexcept { return reinterpret_cast<char*>(this) + kLeafHeaderBytes; }
+    char* data() const noexcept { return reinterpret_cast<char*>(const_cast<Leaf*>(this)) + kLeafHeaderBytes; }
+    bool is_far() const noexcept { return (length & kFar) != 0; }
+    // The extent, in units from the leaf.
+    std::int64_t& distance() const noexcept { return reinterpret_cast<std::int64_t*>(const_cast<Leaf*>(this))[3]; }
     std::string_view key() const noexcept {
-      Sync::plain_read(data(), key_bytes);
-      return {data(), key_bytes};
+      const char* at = data();
+      if (is_far()) [[unlikely]] at = far();
+      Sync::plain_read(at, length & ~kFar);
+      return {at, length & ~kFar};
+    }
+    char* far() const noexcept {
+      return reinterpret_cast<char*>(const_cast<Leaf*>(this)) + distance() * static_cast<std::int64_t>(alloc::kUnitBytes) +
+             sizeof(typename Space<Sync>::ExtentHeader);
     }
     LeafState seen() const noexcept { return LeafState(state.load(std::memory_order_seq_cst)); }  // [leaf] seq_cst
   };
   static constexpr std::size_t kLeafHeaderBytes = 20;
+  static constexpr std::uint32_t kFar = std::uint32_t{1} << 31;
+  static_assert(sizeof(Leaf) == 24, "the distance of a far key is the word after it");
 
   explicit OrderedIndex(Space<Sync>& space) noexcept : space_(space) {}
   OrderedIndex(const OrderedIndex&) = delete;
   OrderedIndex& operator=(const OrderedIndex&) = delete;
 
-  // There is a LIVE leaf of the key at one moment during the call. False: no memory, or the key is too long for a block.
-  bool ensure(Thr& t, std::string_view key, std::uint64_t hash) noexcept {
+  // A leaf of the key that was LIVE, and linked, at one moment during the call. Null: no memory.
+  const Leaf* ensure(Thr& t, std::string_view key, std::uint64_t hash) noexcept {
     std::uint64_t fresh = 0;
-    bool ok = true;
+    const Leaf* found = nullptr;
     for (;;) {
       const Spot spot = find(t, key);
-      if (spot.kind == Spot::kStuck) {
-        ok = false;
-        break;
-      }
+      if (spot.kind == Spot::kStuck) break;
       if (spot.kind == Spot::kLeaf) {
         Leaf& leaf = leaf_of(spot.word);
         if (leaf.key() == key) {
@@ -129,20 +138,27 @@ class OrderedIndex {
             }
             s = s.to(LeafState::kLive);
           }
-          if (s.kind() == LeafState::kLive) break;
+          if (s.kind() == LeafState::kLive) {
+            found = &leaf;
+            break;
+          }
         }
       }
-      if (fresh == 0 && (fresh = make_leaf(t, key, hash)) == 0) {
-        ok = false;
-        break;
-      }
+      if (fresh == 0 && (fresh = make_leaf(t, key, hash)) == 0) break;
+      const std::uint64_t mine = fresh;
       const Linked linked = link(t, spot, key, fresh);
-      if (linked == Linked::kNoMemory || linked == Linked::kLater) ok = false;
+      if (linked == Linked::kYes) found = &leaf_of(mine);
       if (linked != Linked::kAgain && linked != Linked::kNoMemory) fresh = 0;
       if (linked != Linked::kAgain && linked != Linked::kComing) break;
     }
-    if (fresh != 0) space_.free_block(t, fresh);  // nobody saw it
-    return ok;
+    if (fresh != 0) free_leaf(t, fresh);  // nobody saw it
+    return found;
+  }
+
+  // Whether the key has a leaf that is LIVE.
+  bool contains(std::string_view key) const noexcept {
+    const Spot spot = look(key);
+    return spot.kind == Spot::kLeaf && leaf_of(spot.word).key() == key && leaf_of(spot.word).seen().kind() == LeafState::kLive;
   }
 
   // The key's slot was emptied. in_table() -> bool: whether there is an entry of the key now, tentative or not. Needs no
@@ -151,7 +167,7 @@ class OrderedIndex {
   void remove(Thr& t, std::string_view key, InTable&& in_table) noexcept {
     for (;;) {
       Spot spot = find(t, key);
-      if (spot.kind == Spot::kStuck) spot = look(key);
+      if (spot.kind != Spot::kLeaf) spot = look(key);  // in a node that waits for memory, or on its way into one
       if (spot.kind != Spot::kLeaf) return;
       Leaf& leaf = leaf_of(spot.word);
       if (leaf.key() != key) return;
@@ -446,7 +462,8 @@ class OrderedIndex {
     }
   }
 
-  // The same for a reader, through frozen words too: kLeaf, or kEmpty for whatever else.
+  // The same for one that finishes nothing, through frozen words too: kLeaf, or kEmpty for whatever else. A leaf of the key
+  // that is on its way in counts.
   Spot look(std::string_view key) const noexcept {
     Spot spot;
     spot.kind = Spot::kEmpty;
@@ -458,6 +475,12 @@ class OrderedIndex {
         return spot;
       }
       const Node& n = node_of(spot.word);
+      const std::uint64_t coming = n.coming().load(std::memory_order_seq_cst) & ~kFrozen;  // [branch] seq_cst
+      if (coming != 0 && leaf_of(coming).key() == key) {
+        spot.kind = Spot::kLeaf;
+        spot.word = coming;
+        return spot;
+      }
       const std::string_view prefix = n.prefix();
       if (!rest.starts_with(prefix)) return spot;
       rest.remove_prefix(prefix.size());
@@ -508,10 +531,10 @@ class OrderedIndex {
       if (offset_of(expected) != offset_of(spot.word)) expected = spot.word;
     }
     if (!spot.slot->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
-      while (made_count != 0) space_.free_block(t, made[--made_count]);
+      while (made_count != 0) free_node(t, made[--made_count]);
       return Linked::kAgain;
     }
-    if (replaces_leaf) space_.retire_block(t, offset_of(spot.word));
+    if (replaces_leaf) retire_leaf(t, offset_of(spot.word));
     return Linked::kYes;
   }
 
@@ -523,7 +546,7 @@ class OrderedIndex {
       std::uint64_t expected = word;
       Sync::point("index.unlink");
       if (spot.slot->compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) {  // [branch] seq_cst
-        space_.retire_block(t, offset_of(word));
+        retire_leaf(t, offset_of(word));
         break;
       }
     }
@@ -569,7 +592,7 @@ class OrderedIndex {
     const Node& n = node_of(word);
     const std::string_view prefix = n.prefix();
     Entries below, above;
-    std::uint64_t gone[257];
+    std::uint64_t gone[258];
     unsigned gone_count = 0;
     for (unsigned i = 0; i != n.words(); ++i) {
       const std::uint64_t w = freeze(n.child(static_cast<int>(i)));
@@ -580,7 +603,11 @@ class OrderedIndex {
         below.add(i == 0 ? -1 : n.byte(i), w);
       }
     }
-    const std::uint64_t coming = freeze(n.coming());
+    std::uint64_t coming = freeze(n.coming());
+    if (coming != 0 && leaf_of(coming).seen().kind() == LeafState::kRemoved) {  // waited for memory until nobody needed it
+      gone[gone_count++] = offset_of(coming);
+      coming = 0;
+    }
     Sync::point("index.frozen");
     std::size_t split_at = prefix.size();
     if (coming != 0) {
@@ -602,11 +629,12 @@ class OrderedIndex {
     std::uint64_t expected = word;
     Sync::point("index.replace");
     if (!no_memory && slot->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
+      t.counters.index_bytes.add(0 - space_.heap.block_bytes(offset_of(word)));
       space_.retire_block(t, offset_of(word));
-      while (gone_count != 0) space_.retire_block(t, gone[--gone_count]);
+      while (gone_count != 0) retire_leaf(t, gone[--gone_count]);
       return Replaced::kYes;
     }
-    while (made_count != 0) space_.free_block(t, made[--made_count]);  // nobody saw them
+    while (made_count != 0) free_node(t, made[--made_count]);  // nobody saw them
     return no_memory ? Replaced::kNoMemory : Replaced::kNo;
   }
 
@@ -619,12 +647,13 @@ class OrderedIndex {
     if (used == 1 && !is_inner(first)) return first;
     const unsigned count = e.count > kSortedMax ? 256 : e.count;
     const std::size_t bytes = Node::size_of(count, prefix.size());
-    const std::uint64_t at = space_.allocate(t, bytes);
+    const std::uint64_t at = allocate(t, bytes);
     if (at == 0) {
       no_memory = true;
       return 0;
     }
     made[made_count++] = at;
+    t.counters.index_bytes.add(space_.heap.block_bytes(at));
     Sync::plain_write(space_.heap.at(at), bytes);
     Node& n = *new (space_.heap.at(at)) Node{static_cast<std::uint16_t>(count), static_cast<std::uint16_t>(prefix.size()), 0};
     // [branch] comes with the swap that links it, for all of them
@@ -654,23 +683,70 @@ class OrderedIndex {
       word = make(t, part, one, made, made_count, no_memory);
     }
     if (word == 0) {
-      while (made_count != 0) space_.free_block(t, made[--made_count]);
+      while (made_count != 0) free_node(t, made[--made_count]);
     }
     return word;
   }
 
   std::uint64_t make_leaf(Thr& t, std::string_view key, std::uint64_t hash) noexcept {
-    const std::size_t bytes = kLeafHeaderBytes + key.size();
-    if (bytes > space_.heap.largest_block()) return 0;
-    const std::uint64_t at = space_.allocate(t, std::max(bytes, sizeof(Leaf)));
-    if (at == 0) return 0;
+    std::size_t bytes = kLeafHeaderBytes + key.size();
+    std::uint64_t extent = 0;
+    if (bytes > space_.heap.largest_block()) {
+      bytes = sizeof(Leaf) + sizeof(std::int64_t);
+      extent = space_.new_extent(t, key.size());
+      if (extent == 0) return 0;
+    }
+    const std::uint64_t at = allocate(t, std::max(bytes, sizeof(Leaf)));
+    if (at == 0) {
+      if (extent != 0) space_.free_extent(extent);
+      return 0;
+    }
     Sync::plain_write(space_.heap.at(at), bytes);
     Leaf& leaf = *new (space_.heap.at(at)) Leaf;
     leaf.state.store(LeafState::kLive, std::memory_order_relaxed);  // [branch] comes with the swap that links it
     leaf.hash = hash;
-    leaf.key_bytes = static_cast<std::uint32_t>(key.size());
-    std::memcpy(leaf.data(), key.data(), key.size());
+    leaf.length = static_cast<std::uint32_t>(key.size()) | (extent != 0 ? kFar : 0);
+    if (extent != 0) leaf.distance() = static_cast<std::int64_t>(extent) - static_cast<std::int64_t>(at);
+    std::memcpy(extent != 0 ? leaf.far() : leaf.data(), key.data(), key.size());
+    t.counters.index_bytes.add(bytes_of_leaf(at));
     return at;
+  }
+
+  // In a full store any free block that is large enough will do, up to four times: what makes room there removes entries,
+  // whose sizes are others, and the index's own blocks can't be moved together.
+  std::uint64_t allocate(Thr& t, std::size_t bytes) noexcept {
+    const std::uint64_t short_of = t.short_of;
+    std::uint64_t at = space_.allocate(t, bytes);
+    for (std::size_t more = bytes; at == 0 && more < 4 * bytes;) {
+      more += more / 4 + 8;
+      at = space_.heap.allocate_if_easy(t.cache, more);
+      if (at != 0) t.short_of = short_of;
+    }
+    return at;
+  }
+
+  std::uint64_t extent_of(std::uint64_t leaf) const noexcept {
+    return leaf + static_cast<std::uint64_t>(leaf_of(leaf).distance());
+  }
+  std::uint64_t bytes_of_leaf(std::uint64_t at) const noexcept {
+    const Leaf& leaf = leaf_of(at);
+    return space_.heap.block_bytes(at) + (leaf.is_far() ? leaf.length & ~kFar : 0);
+  }
+  // Nobody saw it.
+  void free_leaf(Thr& t, std::uint64_t at) noexcept {
+    t.counters.index_bytes.add(0 - bytes_of_leaf(at));
+    if (leaf_of(at).is_far()) space_.free_extent(extent_of(at));
+    space_.free_block(t, at);
+  }
+  void free_node(Thr& t, std::uint64_t at) noexcept {
+    t.counters.index_bytes.add(0 - space_.heap.block_bytes(at));
+    space_.free_block(t, at);
+  }
+  // Unlinked.
+  void retire_leaf(Thr& t, std::uint64_t at) noexcept {
+    t.counters.index_bytes.add(0 - bytes_of_leaf(at));
+    if (leaf_of(at).is_far()) space_.retire_extent(t, extent_of(at));
+    space_.retire_block(t, at);
   }
 
   template <class Fn>

@@ -28,6 +28,7 @@ Stats Store::stats() const noexcept {
     s.inserts += t.counters.inserts.get();
     s.evicted += t.counters.evicted.get();
     s.unevictable += t.counters.kept.get();
+    s.index_bytes += t.counters.index_bytes.get();
     ++s.threads;
   });
   s.entries = core.live_entries();

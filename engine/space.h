@@ -39,6 +39,7 @@ template <class Sync>
 struct Counters {
   Counter<Sync> hits, misses, sets, deletes, expired, refused, moves;
   Counter<Sync> inserts, evicted, dropped, kept;  // kept: entries that are never evicted, in less out
+  Counter<Sync> index_bytes;                      // taken by the ordered index, in less out
 };
 
 // Records that a callback of visit() may be looking at. A write below it first turns them into holds, so that the
@@ -461,11 +462,18 @@ class Space {
     epoch.retire(*this, t, offset, bytes_of(offset));
   }
 
-  // The same for a heap block that is no record: a mark in the bag's word says so.
+  // The same for a heap block, or an extent, that is no record's: a mark in the bag's word says so.
   static constexpr std::uint64_t kPlainBlock = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kPlainExtent = std::uint64_t{1} << 62;
   void retire_block(Thr& t, std::uint64_t offset) noexcept {
     epoch.retire(*this, t, offset | kPlainBlock, heap.block_bytes(offset));
   }
+  // Bytes begin behind an ExtentHeader. 0: no memory.
+  std::uint64_t new_extent(Thr& t, std::uint64_t bytes) noexcept { return allocate_extent(t, bytes); }
+  void retire_extent(Thr& t, std::uint64_t offset) noexcept {
+    epoch.retire(*this, t, offset | kPlainExtent, extent(offset).bytes);
+  }
+  void free_extent(std::uint64_t offset) noexcept { drop_extent(offset); }
   void free_block(Thr& t, std::uint64_t offset) noexcept {
     Sync::plain_write(heap.at(offset), heap.block_bytes(offset));
     heap.free(t.cache, offset);
@@ -473,7 +481,10 @@ class Space {
 
   // After the grace period. No new hold can appear now: a hold is taken inside a guard that found the record linked.
   void reclaim(Thr& t, std::uint64_t offset) noexcept {
-    if ((offset & kPlainBlock) != 0) [[unlikely]] return free_block(t, offset & ~kPlainBlock);
+    if ((offset & (kPlainBlock | kPlainExtent)) != 0) [[unlikely]] {
+      if ((offset & kPlainExtent) != 0) return free_extent(offset & ~kPlainExtent);
+      return free_block(t, offset & ~kPlainBlock);
+    }
     Rec& r = *record(offset);
     std::uint64_t m = r.meta.load(std::memory_order_acquire);  // [hold] acquire
     while (Hold(m).holds() != 0 && !planted<Sync>(Mutant::kFreeHeld)) {

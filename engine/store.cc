@@ -128,6 +128,7 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   c.weigher = o.weigher;
   c.weigher_user = o.weigher_user;
   c.eviction = o.eviction;
+  c.ordered = o.ordered;
   if (o.full != WhenFull::kError && o.full != WhenFull::kDrop) return {Status::kInvalidArgument, Field::kFull};
   if (o.maintenance != Maintenance::kBackground && o.maintenance != Maintenance::kTick) {
     return {Status::kInvalidArgument, Field::kMaintenance};
@@ -307,7 +308,7 @@ Store& Store::operator=(const Store& other) noexcept {
   std::swap(core_, copy.core_);
   return *this;
 }
-Store::Store(Store&& other) noexcept : Operations<Store>(), core_(std::exchange(other.core_, nullptr)) {}
+Store::Store(Store&& other) noexcept : Operations<Store>(), InOrder<Store>(), core_(std::exchange(other.core_, nullptr)) {}
 Store& Store::operator=(Store&& other) noexcept {
   Store moved(std::move(other));
   std::swap(core_, moved.core_);
@@ -330,10 +331,13 @@ Result<Session> Store::session() const noexcept {
   return Result<Session>(std::move(s));
 }
 
-Result<View> Store::view() const noexcept {
+Result<View> Store::view() const noexcept { return open_view(detail::ViewOwner::kUser); }
+Result<View> Store::view_of_call() const noexcept { return open_view(detail::ViewOwner::kStore); }
+
+Result<View> Store::open_view(detail::ViewOwner owner) const noexcept {
   const detail::Call call(context());
   if (!call.ok()) return call.error();
-  const auto handle = detail::Views<detail::StdSync>(call.core()).open();
+  const auto handle = detail::Views<detail::StdSync>(call.core()).open(owner);
   if (!handle.opened.ok()) return {Status::kTooLarge, Field::kViews};
   core_->add_handle();
   View v;

@@ -131,6 +131,9 @@ template <class Sync>
 }
 
 template <class Sync>
+class OrderedIndex;
+
+template <class Sync>
 class Table {
  public:
   using Bkt = Bucket<Sync>;
@@ -192,6 +195,9 @@ class Table {
   }
 
   Space<Sync>& space() const noexcept { return *space_; }
+  // Of its keys; null: there is none. Who enters a key or empties a slot tells it (leaves.h).
+  OrderedIndex<Sync>* ordered() const noexcept { return ordered_; }
+  void set_ordered(OrderedIndex<Sync>* index) noexcept { ordered_ = index; }
   unsigned shard_count() const noexcept { return shard_count_; }
   Shd& shard(unsigned i) const noexcept { return shards_[i]; }
   unsigned shard_index(std::uint64_t hash) const noexcept {
@@ -340,6 +346,7 @@ class Table {
   }
 
   Space<Sync>* space_ = nullptr;
+  OrderedIndex<Sync>* ordered_ = nullptr;
   Shd* shards_ = nullptr;
   unsigned shard_count_ = 0;
   unsigned chunk_shift_ = 0;

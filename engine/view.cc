@@ -41,7 +41,8 @@ Status status_of(ViewsNow::Outcome outcome) noexcept {
 }  // namespace
 
 View::View(View&& other) noexcept
-    : core_(std::exchange(other.core_, nullptr)),
+    : InOrder<View>(),
+      core_(std::exchange(other.core_, nullptr)),
       index_(other.index_),
       stamp_(std::exchange(other.stamp_, 0)),
       now_ms_(other.now_ms_) {}

@@ -51,6 +51,9 @@ struct ViewCursor {
 };
 
 template <class Sync>
+class Scans;
+
+template <class Sync>
 class Views {
  public:
   using Tbl = Table<Sync>;
@@ -65,8 +68,8 @@ class Views {
 
   explicit Views(Core<Sync>& core) noexcept : core_(core) {}
 
-  Handle open() noexcept {
-    Handle view{core_.space.views.open(ViewOwner::kUser), 0};
+  Handle open(ViewOwner owner = ViewOwner::kUser) noexcept {
+    Handle view{core_.space.views.open(owner), 0};
     if (!view.opened.ok()) return view;
     view.now_ms = core_.time.now();
     core_.space.views.opened_at(view.opened, view.now_ms);
@@ -142,6 +145,8 @@ class Views {
   }
 
  private:
+  friend class Scans<Sync>;
+
   static constexpr std::uint64_t reverse(std::uint64_t x) noexcept {
     x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
     x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;

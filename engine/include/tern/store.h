@@ -13,6 +13,7 @@
 #include <tern/operations.h>
 #include <tern/options.h>
 #include <tern/result.h>
+#include <tern/scan.h>
 #include <tern/value.h>
 #include <tern/view.h>
 
@@ -23,6 +24,10 @@
 #include <string_view>
 
 namespace tern {
+
+namespace detail {
+enum class ViewOwner : std::uint8_t;
+}
 
 // What maintenance has to do now.
 struct Owed {
@@ -61,6 +66,7 @@ struct Stats {
   std::uint64_t table_bytes = 0;
   std::uint64_t record_bytes = 0;        // spans and extents that hold records, free blocks in them included
   std::uint64_t overhead_bytes = 0;
+  std::uint64_t index_bytes = 0;         // of record_bytes: what the ordered index takes (Options::ordered)
   std::uint64_t limbo_bytes = 0;         // replaced or removed, waiting until no reader can hold them
   std::uint64_t limbo_bytes_max = 0;     // past it writes answer out_of_memory
   std::uint64_t held_bytes = 0;
@@ -121,7 +127,8 @@ class TERN_API Session : public Operations<Session> {
   detail::Context context_;
 };
 
-class TERN_API Store : public Operations<Store> {
+// scan, iterate, keys, get_pattern, get_subtree: see scan.h. Each shows a view of the call.
+class TERN_API Store : public Operations<Store>, public InOrder<Store> {
  public:
   // Errors: invalid_argument and out_of_range (field: the option), out_of_memory (the mapping was refused).
   static Result<Store> open(const Options& options = {}) noexcept;
@@ -145,6 +152,15 @@ class TERN_API Store : public Operations<Store> {
   // The store as it is at one moment during this call; see view.h. One addition to the clock that orders changes: waits
   // for nobody, whatever the size of the store. At most kViewsMax at once: else too_large (views).
   Result<View> view() const noexcept;
+
+  // Removes what the pattern, the expression, or a node of a hierarchy and all below it, stands for at one moment during the
+  // call, and was not changed or removed since; answers how many. An entry that is set meanwhile stays. Not at one moment
+  // themselves: one removal after the other. Costs a scan (scan.h), a copy of the keys outside the budget, and a del of
+  // each. Errors: as of scan and of del; after out_of_memory and closed some may be gone.
+  Result<std::uint64_t> del_pattern(const Pattern& pattern) const noexcept;
+  Result<std::uint64_t> del_pattern(std::string_view pattern, const PatternOptions& how = {}) const noexcept;
+  Result<std::uint64_t> del_regex(const Regex& regex) const noexcept;
+  Result<std::uint64_t> del_subtree(std::string_view node, char separator = '.') const noexcept;
 
   // Removes every entry that is past its deadline now, and answers how many there were. Lock-free; safe from any
   // thread, at any time; O(entries that are due). Reads miss them whether or not they are removed: this gives their
@@ -178,7 +194,12 @@ class TERN_API Store : public Operations<Store> {
   detail::Context context() const noexcept { return {core_, nullptr}; }
 
  private:
+  friend class InOrder<Store>;
   explicit Store(detail::StoreCore* core) noexcept : core_(core) {}
+  Result<View> view_of_call() const noexcept;
+  Result<View> open_view(detail::ViewOwner owner) const noexcept;
+  Result<bool> scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept;
+  Result<std::uint64_t> del_scanned(const ScanOptions& options) const noexcept;
   void visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept;
 
   detail::StoreCore* core_ = nullptr;

@@ -20,6 +20,7 @@
 
 #include <tern/function_ref.h>
 #include <tern/result.h>
+#include <tern/scan.h>
 #include <tern/value.h>
 
 #include <chrono>
@@ -35,17 +36,9 @@ namespace tern {
 // Views of one store that may be open at once, those that have ended and are not closed included.
 inline constexpr unsigned kViewsMax = 64;
 
-// What for_each shows; the bytes are the store's own, good during the call.
-struct ViewEntry {
-  std::string_view key{};
-  std::string_view value{};
-  std::uint64_t version = 0;
-  std::optional<std::chrono::milliseconds> ttl{};  // from the view's opening; none: no deadline
-};
-
 // Counts as a handle of its store: the store stays open while it does, unless close() is called. After that every call
 // answers `closed`, as on a View that is default-made, moved from or closed itself.
-class TERN_API View {
+class TERN_API View : public InOrder<View> {
  public:
   View() noexcept = default;
   View(View&& other) noexcept;
@@ -88,6 +81,8 @@ class TERN_API View {
 
  private:
   friend class Store;
+  friend class InOrder<View>;  // scan, iterate, keys and their kin: scan.h
+  Result<bool> scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept;
   Result<bool> walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept;
 
   detail::StoreCore* core_ = nullptr;

@@ -2,6 +2,7 @@
 
 #include <tern/store.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -33,7 +34,9 @@ class Run {
     o.shard_count = 1u << in_.below(3);
     o.clock = &clock_;
     o.eviction = false;  // the model knows of none
-    if (in_.byte() % 4 == 0) o.view_bytes_max = 20'000;
+    const unsigned more = in_.byte();
+    if (more % 4 == 0) o.view_bytes_max = 20'000;
+    o.ordered = more / 4 % 2 == 0;
     Result<Store> store = Store::open(o);
     if (!store) {
       fail("open");
@@ -48,7 +51,7 @@ class Run {
       using Operation = void (Run::*)();
       static constexpr Operation kOperations[16] = {
           &Run::set,  &Run::set,   &Run::set,  &Run::set_many, &Run::del,  &Run::del,  &Run::expire,  &Run::open,
-          &Run::open, &Run::close, &Run::read, &Run::read,     &Run::read, &Run::walk, &Run::advance, &Run::tick,
+          &Run::open, &Run::close, &Run::read, &Run::read,     &Run::scan, &Run::walk, &Run::advance, &Run::tick,
       };
       (this->*kOperations[in_.byte() % 16])();
     }
@@ -169,6 +172,48 @@ class Run {
     if (seen != o->model.size()) fail("a walk of " + std::to_string(seen) + " instead of " + std::to_string(o->model.size()));
     const Result<std::uint64_t> size = o->view.size();
     if (size && *size != o->model.size()) fail("another size");
+  }
+  // A part of the keys, in order, in pages, of which some write.
+  void scan() {
+    Open* const o = any();
+    if (o == nullptr) return;
+    const unsigned how = in_.byte();
+    const std::string low = how % 3 == 0 ? key() : "", high = how % 5 == 0 ? key() : "";
+    static constexpr const char* kPrefixes[] = {"", "k", "k1", "m", "k3"};
+    ScanOptions wanted;
+    wanted.prefix = kPrefixes[in_.byte() % 5];
+    wanted.from = low;
+    wanted.to = high;
+    wanted.reverse = how / 16 % 2 != 0;
+    wanted.keys_only = how / 32 % 2 != 0;
+    wanted.limit = in_.byte() % 8 * 40;
+    const unsigned stops_after = in_.byte() % 4 == 0 ? 1 + in_.byte() : ~0u;
+    std::vector<std::string> expected, seen;
+    for (const auto& [k, e] : o->model) {
+      if (k.starts_with(wanted.prefix) && k >= low && (high.empty() || k < high)) expected.push_back(k);
+    }
+    if (wanted.reverse) expected = {expected.rbegin(), expected.rend()};
+    ScanCursor cursor;
+    for (;;) {
+      const std::size_t before = seen.size();
+      const Result<bool> r = o->view.scan(wanted, cursor, [&](const ViewEntry& e) {
+        seen.emplace_back(e.key);
+        if (!wanted.keys_only) check(*o, seen.back(), e.value, e.ttl);
+        if (seen.size() % 16 == 5) {
+          const std::string k = "g" + std::to_string(grown_++ % 4'000);
+          if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt};
+        }
+        return seen.size() - before != stops_after;
+      });
+      if (has_ended(*o, r.status())) return;
+      if (!r) return fail("scan");
+      if (cursor.at_end() != *r) return fail("a cursor's end isn't the scan's");
+      if (wanted.limit != 0 && seen.size() - before > wanted.limit) fail("a page beyond its limit");
+      if (seen.size() > expected.size() || !std::equal(seen.begin(), seen.end(), expected.begin())) return fail("a scan shows other keys");
+      if (*r) break;
+      if (seen.size() == before) return fail("an empty page that isn't the last");
+    }
+    if (seen.size() != expected.size()) fail("a scan of " + std::to_string(seen.size()) + " keys instead of " + std::to_string(expected.size()));
   }
   void advance() { clock_.at += milliseconds(in_.byte()); }
   void tick() {

@@ -73,9 +73,22 @@ TEST(OrderedIndexTest, LongKeysShareALongBeginning) {
     ASSERT_TRUE(index.ensure(*bare.thread, keys.back(), 1));
   }
   EXPECT_EQ(all_of(bare, index), keys);
-  const Guard guard(bare.space(), *bare.thread);
-  EXPECT_FALSE(index.ensure(*bare.thread, keys[0] + "x", 1));
+  // One that fits into no block lies in an extent.
+  const std::uint64_t extents = bare.space().heap.stats().extent_bytes;
+  keys.insert(keys.begin() + 1, keys[0] + "x");
+  {
+    const Guard guard(bare.space(), *bare.thread);
+    ASSERT_TRUE(index.ensure(*bare.thread, keys[1], 1));
+  }
   EXPECT_EQ(all_of(bare, index), keys);
+  EXPECT_GT(bare.space().heap.stats().extent_bytes, extents);
+  {
+    const Guard guard(bare.space(), *bare.thread);
+    for (const std::string& key : keys) index.remove(*bare.thread, key, [] { return false; });
+  }
+  bare.space().epoch.reclaim_all(bare.space(), *bare.thread);
+  EXPECT_EQ(bare.space().heap.stats().extent_bytes, extents);
+  EXPECT_EQ(index.walk([](std::uint64_t) {}), 0u);
 }
 
 TEST(OrderedIndexTest, WithoutMemoryItRefusesAndGoesOn) {

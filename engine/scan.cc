@@ -1,0 +1,334 @@
+// Scans as their users have them: which way is taken, pages, removals by pattern.
+#include <tern/scan.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "alloc/private_memory.h"
+#include "engine/key_bytes.h"
+#include "engine/scans.h"
+#include "engine/store_core.h"
+#include "engine/views.h"
+#include "simd/hash.h"
+
+namespace tern {
+
+using detail::Call;
+using detail::KeyList;
+using detail::KeyRange;
+using ViewsNow = detail::Views<detail::StdSync>;
+using ScansNow = detail::Scans<detail::StdSync>;
+using HeadNow = detail::Head<detail::StdSync>;
+using GuardNow = detail::Guard<detail::StdSync>;
+using VisitNow = detail::Core<detail::StdSync>::Visit;
+
+namespace {
+
+// What a call is about, once its options are put together.
+struct Wanted {
+  KeyRange range;
+  const Pattern* pattern = nullptr;
+  const Regex* regex = nullptr;
+  bool is_nothing = false;
+
+  explicit Wanted(const ScanOptions& o, std::string_view behind) noexcept : pattern(o.pattern), regex(o.regex) {
+    range.reverse = o.reverse;
+    range.prefix = o.prefix;
+    range.raise_low(o.from, true);
+    if (!o.to.empty()) range.lower_high(o.to, false);
+    for (const std::string_view key : {o.after, behind}) {
+      if (key.empty()) continue;
+      if (o.reverse) {
+        range.lower_high(key, false);
+      } else {
+        range.raise_low(key, false);
+      }
+    }
+    if (pattern != nullptr) {
+      if (pattern->is_literal()) {
+        only(pattern->literal_start());
+      } else {
+        begin_with(pattern->literal_start());
+      }
+    }
+    if (regex != nullptr && regex->is_bounded()) {
+      range.raise_low(regex->first(), true);
+      range.lower_high(regex->last(), true);
+    }
+  }
+  void only(std::string_view key) noexcept {
+    range.raise_low(key, true);
+    range.lower_high(key, true);
+  }
+  void begin_with(std::string_view prefix) noexcept {
+    if (prefix.starts_with(range.prefix)) {
+      range.prefix = prefix;
+    } else if (!range.prefix.starts_with(prefix)) {
+      is_nothing = true;
+    }
+  }
+  bool has_filter() const noexcept { return pattern != nullptr || regex != nullptr; }
+  bool matches(std::string_view key) const noexcept {
+    return (pattern == nullptr || pattern->matches(key)) && (regex == nullptr || regex->matches(key));
+  }
+};
+
+class Scan {
+ public:
+  // `view` is of the store that `call` is of.
+  Scan(const Call& call, const ViewsNow::Handle& view, const ScanOptions& options, detail::EntryFn fn) noexcept
+      : call_(call), view_(view), keys_only_(options.keys_only), left_(options.limit != 0 ? options.limit : ~std::uint64_t{0}), fn_(fn) {}
+
+  // What it came to: true, the end of the range; or `stop` says whether the caller wanted no more.
+  Result<bool> run(const Wanted& wanted) noexcept {
+    if (wanted.is_nothing) return true;
+    return call_.core().table.ordered() != nullptr ? by_index(wanted) : by_walk(wanted);
+  }
+
+  ScanCursor* cursor = nullptr;
+  using MoveFn = bool (*)(ScanCursor&, std::string_view);
+  MoveFn move = nullptr;
+
+ private:
+  Result<bool> by_index(const Wanted& wanted) noexcept {
+    auto& core = call_.core();
+    ScansNow scans(core, view_);
+    const auto test = [&wanted](std::string_view key) { return wanted.matches(key); };
+    const detail::KeyFilter filter(test);
+    ViewsNow::Step step;
+    for (;;) {
+      if (call_.store().is_closed()) return Status::kClosed;
+      const GuardNow guard(core.space, call_.thread());
+      const auto count = static_cast<unsigned>(std::min<std::uint64_t>(left_, ScansNow::kStepKeys));
+      const auto outcome = scans.step(wanted.range, wanted.has_filter() ? &filter : nullptr, count, step);
+      if (outcome == ScansNow::Outcome::kEnded) return Status::kViewExpired;
+      if (outcome == ScansNow::Outcome::kNoMemory) return Status::kOutOfMemory;
+      const Result<bool> r = show(step);
+      if (!r || !*r || outcome == ScansNow::Outcome::kAtEnd) return r;
+    }
+  }
+
+  // Over all buckets, then sorted.
+  Result<bool> by_walk(const Wanted& wanted) noexcept {
+    auto& core = call_.core();
+    KeyList list;
+    ViewsNow::Step step;
+    detail::ViewCursor place;
+    bool ended = false;
+    for (;;) {
+      if (call_.store().is_closed()) return Status::kClosed;
+      const GuardNow guard(core.space, call_.thread());
+      if (!ViewsNow(core).step(view_, place, step, ended)) break;
+      for (unsigned i = 0; i != step.count; ++i) {
+        if (!wanted.range.covers(step.key[i]) || !wanted.matches(step.key[i])) continue;
+        if (!list.add(step.key[i], step.head[i].version)) return Status::kOutOfMemory;
+      }
+      if (list.count() / 2 >= left_ && list.count() >= kFewKeys && !list.keep_first(left_, wanted.range.reverse)) {
+        return Status::kOutOfMemory;
+      }
+    }
+    if (ended) return Status::kViewExpired;
+    list.sort(wanted.range.reverse);
+    ScansNow scans(core, view_);
+    for (std::size_t first = 0; first != list.count();) {
+      if (call_.store().is_closed()) return Status::kClosed;
+      const auto count = static_cast<unsigned>(std::min<std::size_t>(ScansNow::kStepKeys, list.count() - first));
+      if (keys_only_) {
+        for (unsigned i = 0; i != count; ++i) {
+          const KeyList::Item& item = list[first + i];
+          const bool more = wants_more({item.key(), {}, item.version, {}});
+          if ((!more || i + 1 == count) && !stand_at(item.key())) return Status::kOutOfMemory;
+          if (!more) return false;
+        }
+      } else {
+        std::string_view key[ScansNow::kStepKeys];
+        std::uint64_t hash[ScansNow::kStepKeys];
+        for (unsigned i = 0; i != count; ++i) key[i] = list[first + i].key();
+        simd::hash_batch(key, count, core.space.geometry.hash_keys, hash);
+        const GuardNow guard(core.space, call_.thread());
+        for (unsigned i = 0; i != count; ++i) core.prefetch_bucket(hash[i]);
+        if (!scans.look(key, hash, count, step)) return Status::kViewExpired;
+        const Result<bool> r = show(step);
+        if (!r || !*r) return r;
+      }
+      first += count;
+    }
+    return true;
+  }
+  static constexpr std::size_t kFewKeys = 1024;
+
+  // Inside the guard that the step was made in.
+  Result<bool> show(const ViewsNow::Step& step) noexcept {
+    const VisitNow visit(call_.core(), call_.thread(), step.record, step.count);
+    for (unsigned i = 0; i != step.count; ++i) {
+      const HeadNow& h = step.head[i];
+      ViewEntry entry{step.key[i], {}, h.version, {}};
+      if (!keys_only_) {
+        entry.value = h.bytes();
+        if (h.has_deadline) {
+          entry.ttl = std::chrono::milliseconds(h.deadline_ms > view_.now_ms ? h.deadline_ms - view_.now_ms : 1);
+        }
+      }
+      const bool more = wants_more(entry);
+      if ((!more || i + 1 == step.count) && !stand_at(entry.key)) return Status::kOutOfMemory;
+      if (!more) return false;
+    }
+    return true;
+  }
+  bool wants_more(const ViewEntry& entry) noexcept {
+    const bool more = fn_(entry);
+    return --left_ != 0 && more;
+  }
+  bool stand_at(std::string_view key) noexcept { return cursor == nullptr || move(*cursor, key); }
+
+  const Call& call_;
+  const ViewsNow::Handle view_;
+  const bool keys_only_;
+  std::uint64_t left_;
+  detail::EntryFn fn_;
+};
+
+}  // namespace
+
+Result<bool> View::scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept {
+  const Call call({core_, nullptr});
+  if (!call.ok()) return call.error();
+  Scan scan(call, {{index_, stamp_}, now_ms_}, options, fn);
+  scan.cursor = cursor;
+  scan.move = [](ScanCursor& c, std::string_view key) { return c.move_to(key); };
+  detail::KeyBytes began_behind;  // the cursor moves on the way
+  if (cursor != nullptr) {
+    if (!began_behind.assign(cursor->key())) return Status::kOutOfMemory;
+    cursor->at_end_ = false;
+  }
+  const std::string_view behind = began_behind.view();
+  Result<bool> r = true;
+  if (options.subtree.empty()) {
+    r = scan.run(Wanted(options, behind));
+  } else {
+    // Two pieces: between the node and what is below it lie its siblings.
+    detail::KeyBytes below;
+    if (!below.assign(options.subtree, {&options.separator, 1})) return Status::kOutOfMemory;
+    Wanted node(options, behind), rest(options, behind);
+    node.only(options.subtree);
+    rest.begin_with(below.view());
+    r = scan.run(options.reverse ? rest : node);
+    if (r && *r) r = scan.run(options.reverse ? node : rest);
+  }
+  if (cursor != nullptr && r && *r) cursor->at_end_ = true;
+  return r;
+}
+
+// --- a store's own ---------------------------------------------------------------------------------------------------
+
+Result<bool> Store::scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept {
+  const Result<View> view = view_of_call();
+  if (!view) return view.error();
+  return view->scan_entries(options, cursor, fn);
+}
+
+Result<std::uint64_t> Store::del_scanned(const ScanOptions& options) const noexcept {
+  const Call call(context());
+  if (!call.ok()) return call.error();
+  // The keys first, and the view closed: what is removed under an open view stays in memory.
+  KeyList list;
+  bool whole = true;
+  {
+    ScanOptions keys = options;
+    keys.keys_only = true;
+    const auto add = [&](const ViewEntry& e) -> bool { return whole = list.add(e.key, e.version); };
+    const Result<bool> r = scan_entries(keys, nullptr, detail::EntryFn(add));
+    if (!r) return r.error();
+    if (!whole) return Status::kOutOfMemory;
+  }
+  auto& core = call.core();
+  std::uint64_t removed = 0;
+  for (std::size_t i = 0; i != list.count(); ++i) {
+    if (call.store().is_closed()) return Status::kClosed;
+    const std::string_view key = list[i].key();
+    detail::RemoveChange<detail::StdSync> change(core.space, call.thread(), key);
+    change.only_if_version(list[i].version);
+    const auto done = core.write(call.thread(), core.hash_of(key), key, change, true);
+    if (done.outcome == detail::Committed::Outcome::kOutOfMemory) return Status::kOutOfMemory;
+    if (done.outcome == detail::Committed::Outcome::kRemoved && change.existed) ++removed;
+  }
+  return removed;
+}
+
+Result<std::uint64_t> Store::del_pattern(const Pattern& pattern) const noexcept {
+  ScanOptions options;
+  options.pattern = &pattern;
+  return del_scanned(options);
+}
+Result<std::uint64_t> Store::del_pattern(std::string_view pattern, const PatternOptions& how) const noexcept {
+  const Result<Pattern> p = Pattern::compile(pattern, how);
+  if (!p) return p.error();
+  return del_pattern(*p);
+}
+Result<std::uint64_t> Store::del_regex(const Regex& regex) const noexcept {
+  ScanOptions options;
+  options.regex = &regex;
+  return del_scanned(options);
+}
+Result<std::uint64_t> Store::del_subtree(std::string_view node, char separator) const noexcept {
+  if (node.empty()) return {Status::kInvalidKey, Field::kKey};
+  ScanOptions options;
+  options.subtree = node;
+  options.separator = separator;
+  return del_scanned(options);
+}
+
+// --- what the caller owns --------------------------------------------------------------------------------------------
+
+ScanCursor::ScanCursor(ScanCursor&& other) noexcept
+    : key_(std::exchange(other.key_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      capacity_(std::exchange(other.capacity_, 0)),
+      at_end_(std::exchange(other.at_end_, false)) {}
+ScanCursor& ScanCursor::operator=(ScanCursor&& other) noexcept {
+  ScanCursor moved(std::move(other));
+  std::swap(key_, moved.key_);
+  std::swap(size_, moved.size_);
+  std::swap(capacity_, moved.capacity_);
+  std::swap(at_end_, moved.at_end_);
+  return *this;
+}
+ScanCursor::~ScanCursor() { alloc::private_free(key_); }
+
+bool ScanCursor::move_to(std::string_view key) noexcept {
+  if (key.size() > capacity_) {
+    const std::size_t wanted = std::max<std::size_t>(key.size(), 64);
+    auto* larger = static_cast<char*>(alloc::private_allocate(wanted));
+    if (larger == nullptr) return false;
+    alloc::private_free(key_);
+    key_ = larger;
+    capacity_ = wanted;
+  }
+  std::memcpy(key_, key.data(), key.size());
+  size_ = key.size();
+  return true;
+}
+
+Keys& Keys::operator=(Keys&& other) noexcept {
+  std::swap(list_, other.list_);
+  return *this;
+}
+Keys::~Keys() {
+  if (list_ == nullptr) return;
+  list_->~KeyList();
+  alloc::private_free(list_);
+}
+std::size_t Keys::size() const noexcept { return list_ != nullptr ? list_->count() : 0; }
+std::string_view Keys::operator[](std::size_t index) const noexcept { return (*list_)[index].key(); }
+bool Keys::add(std::string_view key) noexcept {
+  if (list_ == nullptr) {
+    void* memory = alloc::private_allocate(sizeof(KeyList));
+    if (memory == nullptr) return false;
+    list_ = new (memory) KeyList;
+  }
+  return list_->add(key, 0);
+}
+
+}  // namespace tern

@@ -1,0 +1,258 @@
+// The ordered index in a whole store: whatever inserters, helpers, removers and growth do beside each other, a key of the
+// table has its leaf, a scan of a view shows what a walk over its buckets does, and nothing is left behind.
+// (The index alone: ordered_index_test.cc. Model: tests/models/leaf_table.pml.)
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "engine/scans.h"
+#include "tests/engine/schedules/exploring.h"
+
+namespace tern::concurrency {
+namespace {
+
+using tern::detail::Guard;
+using tern::detail::KeyRange;
+using tern::detail::LeafState;
+using tern::detail::SlotWord;
+using tern::detail::ViewOwner;
+
+template <Mutant M>
+struct Ordered {
+  using R = Rig<M>;
+  using Sync = typename R::Sync;
+  using Index = tern::detail::OrderedIndex<Sync>;
+  using Cursor = typename Index::Cursor;
+  using Scans = tern::detail::Scans<Sync>;
+
+  // `more`: entries that may come beside those that are there.
+  explicit Ordered(int threads, std::size_t more = 0)
+      : rig(threads, std::size_t{4} << 20, [more](tern::detail::CoreOptions& o) {
+          o.ordered = true;
+          if (more != 0) o.entries_max = 3 + more;
+        }) {
+    KeyFinder finder;
+    first = finder.in_bucket(16);  // of bucket 0 until there are 17
+    second = finder.in_bucket(0);
+    third = finder.in_bucket(16);
+    absent = finder.in_bucket(16);
+    other = finder.in_bucket(16);
+    const int own = rig.own_index();
+    for (const Key* key : {&first, &second, &third}) rig.set(own, *key, "0");
+    rig.more_sizes = {80, 96, 112, 128, 144};  // nodes
+    rig.freeze();
+  }
+
+  // A view of its own, both ways, against the walk over the buckets.
+  void scan(int t) {
+    const typename R::View view{rig.core().space.views.open(ViewOwner::kUser), 0};
+    if (!view.opened.ok()) return;
+    auto walked = rig.view_walk(t, view);
+    for (const bool reverse : {false, true}) {
+      const auto scanned = in_order(t, view, reverse);
+      if (scanned != walked) {
+        rig.complain("a scan of " + std::to_string(scanned.size()) + " keys beside a walk of " + std::to_string(walked.size()));
+      }
+      std::reverse(walked.begin(), walked.end());
+    }
+    rig.core().space.views.close(view.opened);
+    Guard<Sync> guard(rig.core().space, rig.thread(t));
+    rig.core().kept_keys()->review(rig.thread(t), rig.shard(), 16);
+  }
+  std::vector<std::string> in_order(int t, const typename R::View& view, bool reverse) {
+    std::vector<std::string> all;
+    KeyRange range;
+    range.reverse = reverse;
+    Scans scans(rig.core(), view);
+    for (;;) {
+      Guard<Sync> guard(rig.core().space, rig.thread(t));
+      const auto outcome = scans.step(range, nullptr, 2, found);
+      if (outcome == Scans::Outcome::kEnded) return {"!"};
+      for (unsigned i = 0; i != found.count; ++i) {
+        all.push_back(std::string(found.key[i]) + "=" + std::string(found.head[i].bytes()));
+      }
+      if (outcome != Scans::Outcome::kMore) return all;
+    }
+  }
+
+  // Each key of the table has a leaf, and where all have come to their end, each leaf has its key and says LIVE.
+  std::string check_leaves(bool all_ended) {
+    auto& core = rig.core();
+    Guard<Sync> guard(core.space, rig.own());
+    std::vector<std::string> leaves, keys;
+    Cursor c(core.index, Cursor::kForward);
+    while (const auto* leaf = c.next()) {
+      leaves.emplace_back(leaf->key());
+      if (all_ended && leaf->seen().kind() != LeafState::kLive) return "a leaf is left dead";
+    }
+    auto& s = rig.shard();
+    for (std::uint32_t b = 0; b != core.table.size_of(s).buckets(); ++b) {
+      core.table.for_each_slot(core.table.bucket(s, b), [&](auto&, SlotWord w) {
+        if (!w.is_current()) return true;
+        const auto& r = *core.space.record(w.offset());
+        const auto k = core.space.key_of(r, r.stamp_word());
+        keys.emplace_back(k.data, k.size);
+        return true;
+      });
+    }
+    std::sort(keys.begin(), keys.end());
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());  // a split that stands half-way has one twice
+    if (!std::includes(leaves.begin(), leaves.end(), keys.begin(), keys.end())) return "a key without its leaf";
+    if (all_ended && leaves != keys) return "a leaf without its key";
+    return {};
+  }
+  std::string check() {
+    const bool all_ended = frozen_threads() == 0;
+    const std::string found_wrong = check_leaves(all_ended);
+    if (!found_wrong.empty()) return found_wrong;
+    return all_ended ? rig.check() : rig.check_stopped();
+  }
+  Body body(const Threads& threads) {
+    return {[this] { rig.restore(); }, threads, [this] { return check(); }};
+  }
+
+  Threads two_inserters_and_a_remover() {
+    return {[this] { rig.set(0, absent, "1"); }, [this] { rig.set(1, absent, "2"); }, [this] { rig.del(2, absent); }};
+  }
+  Threads remover_and_inserter() {
+    return {[this] { rig.del(0, first); }, [this] { rig.set(1, first, "1"); }};
+  }
+  Threads inserter_that_is_helped() {
+    return {[this] { rig.del(0, first); }, [this] { rig.set(1, first, "1"); }, [this] { rig.set(2, first, "2"); }};
+  }
+  Threads scan_beside_an_inserter() {
+    return {[this] { rig.set(0, absent, "1"); },
+            [this] {
+              rig.get(1, absent);  // which puts it before the view
+              scan(1);
+            }};
+  }
+  Threads scan_beside_a_remover() {
+    return {[this] {
+              rig.del(0, first);
+              rig.set(0, first, "1");
+            },
+            [this] { scan(1); }};
+  }
+  Threads growth() {
+    return {[this] { rig.del(0, first); }, [this] { rig.set(1, absent, "1"); }, [this] { rig.grow(2); }};
+  }
+  // Growth kills the tentative word, and then there is no room for another.
+  Threads killed_for_good() {
+    return {[this] { rig.set(0, absent, "1"); },
+            [this] {
+              rig.grow(1);
+              rig.set(1, other, "1");
+            }};
+  }
+
+  R rig;
+  static inline typename Scans::Step found;  // by one thread of a test
+  Key first, second, third, absent, other;
+};
+
+template <Mutant M>
+void expect_leaves_hold(const std::string& name, Ordered<M>& o, const Threads& threads, const Bounds& bounds = {}) {
+  expect_body_holds(name, o.body(threads), bounds);
+}
+template <Mutant M>
+void expect_leaves_fail(const std::string& name, Ordered<M>& o, const Threads& threads, const Bounds& bounds = {}) {
+  expect_body_fails(name, o.body(threads), bounds);
+}
+
+// Thread `who` stops for ever at the point, wherever it comes to it.
+template <Mutant M>
+Result explore_parked(Ordered<M>& o, const Threads& threads, int who, const char* point, std::uint64_t schedules) {
+  Options options;
+  options.name = std::string("leaves, stopped at ") + point;
+  options.preemptions = 2;
+  options.max_schedules = schedules;
+  options.parks = {{who, point, 1}};
+  options.trace_failure = false;
+  Points::are_steps = true;
+  const Result r = explore(options, {[&o] { o.rig.restore(); }, threads, [&o] {
+                                       const std::string wrong = o.check_leaves(false);
+                                       return wrong.empty() ? o.rig.check_stopped() : wrong;
+                                     }});
+  Points::are_steps = false;
+  return r;
+}
+
+TEST(Leaves, TwoInsertersAndARemover) {
+  Ordered<Mutant::kNone> o(3);
+  expect_leaves_hold("leaves, inserters and remover", o, o.two_inserters_and_a_remover(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, RemoverAndInserter) {
+  Ordered<Mutant::kNone> o(2);
+  expect_leaves_hold("leaves, remover and inserter", o, o.remover_and_inserter(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, AnInserterThatIsHelped) {
+  Ordered<Mutant::kNone> o(3);
+  expect_leaves_hold("leaves, helped", o, o.inserter_that_is_helped(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, ScanBesideAnInserter) {
+  Ordered<Mutant::kNone> o(2);
+  expect_leaves_hold("leaves, scan and inserter", o, o.scan_beside_an_inserter(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, ScanBesideARemover) {
+  Ordered<Mutant::kNone> o(2);
+  expect_leaves_hold("leaves, scan and remover", o, o.scan_beside_a_remover(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, Growth) {
+  Ordered<Mutant::kNone> o(3);
+  expect_leaves_hold("leaves, growth", o, o.growth(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, AnInsertThatIsKilledForGood) {
+  Ordered<Mutant::kNone> o(2, 1);
+  expect_leaves_hold("leaves, killed for good", o, o.killed_for_good(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, NobodyWaitsForAStoppedThread) {
+  Ordered<Mutant::kNone> o(3);
+  const Bounds stopped{.preemptions = 1, .schedules = 20'000, .random = 1'000, .freeze = Freeze::kAllButOne};
+  expect_leaves_hold("leaves, stopped inserter", o, o.two_inserters_and_a_remover(), stopped);
+  Ordered<Mutant::kNone> p(2);
+  expect_leaves_hold("leaves, stopped remover", p, p.remover_and_inserter(), stopped);
+  Ordered<Mutant::kNone> q(2);
+  expect_leaves_hold("leaves, stopped scan", q, q.scan_beside_a_remover(), stopped);
+}
+
+TEST(Leaves, NobodyWaitsForAThreadStoppedAtAPoint) {
+  const auto expect_held = [](const Result& r) {
+    EXPECT_TRUE(r.ok) << r.failure << "\nTERN_SCHEDULE='" << r.schedule << "'";
+    EXPECT_GT(r.frozen, 0u);
+  };
+  Ordered<Mutant::kNone> o(3);
+  expect_held(explore_parked(o, o.inserter_that_is_helped(), 1, "leaf.confirm", 10'000));
+  expect_held(explore_parked(o, o.inserter_that_is_helped(), 0, "leaf.left", 10'000));
+  Ordered<Mutant::kNone> p(2);
+  expect_held(explore_parked(p, p.scan_beside_a_remover(), 1, "scan.looked", 10'000));
+  Ordered<Mutant::kNone> q(2, 1);
+  expect_held(explore_parked(q, q.killed_for_good(), 0, "leaf.withdraw", 10'000));
+}
+
+TEST(LeafMutants, AfterLive) {
+  Ordered<Mutant::kLeafAfterLive> o(2);
+  expect_leaves_fail("leaf after live", o, o.scan_beside_an_inserter());
+}
+TEST(LeafMutants, HelperSkips) {
+  Ordered<Mutant::kLeafHelperSkips> o(3);
+  const Result r = explore_parked(o, o.inserter_that_is_helped(), 1, "leaf.confirm", 150'000);
+  EXPECT_FALSE(r.ok) << "a planted bug was not found in " << r.schedules << " schedules";
+}
+TEST(LeafMutants, Unconfirmed) {
+  Ordered<Mutant::kLeafUnconfirmed> o(2);
+  expect_leaves_fail("leaf unconfirmed", o, o.remover_and_inserter());
+}
+TEST(LeafMutants, BeforeEmpty) {
+  Ordered<Mutant::kLeafBeforeEmpty> o(2);
+  expect_leaves_fail("leaf before empty", o, o.remover_and_inserter());
+}
+TEST(LeafMutants, LeftOfKilled) {
+  Ordered<Mutant::kLeafLeftOfKilled> o(2, 1);
+  expect_leaves_fail("leaf of killed", o, o.killed_for_good());
+}
+
+}  // namespace
+}  // namespace tern::concurrency
