@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -25,8 +26,9 @@
 
 namespace tern::alloc::platform {
 
-int planned_fault(FaultPlan& plan, Site site) noexcept {
+int planned_fault(FaultPlan& plan, Site site, const FileCall* about) noexcept {
   if ((plan.sites & site_bit(site)) == 0) return 0;
+  if (plan.watch != nullptr && about != nullptr) plan.watch(plan.watch_user, *about);
   // Relaxed: a counter; which of two concurrent calls is the n-th is nobody's business.
   const std::uint64_t call = plan.calls.fetch_add(1, std::memory_order_relaxed) + 1;
   if (plan.fail_at == 0 || call < plan.fail_at || call - plan.fail_at >= plan.fail_count) return 0;
@@ -193,6 +195,13 @@ bool pin_thread(unsigned n) noexcept {
   return false;
 }
 
+void sleep_ns(std::uint64_t ns) noexcept {
+  timespec t{};
+  t.tv_sec = static_cast<time_t>(ns / 1'000'000'000u);
+  t.tv_nsec = static_cast<long>(ns % 1'000'000'000u);
+  nanosleep(&t, nullptr);  // interrupted: shorter
+}
+
 void yield_processor() noexcept { sched_yield(); }
 
 std::uint64_t thread_id() noexcept { return static_cast<std::uint64_t>(syscall(SYS_gettid)); }
@@ -203,12 +212,12 @@ bool at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept
 }
 
 File open_file(const char* path, OpenMode mode, int* error) noexcept {
-  *error = fault(Site::kOpen);
+  *error = fault({.site = Site::kOpen, .path = path, .bytes = static_cast<std::uint64_t>(mode)});
   if (*error != 0) return {};
   int flags = O_CLOEXEC;
   switch (mode) {
     case OpenMode::kRead:
-      flags |= O_RDONLY;
+      flags |= O_RDONLY | O_NONBLOCK;  // of a pipe: its end, not its writer
       break;
     case OpenMode::kCreate:
       flags |= O_RDWR | O_CREAT | O_TRUNC;
@@ -219,10 +228,13 @@ File open_file(const char* path, OpenMode mode, int* error) noexcept {
     case OpenMode::kDirectory:
       flags |= O_RDONLY | O_DIRECTORY;
       break;
+    case OpenMode::kKeep:
+      flags |= O_RDWR | O_CREAT;
+      break;
   }
   File file;
   do {
-    file.descriptor = ::open(path, flags, 0644);
+    file.descriptor = ::open(path, flags, 0600);
   } while (file.descriptor < 0 && errno == EINTR);
   if (file.descriptor < 0) *error = errno;
   return file;
@@ -235,7 +247,7 @@ void close_file(File& file) noexcept {
 }
 
 IoResult read_file(File file, void* to, std::size_t bytes, std::uint64_t at) noexcept {
-  if (const int planned = fault(Site::kRead)) return {0, planned};
+  if (const int planned = fault({.site = Site::kRead, .descriptor = file.descriptor, .bytes = bytes, .at = at})) return {0, planned};
   for (;;) {
     const ssize_t got = ::pread(file.descriptor, to, bytes, static_cast<off_t>(at));
     if (got >= 0) return {static_cast<std::size_t>(got), 0};
@@ -244,7 +256,10 @@ IoResult read_file(File file, void* to, std::size_t bytes, std::uint64_t at) noe
 }
 
 IoResult write_file(File file, const void* from, std::size_t bytes, std::uint64_t at) noexcept {
-  if (const int planned = fault(Site::kWrite)) return {0, planned};
+  if (const int planned =
+          fault({.site = Site::kWrite, .descriptor = file.descriptor, .data = from, .bytes = bytes, .at = at})) {
+    return {0, planned};
+  }
   for (;;) {
     const ssize_t put = ::pwrite(file.descriptor, from, bytes, static_cast<off_t>(at));
     if (put >= 0) return {static_cast<std::size_t>(put), 0};
@@ -253,30 +268,43 @@ IoResult write_file(File file, const void* from, std::size_t bytes, std::uint64_
 }
 
 int sync_file(File file) noexcept {
-  if (const int planned = fault(Site::kSync)) return planned;
+  if (const int planned = fault({.site = Site::kSync, .descriptor = file.descriptor})) return planned;
   return ::fsync(file.descriptor) == 0 ? 0 : errno;
 }
 
 int truncate_file(File file, std::uint64_t bytes) noexcept {
-  if (const int planned = fault(Site::kTruncate)) return planned;
+  if (const int planned = fault({.site = Site::kTruncate, .descriptor = file.descriptor, .bytes = bytes})) return planned;
   return ::ftruncate(file.descriptor, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
 }
 
 int rename_file(const char* from, const char* to) noexcept {
-  if (const int planned = fault(Site::kRename)) return planned;
+  if (const int planned = fault({.site = Site::kRename, .path = from, .to = to})) return planned;
   return ::rename(from, to) == 0 ? 0 : errno;
 }
 
 int remove_file(const char* path) noexcept {
-  if (const int planned = fault(Site::kRemove)) return planned;
+  if (const int planned = fault({.site = Site::kRemove, .path = path})) return planned;
   return ::unlink(path) == 0 ? 0 : errno;
 }
 
 IoResult file_size(File file) noexcept {
-  if (const int planned = fault(Site::kFileSize)) return {0, planned};
+  if (const int planned = fault({.site = Site::kFileSize, .descriptor = file.descriptor})) return {0, planned};
   struct stat about {};
   if (::fstat(file.descriptor, &about) != 0) return {0, errno};
   return {static_cast<std::size_t>(about.st_size), 0};
+}
+
+int lock_file(File file) noexcept {
+  if (const int planned = fault({.site = Site::kLock, .descriptor = file.descriptor})) return planned;
+  while (::flock(file.descriptor, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
+void begin_writeback(File file, std::uint64_t at, std::uint64_t bytes) noexcept {
+  if (fault({.site = Site::kWriteback, .descriptor = file.descriptor, .bytes = bytes, .at = at}) != 0) return;
+  ::sync_file_range(file.descriptor, static_cast<off64_t>(at), static_cast<off64_t>(bytes), SYNC_FILE_RANGE_WRITE);
 }
 
 }  // namespace tern::alloc::platform

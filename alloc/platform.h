@@ -36,8 +36,21 @@ enum class Site : std::uint8_t {
   kTruncate,
   kRemove,
   kFileSize,
+  kLock,
+  kWriteback,  // asking that writing begins; only advice
   kPrivateAllocate,  // process-private memory (private_memory.h)
   kCount,
+};
+
+// What a call on a file is about to do, for who watches (FaultPlan::watch).
+struct FileCall {
+  Site site = Site::kOpen;
+  int descriptor = -1;
+  const char* path = nullptr;   // of open, rename, remove
+  const char* to = nullptr;     // of rename
+  const void* data = nullptr;   // of write
+  std::uint64_t bytes = 0;      // of read and write; of truncate: the size
+  std::uint64_t at = 0;
 };
 
 constexpr std::uint32_t site_bit(Site site) { return 1u << static_cast<unsigned>(site); }
@@ -50,18 +63,26 @@ struct FaultPlan {
   std::uint64_t fail_at = 0;
   std::uint64_t fail_count = 1;
   int error = 0;  // 0: ENOMEM for memory, EAGAIN for a thread, EIO for the rest
+  // Called before each call on a file at the sites in `sites`, failing or not; null: nobody watches.
+  void (*watch)(void* user, const FileCall& call) = nullptr;
+  void* watch_user = nullptr;
   std::atomic<std::uint64_t> calls{0};
   std::atomic<std::uint64_t> failed{0};
 };
 
 inline std::atomic<FaultPlan*> fault_plan{nullptr};
 
-int planned_fault(FaultPlan& plan, Site site) noexcept;
+int planned_fault(FaultPlan& plan, Site site, const FileCall* call = nullptr) noexcept;
 
 // The error number that a plan wants at this site now; 0 when the call may go on.
 inline int fault(Site site) noexcept {
   FaultPlan* plan = fault_plan.load(std::memory_order_acquire);  // [fault-plan] acquire
   return plan == nullptr ? 0 : planned_fault(*plan, site);
+}
+
+inline int fault(const FileCall& call) noexcept {
+  FaultPlan* plan = fault_plan.load(std::memory_order_acquire);  // [fault-plan] acquire
+  return plan == nullptr ? 0 : planned_fault(*plan, call.site, &call);
 }
 
 // Installs a plan for the life of this object. Test hook.
@@ -131,6 +152,7 @@ bool pin_thread(unsigned n) noexcept;
 
 // The kernel's number of the calling thread; reused by the kernel after the thread has ended.
 std::uint64_t thread_id() noexcept;
+void sleep_ns(std::uint64_t ns) noexcept;
 // Lets other threads that are ready to run have this processor; returns at once if there are none.
 void yield_processor() noexcept;
 
@@ -153,10 +175,16 @@ struct File {
   bool is_open() const noexcept { return descriptor >= 0; }
 };
 
-enum class OpenMode : std::uint8_t { kRead, kCreate /* truncates */, kReadWrite, kDirectory };
+enum class OpenMode : std::uint8_t {
+  kRead,
+  kCreate,  // truncates
+  kReadWrite,
+  kDirectory,
+  kKeep,  // for reading and writing, made if it isn't there
+};
 
 // Opens `path`; `*error` is the error number (0: none). Descriptors aren't inherited by child
-// processes.
+// processes; a new file is for its owner alone.
 File open_file(const char* path, OpenMode mode, int* error) noexcept;
 // Errors of close are those of writes that nobody synced: synchronise first if they matter.
 void close_file(File& file) noexcept;
@@ -171,6 +199,11 @@ int truncate_file(File file, std::uint64_t bytes) noexcept;
 int rename_file(const char* from, const char* to) noexcept;
 int remove_file(const char* path) noexcept;
 IoResult file_size(File file) noexcept;
+// Takes the file's lock for this descriptor, until it is closed, in the whole system: 0, EWOULDBLOCK
+// if another descriptor has it (of this process or another), or another error number. Waits for nobody.
+int lock_file(File file) noexcept;
+// Asks the kernel to begin writing the range, so that a later sync has less to do. Only advice.
+void begin_writeback(File file, std::uint64_t at, std::uint64_t bytes) noexcept;
 
 }  // namespace tern::alloc::platform
 

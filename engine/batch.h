@@ -325,7 +325,7 @@ class Batches {
     const Stamp bs = b.stamp_word();
     const std::string_view key = key_of(own);
     const Head<Sync> before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key.size());
-    if (!own.stamp_word().only_asks()) agree_on_meta(own, b, bs);
+    if (!own.stamp_word().only_asks()) agree_on_meta(space_, own, b, bs);
     if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kLifetime, index, e.operation);
     for (unsigned c = 0; c != e.condition_count; ++c) {
       const BatchCondition& condition = d.conditions()[e.first_condition + c];
@@ -342,9 +342,9 @@ class Batches {
   }
 
   // Once: a late helper may see a chain that was trimmed meanwhile.
-  static void agree_on_meta(Rec& own, const Rec& b, Stamp bs) noexcept {
+  static void agree_on_meta(const Space<Sync>& space, Rec& own, const Rec& b, Stamp bs) noexcept {
     const Hold before = b.hold_word();
-    const std::uint64_t version = before.version() + 1;
+    const std::uint64_t version = space.next_version(before.version());
     std::uint64_t m = own.meta.load(std::memory_order_acquire);  // [version] acquire
     if (planted<Sync>(Mutant::kBatchVersionByStore)) {
       own.meta.store(Hold(m).with_version(version).word(), std::memory_order_release);  // [version] release

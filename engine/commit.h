@@ -213,7 +213,7 @@ class Commit {
       if (bound_.weigher != nullptr) [[unlikely]] weigh(key, wanted == Decision::kPut ? &r : nullptr, os.tomb() ? nullptr : &o, more, less);
       if (more != 0 && !take_entry(t, more)) return refused(t, tomb, Outcome::kFull);
       const LifetimeChange lifetime = lifetime_of(t, r, head);
-      const std::uint64_t version = head.version + 1;
+      const std::uint64_t version = space_.next_version(head.version);
       const Hold before = o.hold_word();
       Hold mine(r.meta.load(std::memory_order_relaxed));  // nobody else sees it
       if (!planted<Sync>(Mutant::kAccessNotInherited)) mine = mine.with_access(before.access());

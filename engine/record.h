@@ -124,6 +124,7 @@ class Link {
   static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kTrimmed = std::uint64_t{1} << 62;
   static constexpr unsigned kLengthShift = 40;
+  static constexpr unsigned kTypeShift = 58;
   static constexpr std::uint64_t kLengthMask = (std::uint64_t{1} << 18) - 1;
   static_assert(1 + 1 + 4 + 18 + kOffsetBits == 64, "CLOSED, TRIMMED, type, value length, offset");
 
@@ -133,6 +134,11 @@ class Link {
   constexpr bool closed() const noexcept { return (word_ & kClosed) != 0; }
   constexpr std::uint64_t length18() const noexcept { return word_ >> kLengthShift & kLengthMask; }
   constexpr std::uint64_t older() const noexcept { return word_ & kOffsetMask; }
+  constexpr unsigned type() const noexcept { return static_cast<unsigned>(word_ >> kTypeShift & 15); }
+
+  constexpr Link of_type(unsigned type) const noexcept {  // before publication
+    return Link((word_ & ~(std::uint64_t{15} << kTypeShift)) | std::uint64_t{type & 15} << kTypeShift);
+  }
 
   // Before publication; of an intent, until it is installed.
   constexpr Link over(std::uint64_t offset) const noexcept { return Link((word_ & ~kOffsetMask) | offset); }

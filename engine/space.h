@@ -171,6 +171,9 @@ class Space {
   // What a record's meta word is born with: an access count that is full, unless something is evicted here.
   std::uint64_t birth_meta = Hold::kAccessMask;
   RemovalHook removal_hook;
+  // No version below it is given out: what an earlier life of the same snapshot may have given out. Set at open.
+  std::uint64_t version_base = 0;
+  std::uint64_t next_version(std::uint64_t before) const noexcept { return (before < version_base ? version_base : before) + 1; }
   Upkeep upkeep;
   LogTarget log;
   Word kept_notes{};  // keys on the queues of kept.h

@@ -239,6 +239,10 @@ void StoreCore::drop_handle() noexcept {
 }
 
 void StoreCore::let_go() noexcept {
+  if (Attachment* const a = std::exchange(attachment, nullptr)) {
+    a->~Attachment();
+    alloc::private_free(a);
+  }
   const std::uint64_t held = held_.fetch_or(kLastHandleGone, std::memory_order_acq_rel);  // [held] acq_rel
   if ((held & ~kLastHandleGone) == 0) destroy();
 }

@@ -39,6 +39,12 @@ struct ThreadCache {
   Thread<StdSync>* state[kEntries];
 };
 
+// What a part above the engine hangs on a store: destroyed when the last handle goes, before the memory does.
+class Attachment {
+ public:
+  virtual ~Attachment() = default;
+};
+
 class StoreCore {
  public:
   using Sync = StdSync;
@@ -122,6 +128,10 @@ class StoreCore {
   std::atomic<std::uint64_t> drafts{0};
   std::uint64_t id = 0;
   char name[64] = {};
+  // Of snapshots (persist/).
+  Attachment* attachment = nullptr;  // in private memory
+  std::uint64_t birth_wall_ms = 0;   // 0: of a store that was opened empty and never saved
+  std::uint64_t generation = 0;      // that was opened or saved last
 
   // Of the list of live stores; under its mutex.
   StoreCore* previous_live = nullptr;

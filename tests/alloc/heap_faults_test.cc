@@ -172,6 +172,8 @@ TEST(PlatformFaults, EachSiteReportsItsError) {
   fail_first(Site::kRename, EXDEV,
              [&] { EXPECT_EQ(platform::rename_file(path.c_str(), (path + "2").c_str()), EXDEV); });
   fail_first(Site::kRemove, 0, [&] { EXPECT_EQ(platform::remove_file(path.c_str()), EIO); });
+  fail_first(Site::kLock, 0, [&] { EXPECT_EQ(platform::lock_file(file), EIO); });
+  fail_first(Site::kWriteback, 0, [&] { platform::begin_writeback(file, 0, 1); });
   fail_first(Site::kRandom, 0,
              [&] { EXPECT_FALSE(platform::random_bytes(buffer, sizeof buffer)); });
   fail_first(Site::kPinThread, 0, [&] { EXPECT_FALSE(platform::pin_thread(0)); });

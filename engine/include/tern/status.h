@@ -73,6 +73,10 @@ enum class Field : std::uint16_t {
   kSeparator,
   kRegex,
   kMaintenance,
+  kHashSeed,
+  kPath,
+  kKeep,         // generations of a snapshot
+  kThreads,
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".

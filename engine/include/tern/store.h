@@ -14,10 +14,12 @@
 #include <tern/options.h>
 #include <tern/result.h>
 #include <tern/scan.h>
+#include <tern/snapshot.h>
 #include <tern/value.h>
 #include <tern/view.h>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -132,6 +134,16 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
  public:
   // Errors: invalid_argument and out_of_range (field: the option), out_of_memory (the mapping was refused).
   static Result<Store> open(const Options& options = {}) noexcept;
+  // A store with the contents of a snapshot (snapshot.h). Every byte is verified; what has expired meanwhile is left out;
+  // the rest is as it was saved: values, versions, deadlines by the wall clock, idle times, whether it is evictable. Errors
+  // beside those above: not_found (no generation there), corrupt (damaged, none older), unsupported (written by a newer
+  // version), unavailable (another store or process has it open for writing), out_of_range (it doesn't fit the budget),
+  // invalid_argument (hash_seed: not the file's), io. SnapshotOptions::fault says which file, where and why.
+  // O(bytes of the file), on several threads.
+  template <std::convertible_to<std::string_view> Path>
+  static Result<Store> open(const Path& path, const Options& options = {}, const SnapshotOptions& how = {}) noexcept {
+    return open_snapshot(std::string_view(path), options, how);
+  }
 
   Store() noexcept = default;  // closed
   Store(const Store& other) noexcept;
@@ -172,6 +184,14 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // (Options::maintenance), which does the same by itself.
   Result<Owed> tick(std::chrono::microseconds budget) const noexcept;
 
+  // Writes the store as it stands at one moment during this call to a snapshot (snapshot.h) at `path`, in the calling
+  // thread, while others go on. Versions that are replaced meanwhile stay for it, as for a view: a save that keeps more of
+  // them than Options::view_bytes_max, or that stands in the way of room, ends with view_expired. Errors beside that:
+  // unavailable (somebody else saves there, or owns it), invalid_argument (path, keep), io, cancelled, out_of_memory. Every one leaves what
+  // was there before. A failed synchronisation is never tried again.
+  // Extra memory: about 2 MiB and a thousandth of the file, outside the budget. Time: about that of writing the file.
+  Result<SaveReport> save(std::string_view path, const SaveOptions& options = {}) const noexcept;
+
   Stats stats() const noexcept;
   // Bytes of the budget that the key's record takes.
   Lookup<std::size_t> memory_usage(std::string_view key) const noexcept;
@@ -200,6 +220,7 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   Result<View> open_view(detail::ViewOwner owner) const noexcept;
   Result<bool> scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept;
   Result<std::uint64_t> del_scanned(const ScanOptions& options) const noexcept;
+  static Result<Store> open_snapshot(std::string_view path, const Options& options, const SnapshotOptions& how) noexcept;
   void visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept;
 
   detail::StoreCore* core_ = nullptr;

@@ -1,0 +1,128 @@
+// Snapshots: a store's contents in a file, saved while writers go on, opened again later.
+//
+//   auto saved = store.save("/var/lib/game/world.tern");
+//   ...
+//   auto store = tern::Store::open("/var/lib/game/world.tern", {.memory_bytes = 1 << 30});
+//
+// A save writes the store as it stood at one moment: to a temporary file beside the path, which is synchronised and then
+// takes the path's place, so that a crash or a full disk at any point leaves a whole snapshot there, the new one or the
+// one before. Opening verifies every byte before it is used. Whatever the file holds, the answer is a store or an error
+// that says where and why; a damaged file is never changed, and the generation before it is opened if there is one.
+//
+// Beside PATH lie PATH.1, PATH.2, ... (older generations), PATH.lock (who may write, and which versions were given out:
+// keep it with the snapshot) and, while a save runs or after a crash in one, PATH.tmp.
+// The format is described in persist/README.md.
+#ifndef TERN_SNAPSHOT_H_
+#define TERN_SNAPSHOT_H_
+
+#include <tern/function_ref.h>
+#include <tern/result.h>
+#include <tern/status.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace tern {
+
+// Why a call on a snapshot failed, in more words than an Error has.
+struct SnapshotFault {
+  char file[512] = {};         // which one; shortened from the left if it is longer
+  std::uint64_t offset = 0;    // in the file, where there is a place
+  int system_error = 0;        // errno, if the system refused something
+  char reason[192] = {};
+};
+
+struct SaveProgress {
+  std::uint64_t entries = 0;           // written so far
+  std::uint64_t entries_expected = 0;  // about
+  std::uint64_t bytes = 0;             // written so far
+};
+// False: the save is given up, nothing is left of it, and it answers `cancelled`. Called from the saving thread after
+// every piece of about 64 KiB; may call the store; must not throw.
+using SaveProgressFn = bool (*)(void* user, const SaveProgress& progress);
+
+struct SaveOptions {
+  // Generations there are afterwards, the new one included; 1 to 64. With 1 a file that is damaged later has no stand-in.
+  unsigned keep = 2;
+  // Bound on the rate of writing; 0: none.
+  std::uint64_t bytes_per_second = 0;
+  SaveProgressFn progress = nullptr;
+  void* progress_user = nullptr;
+  // Wall-clock time since 1970 at the moment that is saved; by default the system's. For tests and replay.
+  std::optional<std::chrono::milliseconds> wall_now{};
+  SnapshotFault* fault = nullptr;  // filled in when the call fails
+};
+
+struct SaveReport {
+  std::uint64_t generation = 0;  // 1, 2, ... of this path
+  std::uint64_t entries = 0;
+  std::uint64_t bytes = 0;       // of the file
+};
+
+struct OpenReport {
+  std::uint64_t generation = 0;
+  std::uint64_t entries = 0;     // that are in the store now
+  std::uint64_t expired = 0;     // whose deadline passed between the save and this call: left out
+  std::uint64_t left_out = 0;    // for want of room, where eviction is on; without it a file that doesn't fit is refused
+  unsigned fallbacks = 0;        // newer generations that were damaged or missing
+};
+
+struct SnapshotOptions {
+  // This store is the one that writes PATH: no other store or process opens it for writing or saves to it until the last
+  // handle is gone (unavailable), and no version that a store of this path has ever given out is given out again. False:
+  // a copy of what the file holds, for any number of processes, from a folder that may be read-only; what it
+  // writes may get versions that others give out, too.
+  bool own = true;
+  // Threads that read and verify; 0: one for each processor, at most 8, and one alone with Maintenance::kTick.
+  unsigned threads = 0;
+  // As SaveOptions::wall_now: when this is, for deadlines. Never before the moment that was saved.
+  std::optional<std::chrono::milliseconds> wall_now{};
+  OpenReport* report = nullptr;
+  SnapshotFault* fault = nullptr;  // filled in when the call fails; after a fallback, with why the newer one wasn't taken
+};
+
+// --- a file by itself, without a store ---------------------------------------------------------------------------------
+
+struct SnapshotInfo {
+  unsigned format_version = 0;
+  std::uint64_t generation = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t blocks = 0;
+  unsigned shards = 0;
+  std::chrono::milliseconds saved_at{};     // since 1970, as is the next
+  std::chrono::milliseconds first_saved_at{};
+  std::uint64_t version_max = 0;
+  std::uint64_t version_base = 0;           // below it lie the versions of earlier lives of the store that wrote it
+  std::size_t memory_bytes = 0;             // the budget of the store that wrote it
+  char engine[17] = {};                     // version of the library that wrote it
+  char name[65] = {};                       // Options::name
+};
+// Reads and checks header and directory. not_found, io, corrupt, unsupported, invalid_argument (path); `fault`, if not null,
+// says which file, where and why.
+TERN_API Result<SnapshotInfo> inspect_snapshot(std::string_view path, SnapshotFault* fault = nullptr) noexcept;
+
+struct SnapshotEntry {
+  std::string_view key{};
+  std::string_view value{};
+  std::uint64_t version = 0;
+  std::optional<std::chrono::milliseconds> expires_at{};  // since 1970, by the wall clock
+  std::chrono::milliseconds idle{};                       // 0: none
+  bool evictable = true;
+};
+// Calls fn for each entry, verified, in no order that means anything, until it answers false; fn must not throw, and what it
+// is shown is good during the call. True: all were shown. Memory: the directory, and one block or one long entry at a time.
+TERN_API Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const SnapshotEntry&)> fn,
+                                    SnapshotFault* fault = nullptr) noexcept;
+
+// Looks at every byte and goes on after damage in a block: `report` is called for each finding. ok, or the first finding's error.
+// Answers the number of entries that are whole, in any case, through `whole` if it isn't null.
+TERN_API Result<void> verify_snapshot(std::string_view path, FunctionRef<void(const SnapshotFault&)> report,
+                                      std::uint64_t* whole = nullptr) noexcept;
+
+}  // namespace tern
+
+#endif  // TERN_SNAPSHOT_H_

@@ -1,0 +1,308 @@
+// Store::open of a snapshot: every block is read, verified and its records placed in a new store, by several threads that
+// each take whole shards; if one finds damage, the store is thrown away and the generation before is tried.
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <utility>
+
+#include <tern/store.h>
+
+#include "alloc/platform.h"
+#include "alloc/platform_worker.h"
+#include "alloc/private_memory.h"
+#include "engine/intake.h"
+#include "engine/store_core.h"
+#include "persist/format.h"
+#include "persist/generations.h"
+#include "persist/ownership.h"
+#include "persist/reader.h"
+
+namespace tern::persist {
+namespace {
+
+namespace platform = alloc::platform;
+using Sync = detail::StdSync;
+
+constexpr unsigned kThreadsMax = 16;
+constexpr unsigned kThreadsByDefaultMax = 8;
+
+bool is_error(const Error& e) noexcept { return e.status != Status::kOk; }
+
+// What the threads of one load share.
+class Load {
+ public:
+  Load(const Reader& reader, detail::StoreCore& store, std::uint64_t wall_now_ms) noexcept
+      : reader_(reader), store_(store), core_(store.core), wall_now_ms_(wall_now_ms) {
+    const unsigned of_file = reader.header().shard_count, of_store = core_.table.shard_count();
+    // Shards of the file and of the store that hold the same keys, whichever are more: no two groups meet in one.
+    groups_ = of_file < of_store ? of_file : of_store;
+    shards_a_group_ = of_file / groups_;
+  }
+
+  Error run(unsigned threads, Trouble& trouble) noexcept {
+    if (threads > groups_) threads = groups_;
+    platform::Worker workers[kThreadsMax];
+    for (unsigned i = 1; i < threads; ++i) {
+      // The system may refuse one: the others do its part.
+      workers[i].start([](void* load) noexcept {
+        static_cast<Load*>(load)->work();
+        return platform::Worker::kEnd;
+      }, this, "tern-open");
+    }
+    work();
+    for (auto& w : workers) w.stop();  // from here on this thread has seen what they did
+    for (const Part& part : parts_) {
+      placed += part.placed;
+      expired += part.expired;
+      left_out += part.left_out;
+      if (!part.trouble.ok()) trouble = part.trouble;
+    }
+    return trouble.ok() ? Error{} : trouble.error;
+  }
+
+  // After run.
+  std::uint64_t placed = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t left_out = 0;
+
+ private:
+  // What one thread has done.
+  struct Part {
+    std::uint64_t placed = 0, expired = 0, left_out = 0;
+    Trouble trouble;
+  };
+
+  void work() noexcept {
+    Part& part = parts_[next_part_.fetch_add(1, std::memory_order_relaxed)];  // a number for each thread
+    detail::Thread<Sync>* t = core_.space.register_thread(platform::thread_id() + 1);
+    if (t == nullptr) {
+      part.trouble.refused(reader_.name(), {Status::kOutOfMemory, Field::kNone}, "no memory for a thread's state");
+      return;
+    }
+    BlockBuffer buffer;
+    while (part.trouble.ok() && !stop_.load(std::memory_order_relaxed)) {  // a hint: the load has failed elsewhere
+      const unsigned group = next_group_.fetch_add(1, std::memory_order_relaxed);  // whose turn it is; nothing else
+      if (group >= groups_) break;
+      for (unsigned i = 0; part.trouble.ok() && i != shards_a_group_; ++i) {
+        take_shard(*t, group * shards_a_group_ + i, buffer, part);
+      }
+    }
+    if (!part.trouble.ok()) stop_.store(true, std::memory_order_relaxed);  // as above
+    core_.release_thread(*t);
+  }
+
+  void take_shard(detail::Thread<Sync>& t, unsigned shard, BlockBuffer& buffer, Part& part) noexcept {
+    Trouble& trouble = part.trouble;
+    const ShardEntry& s = reader_.shard(shard);
+    detail::Intake<Sync> intake(core_);
+    using Outcome = detail::Intake<Sync>::Outcome;
+    const std::uint64_t now_ms = core_.time.now();
+    for (std::uint64_t b = s.first_block; b != s.first_block + s.block_count; ++b) {
+      if (is_error(reader_.read_block(b, buffer, trouble))) return;
+      reader_.for_each_record(
+          b, shard, buffer, core_.space.geometry.hash_keys, trouble, [&](const FileRecord& r, std::uint64_t hash) noexcept -> Error {
+            if (r.has_deadline && r.deadline_wall_ms <= wall_now_ms_) {
+              ++part.expired;
+              return {};
+            }
+            if (r.value.size() > store_.value_bytes_max) {
+              return trouble.refused(reader_.name(), {Status::kOutOfRange, Field::kValueBytesMax}, "a value is longer than value_bytes_max");
+            }
+            std::uint64_t deadline_ms = r.has_deadline ? r.deadline_wall_ms - wall_now_ms_ + now_ms : 0;
+            if (deadline_ms >= detail::Deadline::kNever) deadline_ms = detail::Deadline::kNever - 1;
+            Outcome outcome = Outcome::kNoMemory;
+            if (intake.has_room()) {
+              outcome = intake.place(t, hash, {r.key, r.value, r.version, r.has_deadline, deadline_ms, r.span, r.access, r.type, r.keep});
+            }
+            switch (outcome) {
+              case Outcome::kPlaced: ++part.placed; return {};
+              case Outcome::kTwice: return reader_.damaged(b, trouble, "a key is there twice");
+              case Outcome::kNoMemory:
+              case Outcome::kFull: break;
+            }
+            if (core_.evicts) {
+              ++part.left_out;
+              return {};
+            }
+            if (outcome == Outcome::kFull) {
+              return trouble.refused(reader_.name(), {Status::kOutOfRange, Field::kEntriesMax}, "it has more entries than entries_max");
+            }
+            return trouble.refused(reader_.name(), {Status::kOutOfRange, Field::kMemoryBytes}, "its contents don't fit into memory_bytes");
+          });
+      if (!trouble.ok()) return;
+    }
+  }
+
+  const Reader& reader_;
+  detail::StoreCore& store_;
+  detail::Core<Sync>& core_;
+  const std::uint64_t wall_now_ms_;
+  unsigned groups_ = 1;
+  unsigned shards_a_group_ = 1;
+  Part parts_[kThreadsMax];
+  std::atomic<unsigned> next_part_{0};
+  std::atomic<unsigned> next_group_{0};
+  std::atomic<bool> stop_{false};
+};
+
+// No removed key of the shard, in any life, had a greater version.
+void raise_floors(const Reader& reader, detail::Core<Sync>& core) noexcept {
+  const unsigned of_file = reader.header().shard_count, of_store = core.table.shard_count();
+  for (unsigned i = 0; i != of_store; ++i) {
+    std::uint64_t floor = core.space.version_base;
+    const unsigned first = of_file >= of_store ? i * (of_file / of_store) : i / (of_store / of_file);
+    const unsigned count = of_file >= of_store ? of_file / of_store : 1;
+    for (unsigned f = first; f != first + count; ++f) {
+      if (reader.shard(f).version_floor > floor) floor = reader.shard(f).version_floor;
+    }
+    core.table.shard(i).version_floor.store(floor, std::memory_order_seq_cst);  // [floor] seq_cst
+  }
+}
+
+struct Opened {
+  detail::StoreCore* store = nullptr;
+  OpenReport report;
+};
+
+// A new store with what the file holds.
+Error load(const Reader& reader, const Options& options, const SnapshotOptions& how, std::uint64_t version_base, Opened& out,
+           Trouble& trouble) noexcept {
+  const Header& h = reader.header();
+  Options o = options;
+  if (o.hash_seed && *o.hash_seed != h.hash_seed) {
+    return trouble.refused(reader.name(), {Status::kInvalidArgument, Field::kHashSeed}, "its keys are hashed with another seed than hash_seed");
+  }
+  o.hash_seed = h.hash_seed;
+  o.maintenance = Maintenance::kTick;  // nobody else is inside until all is there
+  if (o.entries_expected == 0) {
+    const std::uint64_t budget = o.memory != nullptr ? o.memory_size / 2 : o.memory_bytes;
+    o.entries_expected = h.entries < budget / 64 ? h.entries : budget / 64;
+  }
+  const Result<detail::StoreCore*> opened = detail::StoreCore::open(o);
+  if (!opened) return trouble.refused(reader.name(), opened.error(), "the store can't be opened with these options");
+  detail::StoreCore& store = **opened;
+  std::uint64_t wall_ms = how.wall_now ? static_cast<std::uint64_t>(how.wall_now->count()) : platform::wall_ns() / 1'000'000;
+  if (wall_ms < h.wall_ms) wall_ms = h.wall_ms;  // a clock that was set back gives no entry a longer life
+  unsigned threads = how.threads;
+  if (threads == 0) {
+    threads = platform::hardware_threads();
+    if (threads > kThreadsByDefaultMax) threads = kThreadsByDefaultMax;
+    if (options.maintenance == Maintenance::kTick) threads = 1;
+  }
+  Load work(reader, store, wall_ms);
+  trouble = {};
+  if (const Error e = work.run(threads, trouble); is_error(e)) {
+    store.drop_handle();
+    return e;
+  }
+  store.core.space.version_base = version_base;
+  raise_floors(reader, store.core);
+  store.birth_wall_ms = h.birth_wall_ms;
+  store.generation = h.generation;
+  out.store = &store;
+  out.report = {h.generation, work.placed, work.expired, work.left_out, 0};
+  return {};
+}
+
+// Whether the generation before is to be tried: this one is damaged, on the disk or in the reading.
+bool is_damage(const Trouble& trouble) noexcept {
+  return trouble.error.status == Status::kCorrupt || (trouble.error.status == Status::kIo && trouble.fault.system_error == EIO);
+}
+
+bool is_there(const FileName& name) noexcept {
+  int error = 0;
+  platform::File file = platform::open_file(name.text, platform::OpenMode::kRead, &error);
+  platform::close_file(file);
+  return error != ENOENT;
+}
+
+Error open(std::string_view path, const Options& options, const SnapshotOptions& how, Opened& out, Trouble& trouble) noexcept {
+  void* memory = alloc::private_allocate_aligned(sizeof(Ownership), alignof(Ownership));
+  if (memory == nullptr) return trouble.refused("", {Status::kOutOfMemory, Field::kNone}, "no memory for the path's names");
+  auto* owner = new (memory) Ownership(path);
+  Generations& files = owner->generations;
+  Error e;
+  // A path where nothing was ever saved stays as it is: no lock file.
+  if (!is_there(files.file(0)) && !is_there(files.file(1))) {
+    e = trouble.refused(files.file(0).text, {Status::kNotFound, Field::kPath}, "there is no snapshot");
+  } else if (how.own) {
+    e = files.lock(trouble);
+  }
+  Trouble first;
+  unsigned missing = 0;
+  for (unsigned back = 0; !is_error(e) && out.store == nullptr; ++back) {
+    Reader reader;
+    std::uint64_t version_base = 0;
+    e = reader.open(files.file(back), trouble);
+    // Before the store: a base that was given out and not used does no harm.
+    if (!is_error(e) && how.own) {
+      const Header& h = reader.header();
+      e = files.begin_life(h.version_max > h.version_base ? h.version_max : h.version_base, version_base, trouble);
+    }
+    if (!is_error(e)) e = load(reader, options, how, version_base, out, trouble);
+    if (!is_error(e)) {
+      out.report.fallbacks = back;
+      break;
+    }
+    const bool is_missing = e.status == Status::kNotFound;
+    if (!is_missing && !is_damage(trouble)) break;
+    if (first.ok() || (first.error.status == Status::kNotFound && !is_missing)) first = trouble;
+    if (options.log != nullptr && !is_missing) options.log(options.log_user, TroubleText(trouble.fault).text);
+    // One may be missing where a save was interrupted between two renames.
+    missing = is_missing ? missing + 1 : 0;
+    if (missing == 2 || back == kGenerationsMax) break;
+    e = {};
+  }
+  if (out.store != nullptr && !first.ok()) {
+    trouble = first;  // for who asks why it wasn't the newest
+  } else if (is_error(e) && !first.ok()) {
+    trouble = first;
+    e = first.error;
+  }
+  if (out.store != nullptr && how.own) {
+    out.store->attachment = owner;
+  } else {
+    owner->~Ownership();
+    alloc::private_free(memory);
+  }
+  return out.store != nullptr ? Error{} : e;
+}
+
+}  // namespace
+}  // namespace tern::persist
+
+namespace tern {
+
+Result<Store> Store::open_snapshot(std::string_view path, const Options& options, const SnapshotOptions& how) noexcept {
+  if (!persist::Generations::is_path(path)) return {Status::kInvalidArgument, Field::kPath};
+  if (how.threads > persist::kThreadsMax) return {Status::kOutOfRange, Field::kThreads};
+  if (how.wall_now && (how.wall_now->count() < 0 ||
+                       static_cast<std::uint64_t>(how.wall_now->count()) > detail::Deadline::kNever)) {
+    return {Status::kOutOfRange, Field::kClock};
+  }
+  persist::Trouble trouble;
+  persist::Opened opened;
+  const Error e = persist::open(path, options, how, opened, trouble);
+  if (how.fault != nullptr) *how.fault = trouble.fault;
+  if (e.status != Status::kOk) {
+    if (options.log != nullptr) options.log(options.log_user, persist::TroubleText(trouble.fault).text);
+    return e;
+  }
+  detail::StoreCore& store = *opened.store;
+  if (how.report != nullptr) *how.report = opened.report;
+  if (opened.report.left_out != 0) {
+    char text[160];
+    std::snprintf(text, sizeof text, "snapshot: %llu entries were left out: memory_bytes or entries_max is less than it needs",
+                  static_cast<unsigned long long>(opened.report.left_out));
+    store.log(text);
+  }
+  if (options.maintenance == Maintenance::kBackground) {
+    store.keeper.open();
+    store.core.space.upkeep.ask();
+    store.core.space.upkeep.pass_on();
+  }
+  return Result<Store>(Store(&store));
+}
+
+}  // namespace tern

@@ -1,0 +1,79 @@
+// A snapshot made of any bytes: opened, walked, verified. The first byte chooses what they are: a whole file, a block with
+// a header and checksums that fit, or changes to a good file whose checksums are then made right.
+#include <sys/mman.h>
+#include <tern/store.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "tests/persist/forged_file.h"
+
+namespace {
+
+using namespace tern;
+
+std::string good_file() {
+  std::string block;
+  for (unsigned i = 0; i != 4; ++i) {
+    const std::string key(i == 3 ? 300 : i + 1, static_cast<char>('a' + i));
+    persist::FileRecord r;
+    r.key = key;
+    r.value = "value";
+    r.version = i + 1;
+    r.has_deadline = i % 2 != 0;
+    r.deadline_wall_ms = r.has_deadline ? 2'000'000'000'000 : 0;
+    r.span = i == 1 ? detail::Span::idle(1'000) : detail::Span();
+    block += test::record_bytes(r);
+  }
+  return test::file_around(block, 4);
+}
+
+void check(bool right, const char* what) {
+  if (right) return;
+  std::fprintf(stderr, "%s\n", what);
+  std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const int file = ::memfd_create("snapshot", 0);
+  static const std::string path = "/proc/self/fd/" + std::to_string(file);
+  static const std::string good = good_file();
+  if (size == 0) return 0;
+  const unsigned kind = *data++;
+  std::string bytes(reinterpret_cast<const char*>(data), --size);
+  if (kind % 4 == 1) {
+    bytes = test::file_around(bytes, 1 + kind / 4);
+  } else if (kind % 4 != 0) {
+    std::string changed = good;
+    for (std::size_t i = 0; i + 3 <= bytes.size(); i += 3) {
+      const auto high = static_cast<std::uint8_t>(bytes[i]), low = static_cast<std::uint8_t>(bytes[i + 1]);
+      // The header's fields and what is behind it; not the zeros between.
+      std::size_t at = (std::size_t{high} << 8 | low) % (changed.size() - 3'840);
+      if (at >= 256) at += 3'840;
+      changed[at] = bytes[i + 2];
+    }
+    bytes = changed;
+    test::reseal(bytes);
+  }
+  check(::ftruncate(file, 0) == 0 && ::pwrite(file, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()), "no file");
+  Options options;
+  options.memory_bytes = std::size_t{4} << 20;
+  options.maintenance = Maintenance::kTick;
+  SnapshotFault fault;
+  OpenReport report;
+  const auto store = Store::open(path, options, {.own = false, .wall_now = std::chrono::milliseconds(1'000), .report = &report, .fault = &fault});
+  if (!store) {
+    check(fault.reason[0] != 0, "an error without a reason");
+    return 0;
+  }
+  check(store->verify().ok(), "a store that isn't whole");
+  const auto view = store->view();
+  check(view.ok() && *view->size() == report.entries, "another number of entries than was told");
+  check(store->set("a", "written").ok() && store->get("a").found(), "a store that can't be written");
+  return 0;
+}

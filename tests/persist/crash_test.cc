@@ -1,0 +1,386 @@
+// R7: a process that is killed, and a power cut, at any point of a save or of the opening that follows.
+//
+// Kills: a child saves, or opens as the owner; it is killed before its n-th call on a file, for every n, and with the
+// call half done where it is a write. Power cuts: the calls of one save are recorded, and disks are built as a power cut
+// after any of them may leave it: of what wasn't synchronised, each write and each change of a folder is there, or not, or
+// (a write) torn at a sector. The expected contents are the parent's, outside of both.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "alloc/platform.h"
+#include "tests/persist/snapshot_fixture.h"
+
+namespace tern::test {
+namespace {
+
+namespace platform = alloc::platform;
+using platform::FaultPlan;
+using platform::FileCall;
+using platform::Site;
+
+constexpr std::uint32_t kFileSites =
+    platform::site_bit(Site::kOpen) | platform::site_bit(Site::kRead) | platform::site_bit(Site::kWrite) |
+    platform::site_bit(Site::kSync) | platform::site_bit(Site::kRename) | platform::site_bit(Site::kTruncate) |
+    platform::site_bit(Site::kRemove) | platform::site_bit(Site::kFileSize) | platform::site_bit(Site::kLock) |
+    platform::site_bit(Site::kWriteback);
+
+void fill(const Store& store, const std::string& what, unsigned entries) {
+  for (unsigned i = 0; i != entries; ++i) ASSERT_TRUE(store.set(numbered(what, i), pattern(90, i)).ok());
+  ASSERT_TRUE(store.set("what", what).ok());
+}
+
+class SnapshotCrash : public SnapshotTest {
+ protected:
+  SnapshotCrash() : options(small_options(&clock)) {
+    options.memory_bytes = 4 * kMiB;
+    const Store first = open_or_fail(options), second = open_or_fail(options);
+    fill(first, "first", 1'500);
+    fill(second, "second", 1'500);
+    of_first = contents_of(first);
+    of_second = contents_of(second);
+    save_or_fail(first);
+    pristine = bytes_of_file(path);
+  }
+  // What was there: the first, as PATH alone.
+  void begin() {
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) std::filesystem::remove(entry);
+    write_file(path, pristine);
+  }
+
+  // In a child that dies before its n-th call on a file. Answers whether it did.
+  template <class Work>
+  bool killed_at(std::uint64_t n, bool tears, Work work) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      struct Killer {
+        std::uint64_t left;
+        bool tears;
+      } killer{n, tears};
+      FaultPlan plan;
+      plan.sites = kFileSites;
+      plan.watch_user = &killer;
+      plan.watch = [](void* user, const FileCall& call) {
+        Killer& k = *static_cast<Killer*>(user);
+        if (--k.left != 0) return;
+        if (k.tears && call.site == Site::kWrite) {
+          const ssize_t ignored = ::pwrite(call.descriptor, call.data, call.bytes / 2, static_cast<off_t>(call.at));
+          static_cast<void>(ignored);
+        }
+        ::kill(::getpid(), SIGKILL);
+      };
+      platform::FaultScope scope(plan);
+      work();
+      ::_exit(0);
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << status;
+    return WIFSIGNALED(status);
+  }
+
+  Options options;
+  Contents of_first;
+  Contents of_second;
+  std::string pristine;
+};
+
+TEST_F(SnapshotCrash, KilledInASaveTheFileIsTheOldOneOrTheNew) {
+  unsigned kills = 0, old_ones = 0, new_ones = 0;
+  for (const bool tears : {false, true}) {
+    for (std::uint64_t n = 1;; ++n) {
+      begin();
+      const bool killed = killed_at(n, tears, [&] {
+        Result<Store> second = Store::open(options);
+        if (!second.ok()) ::_exit(3);
+        for (const auto& [key, saved] : of_second) {
+          if (!second->set(key, saved.value).ok()) ::_exit(4);
+        }
+        if (!second->save(path, {.wall_now = kSavedAt}).ok()) ::_exit(5);
+      });
+      const Store found = reopen_or_fail(options);
+      const bool is_new = value_of(found, "what") == "second";
+      EXPECT_EQ(contents_of(found), is_new ? of_second : of_first) << "call " << n;
+      EXPECT_TRUE(whole(found));
+      // Whatever was left lying about, it can be saved again.
+      EXPECT_TRUE(found.save(path).ok());
+      kills += killed;
+      (is_new ? new_ones : old_ones) += killed;
+      if (!killed) break;
+    }
+  }
+  EXPECT_GE(kills, 30u);
+  EXPECT_GT(old_ones, 10u);
+  EXPECT_GT(new_ones, 0u);
+  RecordProperty("kills", static_cast<int>(kills));
+}
+
+TEST_F(SnapshotCrash, KilledWhileItOpensTheNextOneOpens) {
+  std::uint64_t last = 0;
+  for (const bool tears : {false, true}) {
+    for (std::uint64_t n = 1;; ++n) {
+      const bool killed = killed_at(n, tears, [&] {
+        const Result<Store> store = Store::open(path, options, {.wall_now = kSavedAt});
+        if (!store.ok()) ::_exit(3);
+      });
+      const Store found = reopen_or_fail(options);
+      EXPECT_EQ(contents_of(found), of_first) << "call " << n;
+      const std::uint64_t version = *found.set("first0", "changed");
+      EXPECT_GT(version, last) << "a version that an earlier life may have given out";
+      last = version;
+      if (!killed) break;
+    }
+  }
+}
+
+// At random moments instead of at calls: a child that saves again and again.
+TEST_F(SnapshotCrash, KilledAtAnyMomentTheFileIsWhole) {
+  std::mt19937 random(7);
+  for (int round = 0; round != quick_or_long(8, 300); ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      Result<Store> store = Store::open(path, options, {.wall_now = kSavedAt});
+      if (!store.ok()) ::_exit(3);
+      for (unsigned i = 0; i != 2'000; ++i) {
+        // Each saved state has one number in all of these.
+        WriteBatch batch;
+        for (const char* key : {"a", "b", "c", "d"}) batch.set(key, std::to_string(i));
+        if (!store->write(batch).ok() || !store->save(path, {.wall_now = kSavedAt}).ok()) ::_exit(4);
+      }
+      ::_exit(0);
+    }
+    ::usleep(static_cast<useconds_t>(random() % 30'000));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << WEXITSTATUS(status);
+    const Store found = reopen_or_fail(options);
+    const auto a = value_of(found, "a");
+    for (const char* key : {"b", "c", "d"}) EXPECT_EQ(value_of(found, key), a);
+    EXPECT_EQ(value_of(found, "first7"), of_first.at("first7").value);
+    EXPECT_TRUE(whole(found));
+  }
+}
+
+// --- power cuts ----------------------------------------------------------------------------------------------------
+
+struct Write {
+  std::uint64_t at;
+  std::string bytes;
+};
+// Bytes that are on the disk, and what has been written since the last synchronisation.
+struct Inode {
+  std::string durable;
+  std::vector<Write> pending;
+};
+using InodePtr = std::shared_ptr<Inode>;
+// One change of the folder: `name` is `inode` from now on (null: gone), and `also_gone` isn't there any more.
+struct NameChange {
+  std::string name;
+  InodePtr inode;
+  std::string also_gone;
+};
+
+// The disk as the calls make it: what is durable, and what only the system's memory has.
+class Disk {
+ public:
+  explicit Disk(const std::filesystem::path& folder) : folder_(folder.string()) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      auto inode = std::make_shared<Inode>();
+      inode->durable = bytes_of_file(entry.path());
+      durable_names_[entry.path().filename().string()] = inode;
+    }
+    names_ = durable_names_;
+  }
+
+  bool syncs_files = true;  // false: the planted mistake
+
+  void see(const FileCall& call) {
+    switch (call.site) {
+      case Site::kOpen: return open(call);
+      case Site::kWrite:
+        if (const InodePtr inode = of(call.descriptor)) {
+          inode->pending.push_back({call.at, std::string(static_cast<const char*>(call.data), call.bytes)});
+        }
+        return;
+      case Site::kSync:
+        if (const InodePtr inode = of(call.descriptor)) {
+          if (syncs_files) apply_all(*inode);
+        } else {
+          durable_names_ = names_;
+          changes_.clear();
+        }
+        return;
+      case Site::kRename:
+        if (const std::string from = name_of(call.path); names_.contains(from)) {
+          const InodePtr inode = names_[from];
+          names_.erase(from);
+          names_[name_of(call.to)] = inode;
+          changes_.push_back({name_of(call.to), inode, from});
+        }
+        return;
+      case Site::kRemove:
+        if (names_.erase(name_of(call.path)) != 0) changes_.push_back({name_of(call.path), nullptr, {}});
+        return;
+      default: return;
+    }
+  }
+
+  // Writes what a power cut now may leave into `folder`.
+  template <class Random>
+  void cut(Random& random, const std::filesystem::path& folder) const {
+    std::map<std::string, InodePtr> names = durable_names_;
+    const bool in_order = random() % 2 == 0;  // a journal keeps a beginning of the changes; without one, any of them
+    bool over = false;
+    for (const NameChange& c : changes_) {
+      const bool kept = random() % 3 != 0;
+      over = over || (in_order && !kept);
+      if (over || !kept) continue;
+      if (!c.also_gone.empty()) names.erase(c.also_gone);
+      if (c.inode == nullptr) {
+        names.erase(c.name);
+      } else {
+        names[c.name] = c.inode;
+      }
+    }
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) std::filesystem::remove(entry);
+    for (const auto& [name, inode] : names) {
+      std::string bytes = inode->durable;
+      for (const Write& w : inode->pending) {
+        switch (random() % 4) {
+          case 0: break;  // not there
+          case 1: {       // torn at a sector, either end
+            const std::size_t cut_at = w.bytes.size() / 512 == 0 ? 0 : random() % (w.bytes.size() / 512 + 1) * 512;
+            if (random() % 2 == 0) {
+              put(bytes, w.at, w.bytes.substr(0, cut_at));
+            } else {
+              put(bytes, w.at + cut_at, w.bytes.substr(cut_at));
+            }
+            break;
+          }
+          default: put(bytes, w.at, w.bytes);
+        }
+      }
+      write_file(folder / name, bytes);
+    }
+  }
+
+ private:
+  static void put(std::string& bytes, std::uint64_t at, const std::string& what) {
+    if (what.empty()) return;
+    if (bytes.size() < at + what.size()) bytes.resize(at + what.size());
+    bytes.replace(at, what.size(), what);
+  }
+  static void apply_all(Inode& inode) {
+    for (const Write& w : inode.pending) put(inode.durable, w.at, w.bytes);
+    inode.pending.clear();
+  }
+  std::string name_of(const char* path) const { return std::filesystem::path(path).filename().string(); }
+  // Null: the folder itself.
+  InodePtr of(int descriptor) {
+    std::error_code error;
+    const auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(descriptor), error);
+    if (error || path.string() == folder_) return nullptr;
+    return names_.at(path.filename().string());
+  }
+  void open(const FileCall& call) {
+    const auto mode = static_cast<platform::OpenMode>(call.bytes);
+    if (mode != platform::OpenMode::kCreate && mode != platform::OpenMode::kKeep) return;
+    const std::string name = name_of(call.path);
+    if (names_.contains(name)) {
+      EXPECT_EQ(mode, platform::OpenMode::kKeep) << "a file is overwritten in its place: " << name;
+      return;
+    }
+    names_[name] = std::make_shared<Inode>();
+    changes_.push_back({name, names_[name], {}});
+  }
+
+  std::string folder_;
+  std::map<std::string, InodePtr> durable_names_;
+  std::map<std::string, InodePtr> names_;
+  std::vector<NameChange> changes_;
+};
+
+class PowerCut : public SnapshotCrash {
+ protected:
+  struct Recorder {
+    Disk* disk;
+    PowerCut* test;
+    unsigned cuts_a_call;
+    std::mt19937 random{11};
+    std::uint64_t calls = 0;
+    bool is_watching = true;
+  };
+
+  // Saves the second over the first and cuts the power around each call. Answers how many disks didn't hold one of the two.
+  unsigned cut_around_a_save(bool syncs_files, unsigned cuts_a_call, unsigned& disks) {
+    const Store second = open_or_fail(options);
+    for (const auto& [key, saved] : of_second) EXPECT_TRUE(second.set(key, saved.value).ok());
+    Disk disk(folder.path());
+    disk.syncs_files = syncs_files;
+    Recorder recorder{&disk, this, cuts_a_call};
+    FaultPlan plan;
+    plan.sites = kFileSites;
+    plan.watch_user = &recorder;
+    plan.watch = [](void* user, const FileCall& call) {
+      Recorder& r = *static_cast<Recorder*>(user);
+      if (!r.is_watching) return;
+      r.is_watching = false;  // what the cuts do themselves is no part of the save
+      for (unsigned i = 0; i != r.cuts_a_call; ++i) r.test->cut(*r.disk, r.random);
+      r.disk->see(call);
+      ++r.calls;
+      r.is_watching = true;
+    };
+    {
+      platform::FaultScope scope(plan);
+      EXPECT_TRUE(second.save(path, {.wall_now = kSavedAt}).ok());
+      recorder.is_watching = false;
+    }
+    // After it was acknowledged nothing but the new one will do.
+    finished_ = true;
+    for (unsigned i = 0; i != cuts_a_call; ++i) cut(disk, recorder.random);
+    EXPECT_GE(recorder.calls, 15u);
+    disks = disks_;
+    return bad_;
+  }
+
+  void cut(const Disk& disk, std::mt19937& random) {
+    disk.cut(random, after.path());
+    ++disks_;
+    SnapshotFault why;
+    const Result<Store> found = Store::open(after.file(), options, {.wall_now = kSavedAt, .fault = &why});
+    if (!found) {
+      ++bad_;
+      last_reason = why.reason;
+      return;
+    }
+    const Contents contents = contents_of(*found);
+    if (!(contents == of_second || (!finished_ && contents == of_first))) ++bad_;
+  }
+
+  Folder after{"after"};
+  bool finished_ = false;
+  unsigned disks_ = 0;
+  unsigned bad_ = 0;
+  std::string last_reason;
+};
+
+TEST_F(PowerCut, LeavesTheOldOneOrTheNew) {
+  unsigned disks = 0;
+  EXPECT_EQ(cut_around_a_save(true, quick_or_long(12u, 2'000u), disks), 0u) << last_reason;
+  EXPECT_GE(disks, 180u);
+}
+
+TEST_F(PowerCut, WouldBeSeenIfTheFileWereNotSynchronised) {
+  unsigned disks = 0;
+  EXPECT_GT(cut_around_a_save(false, 12, disks), 0u);
+}
+
+}  // namespace
+}  // namespace tern::test

@@ -1,0 +1,173 @@
+// R8: each call on a file fails once, for every call that a save or an open makes.
+#include <cerrno>
+
+#include "alloc/platform.h"
+#include "tests/persist/snapshot_fixture.h"
+
+namespace tern::test {
+namespace {
+
+namespace platform = alloc::platform;
+using platform::FaultPlan;
+using platform::Site;
+
+constexpr std::uint32_t kFileSites =
+    platform::site_bit(Site::kOpen) | platform::site_bit(Site::kRead) | platform::site_bit(Site::kWrite) |
+    platform::site_bit(Site::kSync) | platform::site_bit(Site::kRename) | platform::site_bit(Site::kTruncate) |
+    platform::site_bit(Site::kRemove) | platform::site_bit(Site::kFileSize) | platform::site_bit(Site::kLock) |
+    platform::site_bit(Site::kWriteback) | platform::site_bit(Site::kPrivateAllocate);
+
+// Two stores: one was saved, the other is to be saved over it.
+class SnapshotFaults : public SnapshotTest {
+ protected:
+  SnapshotFaults() : options(small_options(&clock)), first(open_or_fail(options)), second(open_or_fail(options)) {
+    options.memory_bytes = 4 * kMiB;
+    for (unsigned i = 0; i != 2'000; ++i) {
+      EXPECT_TRUE(first.set(numbered("k", i), pattern(60, i)).ok());
+      EXPECT_TRUE(second.set(numbered("k", i), pattern(61, i)).ok());
+    }
+    EXPECT_TRUE(second.set("long", pattern(300'000)).ok());
+    of_first = contents_of(first);
+    of_second = contents_of(second);
+  }
+  void begin() {
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) std::filesystem::remove(entry);
+    save_or_fail(first);
+  }
+  Options options;
+  Store first;
+  Store second;
+  Contents of_first;
+  Contents of_second;
+};
+
+TEST_F(SnapshotFaults, OfASaveLeaveWhatWasThere) {
+  unsigned sites_seen = 0;
+  for (const int error : {EIO, ENOSPC}) {
+    for (std::uint64_t n = 1;; ++n) {
+      begin();
+      FaultPlan plan;
+      plan.sites = kFileSites;
+      plan.fail_at = n;
+      plan.error = error;
+      Error answer;
+      {
+        platform::FaultScope scope(plan);
+        answer = second.save(path, {.fault = &fault}).error();
+      }
+      if (plan.failed == 0) {
+        EXPECT_EQ(answer, Error{});
+        EXPECT_GE(n, 15u);
+        sites_seen += static_cast<unsigned>(n);
+        break;
+      }
+      SCOPED_TRACE("call " + std::to_string(n));
+      const bool is_new = std::filesystem::exists(path) && bytes_of_file(path).size() > 400'000;
+      if (answer.status != Status::kOk) {
+        EXPECT_TRUE(answer.status == Status::kIo || answer.status == Status::kOutOfMemory) << testing::PrintToString(answer);
+        if (answer.status == Status::kIo) {
+          EXPECT_EQ(fault.system_error, error) << fault.reason;
+        }
+        if (is_new) {
+          EXPECT_TRUE(std::string(fault.reason) == "the folder can't be synchronised") << fault.reason;
+        }
+      } else {
+        EXPECT_TRUE(is_new);
+      }
+      {
+        const Store again = reopen_or_fail(options, {.own = false});
+        EXPECT_EQ(contents_of(again), is_new ? of_second : of_first);
+      }
+      EXPECT_FALSE(answer.status == Status::kOk && std::filesystem::exists(path + ".tmp"));
+      EXPECT_EQ(second.stats().views, 0u);
+      // And it goes on: the same save again.
+      ASSERT_TRUE(second.save(path).ok());
+      EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_second);
+    }
+  }
+  EXPECT_TRUE(whole(second));
+  RecordProperty("calls", static_cast<int>(sites_seen));
+}
+
+TEST_F(SnapshotFaults, OfASyncAreReportedAndNotRepeated) {
+  begin();
+  FaultPlan plan;
+  plan.sites = platform::site_bit(Site::kSync);
+  plan.fail_at = 1;
+  {
+    platform::FaultScope scope(plan);
+    EXPECT_EQ(second.save(path, {.fault = &fault}).status(), Status::kIo);
+  }
+  EXPECT_STREQ(fault.reason, "the file can't be synchronised");
+  EXPECT_EQ(plan.calls, 1u);
+  EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+  begin();
+  FaultPlan folder_plan;
+  folder_plan.sites = platform::site_bit(Site::kSync);
+  folder_plan.fail_at = 2;
+  {
+    platform::FaultScope scope(folder_plan);
+    EXPECT_EQ(second.save(path, {.fault = &fault}).status(), Status::kIo);
+  }
+  EXPECT_STREQ(fault.reason, "the folder can't be synchronised");
+  EXPECT_EQ(folder_plan.calls, 2u);
+}
+
+TEST_F(SnapshotFaults, OfAnOpenAreErrorsAndNothingIsChanged) {
+  begin();
+  { ASSERT_TRUE(second.save(path).ok()); }
+  const std::string newest = bytes_of_file(path), before = bytes_of_file(path + ".1");
+  for (std::uint64_t n = 1;; ++n) {
+    FaultPlan plan;
+    plan.sites = kFileSites | platform::site_bit(Site::kReserve) | platform::site_bit(Site::kStartThread);
+    plan.fail_at = n;
+    Result<Store> store;
+    {
+      platform::FaultScope scope(plan);
+      store = reopen(options, {.threads = 2});
+    }
+    SCOPED_TRACE("call " + std::to_string(n));
+    if (store) {
+      // A failed read is as damage is: the generation before.
+      EXPECT_EQ(contents_of(*store), report.fallbacks == 0 ? of_second : of_first);
+      EXPECT_TRUE(whole(*store));
+    } else {
+      EXPECT_TRUE(store.status() == Status::kIo || store.status() == Status::kOutOfMemory) << testing::PrintToString(store.error());
+      EXPECT_NE(fault.reason[0], 0);
+    }
+    store = Result<Store>(Status::kClosed);  // its handle goes
+    EXPECT_EQ(contents_of(reopen_or_fail(options)), of_second);
+    EXPECT_EQ(bytes_of_file(path), newest);
+    EXPECT_EQ(bytes_of_file(path + ".1"), before);
+    if (plan.failed == 0) {
+      EXPECT_GE(n, 15u);
+      break;
+    }
+  }
+}
+
+TEST_F(SnapshotFaults, AFullDiskAtAnyByteOfTheFile) {
+  // Each write short of one byte, then none: as a disk that has just so much left. /dev/full is the same from the kernel.
+  begin();
+  std::filesystem::create_symlink("/dev/full", path + ".tmp");
+  EXPECT_EQ(second.save(path, {.fault = &fault}).status(), Status::kIo);
+  EXPECT_EQ(fault.system_error, ENOSPC);
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+}
+
+TEST_F(SnapshotFaults, AFolderThatCantBeWrittenStillServes) {
+  begin();
+  FaultPlan plan;
+  plan.sites = platform::site_bit(Site::kWrite) | platform::site_bit(Site::kRename) | platform::site_bit(Site::kRemove) |
+               platform::site_bit(Site::kSync);
+  plan.fail_at = 1;
+  plan.fail_count = ~std::uint64_t{0};
+  plan.error = EROFS;
+  platform::FaultScope scope(plan);
+  EXPECT_EQ(second.save(path).status(), Status::kIo);
+  EXPECT_EQ(reopen(options).status(), Status::kIo) << "the version base can't be made durable";
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+}
+
+}  // namespace
+}  // namespace tern::test

@@ -1,0 +1,203 @@
+// R9: any bytes as a snapshot. An error with file, offset and reason, or a store that is whole; never the file changed.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <random>
+#include <set>
+
+#include "tests/persist/forged_file.h"
+#include "tests/persist/snapshot_fixture.h"
+
+namespace tern::test {
+namespace {
+
+class HostileFile : public SnapshotTest {
+ protected:
+  HostileFile() : options(small_options(&clock)) {
+    options.memory_bytes = 4 * kMiB;
+    const Store store = open_or_fail(options);
+    EXPECT_TRUE(store.set("a", "1").ok());
+    EXPECT_TRUE(store.set("b", "", {.ttl = 10s}).ok());
+    EXPECT_TRUE(store.set("c", "3", {.idle = 10s}).ok());
+    EXPECT_TRUE(store.set(pattern(255), "long key").ok());
+    EXPECT_TRUE(store.set("d", pattern(100), {.evictable = false}).ok());
+    save_or_fail(store);
+    bytes = bytes_of_file(path);
+    before = contents_of(store);
+  }
+
+  // What opening these bytes answers; a store that comes of them is whole.
+  Error open_bytes(const std::string& what) {
+    write_file(path, what);
+    return open_path();
+  }
+  Error open_path() {
+    Result<Store> store = reopen(options, {.own = false});
+    if (!store) {
+      EXPECT_NE(fault.reason[0], 0);
+      EXPECT_EQ(std::string(fault.file), path);
+      return store.error();
+    }
+    EXPECT_TRUE(whole(*store));
+    return {};
+  }
+
+  Options options;
+  std::string bytes;
+  Contents before;
+};
+
+TEST_F(HostileFile, EveryFlippedBitIsNoticed) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const auto put = [&](std::size_t at, char c) {
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(c);
+    file.flush();
+  };
+  std::size_t flips = 0;
+  for (std::size_t at = 0; at != bytes.size(); ++at) {
+    for (unsigned bit = 0; bit != 8; ++bit) {
+      if (kSanitized && bit != at % 8) continue;
+      put(at, static_cast<char>(bytes[at] ^ 1 << bit));
+      const Error e = open_path();
+      EXPECT_TRUE(e.status == Status::kCorrupt || (e.status == Status::kUnsupported && at >= 8 && at < 12))
+          << "byte " << at << " bit " << bit << ": " << testing::PrintToString(e);
+      ++flips;
+    }
+    put(at, bytes[at]);
+  }
+  EXPECT_EQ(bytes_of_file(path), bytes);
+  EXPECT_EQ(open_path(), Error{});
+  EXPECT_GE(flips, kSanitized ? 4'000u : 37'000u);
+}
+
+TEST_F(HostileFile, EveryTruncationIsNoticed) {
+  for (std::size_t size = bytes.size(); size-- != 0;) {
+    std::filesystem::resize_file(path, size);
+    EXPECT_EQ(open_path(), (Error{Status::kCorrupt, Field::kPath})) << size;
+  }
+  for (const std::size_t more : {1u, 8u, 4'096u}) {
+    EXPECT_EQ(open_bytes(bytes + std::string(more, '\0')), (Error{Status::kCorrupt, Field::kPath}));
+  }
+}
+
+TEST_F(HostileFile, ABlockInAnothersPlaceIsNoticed) {
+  const Store store = open_or_fail(options);
+  for (unsigned i = 0; i != 5'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v").ok());
+  save_or_fail(store, {.keep = 1});
+  std::string swapped = bytes_of_file(path);
+  const persist::Header h = header_of(swapped);
+  ASSERT_GE(h.block_count, 2u);
+  persist::BlockEntry b[2];
+  char* entries = swapped.data() + h.directory_at + h.shard_count * sizeof(persist::ShardEntry);
+  std::memcpy(b, entries, sizeof b);
+  // Two of equal length by force: the first bytes of each.
+  const std::size_t n = std::min(b[0].bytes, b[1].bytes);
+  std::swap_ranges(swapped.begin() + static_cast<std::ptrdiff_t>(b[0].at), swapped.begin() + static_cast<std::ptrdiff_t>(b[0].at + n),
+                   swapped.begin() + static_cast<std::ptrdiff_t>(b[1].at));
+  EXPECT_EQ(open_bytes(swapped), (Error{Status::kCorrupt, Field::kPath}));
+  EXPECT_EQ(fault.offset, b[0].at);
+}
+
+TEST_F(HostileFile, WithItsChecksumsMadeRightIsStillLookedThrough) {
+  std::mt19937_64 random(5);
+  unsigned accepted = 0;
+  std::set<std::string> reasons;
+  const unsigned rounds = quick_or_long(kSanitized ? 1'500u : 6'000u, 200'000u);
+  const persist::Header h = header_of(bytes);
+  for (unsigned round = 0; round != rounds; ++round) {
+    std::string forged = bytes;
+    for (unsigned n = 0; n <= random() % 3; ++n) {
+      // Header, directory and blocks alike, by bytes and by words.
+      std::size_t at = 0;
+      switch (random() % 4) {
+        case 0: at = random() % 256; break;
+        case 1: at = h.directory_at + random() % h.directory_bytes; break;
+        default: at = persist::kHeaderBytes + random() % (h.directory_at - persist::kHeaderBytes); break;
+      }
+      const std::uint64_t few[] = {0, 1, 7, 8, 255, 4'096, 0x7FFF'FFFF, ~std::uint64_t{0}, std::uint64_t{1} << 63, forged.size()};
+      std::uint64_t word = few[random() % std::size(few)];
+      if (random() % 2 == 0) {
+        std::memcpy(&word, forged.data() + at / 8 * 8, 8);
+        word ^= std::uint64_t{1} << random() % 64;
+      }
+      std::memcpy(forged.data() + at / 8 * 8, &word, random() % 2 == 0 ? 8 : 4);
+    }
+    reseal(forged);
+    const Error e = open_bytes(forged);
+    accepted += e.status == Status::kOk;
+    if (e.status != Status::kOk) {
+      reasons.insert(fault.reason);
+      EXPECT_TRUE(e.status == Status::kCorrupt || e.status == Status::kUnsupported || e.status == Status::kInvalidArgument ||
+                  e.status == Status::kOutOfRange)
+          << testing::PrintToString(e) << " " << fault.reason;
+    }
+    if (round % 100 == 0) {
+      EXPECT_EQ(bytes_of_file(path), forged);
+    }
+  }
+  EXPECT_GT(accepted, 0u) << "changes of values and times make another good file";
+  EXPECT_GE(reasons.size(), 20u) << "as many of the checks were met";
+}
+
+TEST_F(HostileFile, AnythingAtAll) {
+  std::mt19937_64 random(9);
+  for (unsigned round = 0; round != 500; ++round) {
+    std::string junk(random() % 9'000, '\0');
+    for (char& c : junk) c = static_cast<char>(random());
+    if (round % 2 == 0 && junk.size() > 16) std::memcpy(junk.data(), bytes.data(), 16);
+    EXPECT_EQ(open_bytes(junk), (Error{Status::kCorrupt, Field::kPath}));
+  }
+}
+
+TEST_F(HostileFile, OfANewerVersionIsRefusedAndTheOlderGenerationIsNotTakenForIt) {
+  persist::Header h = header_of(bytes);
+  h.format_version = 2;
+  std::string newer = bytes;
+  std::memcpy(newer.data(), &h, sizeof h);
+  write_file(path + ".1", bytes);
+  EXPECT_EQ(open_bytes(newer), (Error{Status::kUnsupported, Field::kPath}));
+  EXPECT_NE(std::string(fault.reason).find("newer version"), std::string::npos);
+}
+
+TEST_F(HostileFile, AKeyTwiceIsDamage) {
+  persist::FileRecord r;
+  r.key = "k";
+  r.value = "v";
+  r.version = 1;
+  EXPECT_EQ(open_bytes(file_around(record_bytes(r), 1)), Error{});
+  EXPECT_EQ(open_bytes(file_around(record_bytes(r) + record_bytes(r), 2)), (Error{Status::kCorrupt, Field::kPath}));
+  EXPECT_STREQ(fault.reason, "a key is there twice");
+  EXPECT_EQ(open_bytes(file_around(record_bytes(r), 2)), (Error{Status::kCorrupt, Field::kPath}));
+}
+
+TEST_F(HostileFile, ADeadlineAtTheEndOfTimeIsOne) {
+  persist::FileRecord r;
+  r.key = "k";
+  r.version = 1;
+  r.has_deadline = true;
+  r.deadline_wall_ms = detail::Deadline::kNever - 1;
+  write_file(path, file_around(record_bytes(r), 1));
+  const Store store = reopen_or_fail(options, {.own = false, .wall_now = 1ms});
+  EXPECT_TRUE(store.get("k").found());
+  EXPECT_TRUE(whole(store));
+}
+
+TEST_F(HostileFile, WhatIsNoFileIsAnError) {
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  EXPECT_FALSE(reopen(options).ok());
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink("/dev/zero", path);
+  EXPECT_EQ(reopen(options, {.own = false}).status(), Status::kCorrupt);
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink(path, path);
+  EXPECT_EQ(reopen(options, {.own = false}).status(), Status::kIo);
+  std::filesystem::remove(path);
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(reopen(options, {.own = false}).status(), Status::kCorrupt) << "and doesn't wait for a writer";
+}
+
+}  // namespace
+}  // namespace tern::test

@@ -1,0 +1,457 @@
+// What a snapshot keeps, and what its users may rely on.
+#include "tests/persist/snapshot_fixture.h"
+
+namespace tern::test {
+namespace {
+
+void fill_with_everything(const Store& store) {
+  ASSERT_TRUE(store.set("empty", "").ok());
+  ASSERT_TRUE(store.set("k", "v").ok());
+  ASSERT_TRUE(store.set(std::string("a\0b", 3), std::string("\0\0", 2)).ok());
+  for (const std::size_t size : {1u, 253u, 254u, 255u, 256u, 4'000u, 65'527u}) {
+    ASSERT_TRUE(store.set(pattern(size, 1), "of a key of " + std::to_string(size)).ok());
+  }
+  for (const std::size_t size : {7u, 8u, 9u, 8'000u, 16'360u, 16'361u, 70'000u, 262'142u, 262'143u, 1'000'000u}) {
+    ASSERT_TRUE(store.set("value" + std::to_string(size), pattern(size, 2)).ok());
+  }
+  // A long key and a long value at once, both outside of the record in the arena.
+  ASSERT_TRUE(store.set(pattern(40'000, 3), pattern(300'000, 3)).ok());
+  for (unsigned i = 0; i != 50; ++i) ASSERT_TRUE(store.increment("counter", 3).ok());
+  ASSERT_TRUE(store.set("mortal", "m", {.ttl = 60s}).ok());
+  ASSERT_TRUE(store.set("mortal long", pattern(300'000, 4), {.ttl = 90s}).ok());
+  ASSERT_TRUE(store.set("idle", "i", {.idle = 127s}).ok());
+  ASSERT_TRUE(store.set("touched", "t", {.ttl = 1s}).ok());
+  ASSERT_TRUE(store.expire("touched", 3'600s).ok());
+  ASSERT_TRUE(store.set("immortal again", "p", {.ttl = 1s}).ok());
+  ASSERT_TRUE(store.persist("immortal again").ok());
+  ASSERT_TRUE(store.set("kept", "never evicted", {.evictable = false}).ok());
+  ASSERT_TRUE(store.set("gone", "x").ok());
+  ASSERT_TRUE(store.del("gone").ok());
+  for (unsigned i = 0; i != 3'000; ++i) ASSERT_TRUE(store.set(numbered("n", i), numbered("value ", i)).ok());
+}
+
+TEST_F(SnapshotTest, EverythingComesBackAsItWas) {
+  Options options = small_options(&clock);
+  Store store = open_or_fail(options);
+  fill_with_everything(store);
+  const Contents before = contents_of(store);
+  const SaveReport saved = save_or_fail(store);
+  EXPECT_EQ(saved.entries, before.size());
+  EXPECT_EQ(saved.generation, 1u);
+  EXPECT_EQ(saved.bytes, std::filesystem::file_size(path));
+  EXPECT_TRUE(whole(store));
+
+  ManualClock other;  // another life, another clock
+  other.advance(12'345ms);
+  options.clock = &other;
+  const Store again = reopen_or_fail(options);
+  EXPECT_EQ(report.entries, before.size());
+  EXPECT_EQ(report.expired, 0u);
+  EXPECT_EQ(contents_of(again), before);
+  EXPECT_TRUE(whole(again));
+  EXPECT_EQ(again.stats().unevictable, 1u);
+  EXPECT_EQ(again.stats().expiring, store.stats().expiring);
+  // An idle time goes on being one.
+  other.advance(100s);
+  EXPECT_TRUE(again.get("idle").found());
+  other.advance(100s);
+  EXPECT_TRUE(again.get("idle").found());
+  other.advance(128s);
+  EXPECT_TRUE(again.get("idle").missing());
+  EXPECT_TRUE(again.get("mortal").missing());
+  EXPECT_TRUE(again.get("touched").found());
+  // 60 s, 90 s and the idle one have passed.
+  EXPECT_EQ(*again.cleanup_expired(), 3u);
+}
+
+TEST_F(SnapshotTest, AnEmptyStoreIsASnapshotToo) {
+  const Options options = small_options(&clock);
+  {
+    const Store store = open_or_fail(options);
+    EXPECT_EQ(save_or_fail(store).entries, 0u);
+  }
+  const Store again = reopen_or_fail(options);
+  EXPECT_TRUE(contents_of(again).empty());
+  EXPECT_TRUE(again.set("k", "v").ok());
+}
+
+TEST_F(SnapshotTest, WhatExpiredMeanwhileIsGoneAndCounted) {
+  const Options options = small_options(&clock);
+  const Store store = open_or_fail(options);
+  for (unsigned i = 1; i <= 100; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v", {.ttl = milliseconds(1'000 * i)}).ok());
+  save_or_fail(store);
+  const Store again = reopen_or_fail(options, {.own = false, .wall_now = kSavedAt + 40s});
+  EXPECT_EQ(report.expired, 40u);
+  EXPECT_EQ(report.entries, 60u);
+  EXPECT_EQ(**again.ttl("k41"), 1'000ms);
+  EXPECT_EQ(**again.ttl("k100"), 60'000ms);
+  // A wall clock that was set back gives nobody a longer life.
+  const Store back = reopen_or_fail(options, {.own = false, .wall_now = kSavedAt - 1000s});
+  EXPECT_EQ(report.entries, 100u);
+  EXPECT_EQ(**back.ttl("k100"), 100'000ms);
+}
+
+TEST_F(SnapshotTest, AnyNumberOfShardsAndThreadsGivesTheSame) {
+  Options options = small_options(&clock);
+  options.shard_count = 8;
+  const Store store = open_or_fail(options);
+  fill_with_everything(store);
+  const Contents before = contents_of(store);
+  save_or_fail(store);
+  for (const unsigned shards : {1u, 2u, 8u, 64u}) {
+    for (const unsigned threads : {1u, 4u}) {
+      options.shard_count = shards;
+      const Store again = reopen_or_fail(options, {.own = false, .threads = threads});
+      EXPECT_EQ(contents_of(again), before) << shards << " shards, " << threads << " threads";
+      EXPECT_TRUE(whole(again));
+    }
+  }
+}
+
+TEST_F(SnapshotTest, AnOrderedStoreFindsItsKeysInOrderAgain) {
+  Options options = small_options(&clock);
+  options.ordered = true;
+  const Store store = open_or_fail(options);
+  fill_with_everything(store);
+  save_or_fail(store);
+  const Store again = reopen_or_fail(options, {.own = false, .threads = 4});
+  EXPECT_TRUE(whole(again));
+  std::string last;
+  unsigned seen = 0;
+  EXPECT_TRUE(again.iterate("", [&](std::string_view key, std::string_view) {
+    EXPECT_LT(last, key);
+    last = key;
+    ++seen;
+    return true;
+  }).ok());
+  EXPECT_EQ(seen, report.entries);
+}
+
+// What a save meets while it runs: the store moves on under it in every way.
+struct Meanwhile {
+  Store* store;
+  ManualClock* clock;
+  unsigned calls = 0;
+  SaveProgress last{};
+  bool goes_on = true;
+};
+
+bool move_on(void* user, const SaveProgress& p) {
+  Meanwhile& m = *static_cast<Meanwhile*>(user);
+  EXPECT_GE(p.entries, m.last.entries);
+  EXPECT_GT(p.bytes, m.last.bytes);
+  m.last = p;
+  const unsigned n = m.calls++;
+  for (unsigned i = 0; i != 400; ++i) {
+    const unsigned k = (n * 400 + i) * 7 % 20'000;
+    switch (i % 6) {
+      case 0: EXPECT_TRUE(m.store->set(numbered("k", k), "changed").ok()); break;
+      case 1: EXPECT_TRUE(m.store->del(numbered("k", k)).ok()); break;
+      case 2: EXPECT_TRUE(m.store->set(numbered("new", n * 400 + i), pattern(40, i)).ok()); break;
+      case 3: EXPECT_TRUE(m.store->expire(numbered("k", k), 1ms).ok()); break;
+      case 4: EXPECT_TRUE(m.store->append(numbered("k", k), "+").ok()); break;
+      case 5: EXPECT_TRUE(m.store->increment("counter").ok()); break;
+    }
+  }
+  WriteBatch batch;
+  batch.set("batch a", numbered("a", n));
+  batch.set("batch b", numbered("b", n));
+  EXPECT_TRUE(m.store->write(batch).ok());
+  m.clock->advance(500ms);
+  EXPECT_TRUE(m.store->tick(1s).ok());
+  return m.goes_on;
+}
+
+TEST_F(SnapshotTest, IsTheMomentOfTheCallWhateverHappensMeanwhile) {
+  Options options = small_options(&clock);
+  options.memory_bytes = 32 * kMiB;
+  options.eviction = false;
+  options.view_bytes_max = 16 * kMiB;
+  Store store = open_or_fail(options);
+  for (unsigned i = 0; i != 20'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(i % 200, i)).ok());
+  for (unsigned i = 0; i != 1'000; ++i) ASSERT_TRUE(store.set(numbered("ttl", i), "t", {.ttl = milliseconds(1'000 + i)}).ok());
+  for (unsigned i = 0; i != 20; ++i) ASSERT_TRUE(store.set(numbered("long", i), pattern(100'000, i)).ok());
+  const Contents before = contents_of(store);
+  Meanwhile meanwhile{&store, &clock};
+  const SaveReport saved = save_or_fail(store, {.progress = move_on, .progress_user = &meanwhile});
+  EXPECT_GT(meanwhile.calls, 20u);
+  EXPECT_EQ(saved.entries, before.size());
+  EXPECT_NE(contents_of(store), before) << "nothing has happened meanwhile";
+  EXPECT_TRUE(whole(store));
+  options.maintenance = Maintenance::kTick;
+  const Store again = reopen_or_fail(options);
+  EXPECT_EQ(contents_of(again), before);
+  EXPECT_TRUE(whole(again));
+}
+
+TEST_F(SnapshotTest, OfAFullStoreThatEvictsMeanwhileIsTheMomentToo) {
+  Options options = small_options(&clock);
+  options.memory_bytes = 8 * kMiB;
+  Store store = open_or_fail(options);
+  for (unsigned i = 0; store.stats().evicted < 1'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100, i)).ok());
+  const Contents before = contents_of(store);
+  struct Filler {
+    Store* store;
+    unsigned n = 0;
+  } filler{&store};
+  save_or_fail(store, {.progress = [](void* user, const SaveProgress&) {
+                 auto& f = *static_cast<Filler*>(user);
+                 for (unsigned i = 0; i != 5; ++i) EXPECT_TRUE(f.store->set(numbered("more", f.n++), pattern(100, i)).ok());
+                 return true;
+               },
+               .progress_user = &filler});
+  const Store again = reopen_or_fail(options);
+  EXPECT_EQ(report.left_out, 0u) << "what was full fits again";
+  EXPECT_EQ(contents_of(again), before);
+  EXPECT_TRUE(whole(again));
+  for (unsigned i = 0; i != 10'000; ++i) ASSERT_TRUE(again.set(numbered("later", i), pattern(100, i)).ok());
+  EXPECT_GT(again.stats().evicted, 0u);
+  EXPECT_TRUE(whole(again));
+}
+
+TEST_F(SnapshotTest, ASaveThatWouldKeepTooMuchSaysSo) {
+  Options options = small_options(&clock);
+  options.view_bytes_max = 64 << 10;
+  Store store = open_or_fail(options);
+  for (unsigned i = 0; i != 20'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100, i)).ok());
+  save_or_fail(store);
+  const std::string first = bytes_of_file(path);
+  const auto r = store.save(path, {.progress = [](void* user, const SaveProgress&) {
+                                     for (unsigned i = 0; i != 20'000; ++i) {
+                                       EXPECT_TRUE(static_cast<Store*>(user)->set(numbered("k", i), "other").ok());
+                                     }
+                                     return true;
+                                   },
+                                   .progress_user = &store,
+                                   .fault = &fault});
+  EXPECT_EQ(r.status(), Status::kViewExpired);
+  EXPECT_NE(std::string(fault.reason).find("view_bytes_max"), std::string::npos);
+  EXPECT_EQ(bytes_of_file(path), first);
+  EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+}
+
+TEST_F(SnapshotTest, GivenUpItLeavesWhatWasThere) {
+  Store store = open_or_fail(small_options(&clock));
+  for (unsigned i = 0; i != 5'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100, i)).ok());
+  save_or_fail(store);
+  const std::string first = bytes_of_file(path);
+  unsigned left = 3;
+  const auto r = store.save(path, {.progress = [](void* user, const SaveProgress&) { return --*static_cast<unsigned*>(user) != 0; },
+                                   .progress_user = &left});
+  EXPECT_EQ(r.status(), Status::kCancelled);
+  EXPECT_EQ(bytes_of_file(path), first);
+  EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+  EXPECT_FALSE(std::filesystem::exists(path + ".1"));
+  EXPECT_EQ(store.stats().views, 0u);
+}
+
+TEST_F(SnapshotTest, ALimitedRateIsKept) {
+  const Store store = open_or_fail(small_options(&clock));
+  for (unsigned i = 0; i != 2'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100, i)).ok());
+  // Judged by the calls of the progress function while it waits, not by a clock.
+  unsigned calls[2] = {0, 0};
+  for (const bool limited : {false, true}) {
+    save_or_fail(store, {.bytes_per_second = limited ? std::uint64_t{1} << 20 : 0,
+                         .progress = [](void* user, const SaveProgress&) { return ++*static_cast<unsigned*>(user) != 0; },
+                         .progress_user = &calls[limited]});
+  }
+  EXPECT_GT(calls[1], calls[0] + 2);  // 270 KB at 1 MiB a second, in sleeps of 50 ms
+}
+
+TEST_F(SnapshotTest, AsManyGenerationsStayAsAreAskedFor) {
+  const Options options = small_options(&clock);
+  const Store store = open_or_fail(options);
+  const auto is_there = [&](unsigned back) { return std::filesystem::exists(back == 0 ? path : path + "." + std::to_string(back)); };
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    ASSERT_TRUE(store.set("n", std::to_string(i)).ok());
+    EXPECT_EQ(save_or_fail(store, {.keep = 3}).generation, i);
+  }
+  EXPECT_TRUE(is_there(0) && is_there(1) && is_there(2));
+  EXPECT_FALSE(is_there(3));
+  std::filesystem::remove(path);
+  EXPECT_EQ(value_of(reopen_or_fail(options), "n"), "4") << "one that is missing is passed over";
+  EXPECT_EQ(report.fallbacks, 1u);
+  EXPECT_EQ(report.generation, 4u);
+  save_or_fail(store, {.keep = 1});
+  EXPECT_TRUE(is_there(0));
+  EXPECT_FALSE(is_there(1) || is_there(2));
+  EXPECT_EQ(store.save(path, {.keep = 0}).error(), (Error{Status::kInvalidArgument, Field::kKeep}));
+  EXPECT_EQ(store.save(path, {.keep = 65}).error(), (Error{Status::kInvalidArgument, Field::kKeep}));
+}
+
+TEST_F(SnapshotTest, ADamagedFileGivesWayToTheOneBeforeAndIsNeverChanged) {
+  const Options options = small_options(&clock);
+  {
+    const Store store = open_or_fail(options);
+    for (unsigned i = 0; i != 100; ++i) ASSERT_TRUE(store.set(numbered("k", i), "old").ok());
+    save_or_fail(store);
+    for (unsigned i = 0; i != 100; ++i) ASSERT_TRUE(store.set(numbered("k", i), "new").ok());
+    save_or_fail(store);
+  }
+  std::string bytes = bytes_of_file(path);
+  bytes[4'100] ^= 1;  // in the first block
+  write_file(path, bytes);
+  const Store again = reopen_or_fail(options, {.own = false});
+  EXPECT_EQ(value_of(again, "k7"), "old");
+  EXPECT_EQ(report.generation, 1u);
+  EXPECT_EQ(report.fallbacks, 1u);
+  EXPECT_EQ(std::string(fault.file), path);
+  EXPECT_EQ(fault.offset, 4'096u);
+  EXPECT_STREQ(fault.reason, "a block's checksum is wrong");
+  EXPECT_EQ(bytes_of_file(path), bytes);
+  std::filesystem::remove(path + ".1");
+  EXPECT_EQ(reopen(options).error(), (Error{Status::kCorrupt, Field::kPath}));
+  EXPECT_EQ(std::string(fault.file), path);
+  EXPECT_EQ(bytes_of_file(path), bytes);
+}
+
+TEST_F(SnapshotTest, VersionsNeverRepeat) {
+  const Options options = small_options(&clock);
+  std::uint64_t changed = 0, removed = 0, batched = 0;
+  {
+    const Store store = open_or_fail(options);
+    ASSERT_TRUE(store.set("k", "1").ok());
+    ASSERT_TRUE(store.set("r", "1").ok());
+    save_or_fail(store);
+    // A life that goes on after its last save, and is lost.
+    for (unsigned i = 0; i != 10; ++i) changed = *store.set("k", "lost");
+    ASSERT_TRUE(store.del("r").ok());
+    removed = *store.set("r", "lost");
+  }
+  for (unsigned life = 0; life != 3; ++life) {
+    const Store store = reopen_or_fail(options);
+    const Lookup<Entry> k = store.get_entry("k");
+    EXPECT_EQ(k->value.view(), "1");
+    EXPECT_EQ(k->version, 1u) << "what names the same bytes stays the same";
+    EXPECT_EQ(*store.compare_and_swap_version("k", changed, "x"), false);
+    const std::uint64_t next = *store.set("k", "2");
+    EXPECT_GT(next, changed);
+    changed = next;
+    const std::uint64_t absent = *store.set("never before", "2");
+    EXPECT_GT(absent, std::uint64_t{life});
+    ASSERT_TRUE(store.del("r").ok());
+    const std::uint64_t reborn = *store.set("r", "2");
+    EXPECT_GT(reborn, removed);
+    removed = reborn;
+    WriteBatch batch;
+    batch.set("k", "3");
+    batch.set("batched", "3");
+    ASSERT_TRUE(store.write(batch).ok());
+    EXPECT_GT(store.get_entry("k")->version, changed);
+    changed = store.get_entry("k")->version;
+    EXPECT_GT(store.get_entry("batched")->version, batched);
+    batched = store.get_entry("batched")->version;
+    EXPECT_TRUE(whole(store));
+  }
+}
+
+TEST_F(SnapshotTest, OneWriterOwnsAPath) {
+  const Options options = small_options(&clock);
+  Store other = open_or_fail(options);
+  {
+    const Store store = open_or_fail(options);
+    ASSERT_TRUE(store.set("k", "v").ok());
+    save_or_fail(store);
+    save_or_fail(other);  // nobody owns it
+    save_or_fail(store);
+  }
+  Store owner = reopen_or_fail(options);
+  EXPECT_EQ(reopen(options).error(), (Error{Status::kUnavailable, Field::kPath}));
+  EXPECT_EQ(other.save(path, {.fault = &fault}).error(), (Error{Status::kUnavailable, Field::kPath}));
+  EXPECT_NE(std::string(fault.reason).find("another store or process"), std::string::npos);
+  EXPECT_EQ(value_of(reopen_or_fail(options, {.own = false}), "k"), "v") << "a copy is anybody's";
+  ASSERT_TRUE(owner.set("k", "w").ok());
+  save_or_fail(owner);
+  EXPECT_EQ(value_of(reopen_or_fail(options, {.own = false}), "k"), "w");
+  // Two saves of the owner itself.
+  struct Nested {
+    const Store* store;
+    std::string path;
+    Error error;
+  } nested{&owner, path, {}};
+  save_or_fail(owner, {.progress = [](void* user, const SaveProgress&) {
+                 auto& n = *static_cast<Nested*>(user);
+                 n.error = n.store->save(n.path).error();
+                 return true;
+               },
+               .progress_user = &nested});
+  EXPECT_EQ(nested.error, (Error{Status::kUnavailable, Field::kPath}));
+  owner = Store();
+  save_or_fail(other);
+  EXPECT_TRUE(reopen(options).ok());
+}
+
+TEST_F(SnapshotTest, OptionsThatContradictTheFileAreNamed) {
+  Options options = small_options(&clock);
+  options.eviction = false;
+  const Store store = open_or_fail(options);
+  for (unsigned i = 0; i != 60; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100'000, i)).ok());
+  save_or_fail(store);
+  const auto with = [&](auto&& change) {
+    Options o = options;
+    change(o);
+    return reopen(o, {.own = false}).error();
+  };
+  EXPECT_EQ(with([](Options& o) { o.hash_seed = 43; }), (Error{Status::kInvalidArgument, Field::kHashSeed}));
+  EXPECT_EQ(with([](Options& o) { o.memory_bytes = 4 * kMiB; }), (Error{Status::kOutOfRange, Field::kMemoryBytes}));
+  EXPECT_EQ(with([](Options& o) { o.entries_max = 59; }), (Error{Status::kOutOfRange, Field::kEntriesMax}));
+  EXPECT_EQ(with([](Options& o) { o.value_bytes_max = 99'999; }), (Error{Status::kOutOfRange, Field::kValueBytesMax}));
+  EXPECT_EQ(with([](Options& o) { o.shard_count = 3; }), (Error{Status::kInvalidArgument, Field::kShardCount}));
+  EXPECT_EQ(with([](Options& o) { o.hash_seed.reset(); }), Error{});
+  // Where something is evicted the budget decides who stays.
+  Options smaller = options;
+  smaller.eviction = true;
+  smaller.memory_bytes = 4 * kMiB;
+  const Store some = reopen_or_fail(smaller, {.own = false});
+  EXPECT_GT(report.left_out, 20u);
+  EXPECT_EQ(report.entries + report.left_out, 60u);
+  EXPECT_EQ(contents_of(some).size(), report.entries);
+  EXPECT_TRUE(whole(some));
+  smaller = options;
+  smaller.eviction = true;
+  smaller.entries_max = 10;
+  EXPECT_EQ(contents_of(reopen_or_fail(smaller, {.own = false})).size(), 10u);
+}
+
+TEST_F(SnapshotTest, BadCallsChangeNothing) {
+  const Options options = small_options(&clock);
+  Store store = open_or_fail(options);
+  ASSERT_TRUE(store.set("k", "v").ok());
+  EXPECT_EQ(reopen(options).error(), (Error{Status::kNotFound, Field::kPath}));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path())) << "no lock file where there is no snapshot";
+  for (const std::string& bad : {std::string(), std::string("a\0b", 3), folder.path().string() + "/", std::string(4'001, 'x')}) {
+    EXPECT_EQ(store.save(bad).error(), (Error{Status::kInvalidArgument, Field::kPath}));
+    EXPECT_EQ(Store::open(bad, options).error(), (Error{Status::kInvalidArgument, Field::kPath}));
+  }
+  EXPECT_EQ(store.save(folder.file("no/folder"), {.fault = &fault}).error(), (Error{Status::kIo, Field::kPath}));
+  EXPECT_EQ(fault.system_error, ENOENT);
+  EXPECT_EQ(store.save(path, {.wall_now = -1ms}).error(), (Error{Status::kOutOfRange, Field::kClock}));
+  EXPECT_EQ(Store::open(path, options, {.threads = 17}).error(), (Error{Status::kOutOfRange, Field::kThreads}));
+  std::filesystem::create_directory(path);
+  EXPECT_EQ(store.save(path).error(), (Error{Status::kInvalidArgument, Field::kPath}));
+  EXPECT_TRUE(std::filesystem::is_directory(path));
+  std::filesystem::remove_all(path);
+  store.close();
+  EXPECT_EQ(store.save(path).status(), Status::kClosed);
+}
+
+TEST_F(SnapshotTest, TheStoreGoesOnAsOneThatWasNeverClosed) {
+  Options options = small_options(&clock);
+  options.maintenance = Maintenance::kBackground;
+  options.clock = nullptr;
+  {
+    const Store store = open_or_fail(options);
+    for (unsigned i = 0; i != 5'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(60, i), {.ttl = 3'600s}).ok());
+    ASSERT_TRUE(store.save(path).ok());
+  }
+  auto store = Store::open(path, options);
+  ASSERT_TRUE(store.ok());
+  for (unsigned i = 0; i != 20'000; ++i) ASSERT_TRUE(store->set(numbered("k", i), pattern(60, i)).ok());
+  for (unsigned i = 0; i != 20'000; i += 2) ASSERT_TRUE(*store->del(numbered("k", i)));
+  EXPECT_EQ(contents_of(*store).size(), 10'000u);
+  EXPECT_TRUE(store->tick(10s).ok());
+  EXPECT_TRUE(whole(*store));
+}
+
+}  // namespace
+}  // namespace tern::test
