@@ -173,11 +173,22 @@ class Audit {
     if (Tbl::size_of(s).home(hash) != b && !w.is_frozen()) fail(report, "entry: not in its home bucket");
     if (tag_of(hash) != w.tag()) fail(report, "entry: its tag isn't its key's");
     if (position > kSlots && !c.may_overflow(w.tag())) fail(report, "entry: in overflow, but not in the filter");
-    if (r.hold_word().version() == 0) fail(report, "entry: without a version");
-    if (!stamp.tomb()) ++live;
+    // A batch that failed leaves husks where there was no memory to replace them: what they hide is the key's head.
+    std::uint64_t head = w.offset();
+    for (; core.space.record(head)->stamp_word().aborted(); head = core.space.record(head)->link_word().older()) {
+      table_bytes += with_key_holder(core, head);
+      if (core.space.record(head)->link_word().older() == 0) {
+        fail(report, "entry: a husk hides nothing");
+        return;
+      }
+    }
+    Rec& d = *core.space.record(head);
+    const Stamp ds = d.stamp_word();
+    if (d.hold_word().version() == 0) fail(report, "entry: without a version");
+    if (!ds.tomb()) ++live;
     ++slots_;
-    if (stamp.has_x()) {
-      const Deadline x(r.x().load(std::memory_order_acquire));  // [deadline] acquire
+    if (ds.has_x()) {
+      const Deadline x(d.x().load(std::memory_order_acquire));  // [deadline] acquire
       if (!x.never()) ++expiring_;
       if (x.ticket() != 0) ++with_ticket_;
       if (x.never() && x.ticket() != 0) fail(report, "entry: a ticket without a deadline");
@@ -190,16 +201,16 @@ class Audit {
       return true;
     });
     std::uint64_t newer_version = ~std::uint64_t{0};
-    for (std::uint64_t at = w.offset(); at != 0;) {
+    for (std::uint64_t at = head; at != 0;) {
       const Rec& v = *core.space.record(at);
       const Stamp vs = v.stamp_word();
       table_bytes += with_key_holder(core, at);
       if (v.hold_word().left()) {
         ++left_;
         left_bytes_ += core.space.bytes_of(at);
-        if (at == w.offset()) fail(report, "chain: the newest version is marked as an older one");
+        if (at == head) fail(report, "chain: the newest version is marked as an older one");
       }
-      if (!vs.stamped() && at != w.offset()) fail(report, "chain: an older version is not stamped");
+      if (!vs.stamped() && at != head) fail(report, "chain: an older version is not stamped");
       if (v.hold_word().version() >= newer_version) fail(report, "chain: versions don't fall");
       newer_version = v.hold_word().version();
       at = vs.nolink() ? 0 : v.link_word().older();
