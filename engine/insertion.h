@@ -98,7 +98,11 @@ class Insertion {
           again = true;
           if (w.is_tentative()) {
             if (!planted<Sync>(Mutant::kBackOffFromTentative)) {
-              finalise_tentative(table, t, s, *place.home, place.home_index, b->slot[i], w, hash, key, nullptr);
+              if (table.ordered() == nullptr) [[likely]] {
+                finalise_tentative(table, s, *place.home, place.home_index, b->slot[i], w, hash, key, Unordered{});
+              } else {
+                finalise_tentative(table, s, *place.home, place.home_index, b->slot[i], w, hash, key, WithLeaf{t, nullptr});
+              }
             } else {
               Sync::point("insert.backed_off");
             }
@@ -159,7 +163,7 @@ class Insertion {
         place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);  // [chain] seq_cst
       }
     }
-    const typename Leaves<Sync>::Leaf* leaf = nullptr;
+    const Leaf* leaf = nullptr;
     if (table.ordered() != nullptr) [[unlikely]] {
       leaf = Leaves<Sync>::expect(table, t, hash, key);
       if (leaf == nullptr) {
@@ -174,7 +178,11 @@ class Insertion {
       if (leaf != nullptr) Leaves<Sync>::withdraw(table, t, hash, key);
       return Outcome::kRetry;
     }
-    finalise_tentative(table, t, s, *place.home, place.home_index, *slot, tent, hash, key, leaf);
+    if (leaf == nullptr) [[likely]] {
+      finalise_tentative(table, s, *place.home, place.home_index, *slot, tent, hash, key, Unordered{});
+    } else {
+      finalise_tentative(table, s, *place.home, place.home_index, *slot, tent, hash, key, WithLeaf{t, leaf});
+    }
     Sync::point("insert.finalised");
     if (in_overflow && planted<Sync>(Mutant::kOverflowFilterLate)) {
       place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);
@@ -195,10 +203,21 @@ class Insertion {
   }
 
  private:
+  using Leaf = typename Leaves<Sync>::Leaf;
+  struct Unordered {
+    static constexpr bool kOrdered = false;
+  };
+  struct WithLeaf {
+    static constexpr bool kOrdered = true;
+    Thr& thread;
+    const Leaf* leaf;  // the owner's; null: a helper
+  };
+
   // By the owner or by anyone who meets the word: makes it LIVE or kills it. Bounded by the chain's length and the
-  // number of later TENTs of the key. `leaf` is the owner's, in an ordered store.
-  static void finalise_tentative(Tbl& table, Thr& t, Shd& s, Bkt& home, std::uint32_t home_index, Word& slot, SlotWord tent,
-                                 std::uint64_t hash, std::string_view key, const typename Leaves<Sync>::Leaf* leaf) noexcept {
+  // number of later TENTs of the key. Compiled for each kind of store: what an unordered one runs has none of the other.
+  template <class Kind>
+  static void finalise_tentative(Tbl& table, Shd& s, Bkt& home, std::uint32_t home_index, Word& slot, SlotWord tent,
+                                 std::uint64_t hash, std::string_view key, Kind kind) noexcept {
     bool before = true;
     bool killed = false;
     Sync::point("insert.second_look");
@@ -227,11 +246,12 @@ class Insertion {
       Sync::point("insert.home_check");
       killed = Tbl::size_of(s).home(hash) != home_index;  // growth has overtaken us
     }
-    const bool is_ordered = table.ordered() != nullptr;
-    if (is_ordered && !killed) [[unlikely]] killed = !Leaves<Sync>::confirm(table, t, hash, key, leaf);
+    if constexpr (kind.kOrdered) {
+      if (!killed) killed = !Leaves<Sync>::confirm(table, kind.thread, hash, key, kind.leaf);
+    }
     if (killed) {
       slot.compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst);  // [publish] seq_cst
-      if (is_ordered) [[unlikely]] Leaves<Sync>::withdraw(table, t, hash, key);
+      if constexpr (kind.kOrdered) Leaves<Sync>::withdraw(table, kind.thread, hash, key);
       return;
     }
     auto& r = *table.space().record(tent.offset());
@@ -247,12 +267,14 @@ class Insertion {
     Sync::point("insert.live");
     const bool is_live =
         slot.compare_exchange_strong(expected, tent.validated().word(), std::memory_order_seq_cst);  // [publish] seq_cst
-    if (is_ordered) [[unlikely]] {
+    if constexpr (kind.kOrdered) {
       if (planted<Sync>(Mutant::kLeafAfterLive)) {
-        table.ordered()->ensure(t, key, hash);
+        table.ordered()->ensure(kind.thread, key, hash);
       } else if (!is_live) {
-        Leaves<Sync>::withdraw(table, t, hash, key);
+        Leaves<Sync>::withdraw(table, kind.thread, hash, key);
       }
+    } else {
+      (void)is_live;
     }
   }
 };

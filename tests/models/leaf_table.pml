@@ -1,8 +1,9 @@
 /* leaf_table.pml: PROTOCOLS.md section G (leaf protocol of the ordered index) against the table (one slot of one key K) with tombstones,
    stamps, a view, a kept-queue drain, and a killer of tentative entries (growth / priority kill).
    RUN: ./run leaf_table.pml "-DPRES -DVW -DONEINS" "-DSAFETY -DHC4"     (2 inserters, 2 removers by default)
+     -DEXPECT as engine/leaves.h has it: the owner makes sure of a leaf before TENT and only looks at that one's state after it
      -DPRES key present at first  -DVW a view  -DKILL a killer of TENT  -DONEINS / -DONEDEL / -DNODEL fewer  -DNOLEAK assert absent => no leaf  -DCLEAN corrected removal
-   MUTATIONS: BUG_NOCTR, BUG_LOOKUP_FIRST, BUG_ENSURE_FIRST, BUG_HELPER_NOLEAF (-DVW -DNODEL), BUG_ITER_SKIP_DEAD (-DPRES -DVW -DONEINS): all caught.
+   MUTATIONS: BUG_NOCTR, BUG_LOOKUP_FIRST, BUG_ENSURE_FIRST, BUG_HELPER_NOLEAF (-DVW -DNODEL), BUG_UNCONFIRMED (-DEXPECT), BUG_ITER_SKIP_DEAD (-DPRES -DVW -DONEINS): all caught.
    FOUND: iteration must count DEAD leaves; leaves of absent keys stay for ever without -DCLEAN (leak).  CLEAN: no error in 41 M states, not exhausted.
 */
 #define E 0
@@ -86,8 +87,16 @@ inline finalise_tent(tv){
 #ifdef BUG_HELPER_NOLEAF
   if :: REC(tv)==me -> ensure_leaf() :: else fi;
 #else
- #ifndef BUG_ENSURE_FIRST
+ #ifdef EXPECT
+  #ifdef BUG_UNCONFIRMED
+  if :: REC(tv)==me && q!=0 -> skip :: else -> ensure_leaf() fi;
+  #else
+  if :: REC(tv)==me && q!=0 && SL(leaf[q])==LV -> skip :: else -> ensure_leaf() fi;
+  #endif
+ #else
+  #ifndef BUG_ENSURE_FIRST
   ensure_leaf();
+  #endif
  #endif
 #endif
   atomic{ if :: slot==tv -> slot=LIVE(REC(tv)); ok=1 :: else ok=0 fi };
@@ -97,7 +106,7 @@ inline finalise_tent(tv){
 #endif
 }
 proctype Ins(byte me){
-  byte v,p,x,c,w; bit ok; byte t=0;
+  byte v,p,x,c,w,q; bit ok; byte t=0;
   do
   :: t==2 -> break
   :: else ->
@@ -106,13 +115,21 @@ proctype Ins(byte me){
 #endif
      atomic{ w=slot };
      if
-     :: w==E -> atomic{ if :: slot==E -> slot=TENT(me); ok=1 :: else ok=0 fi };
+     :: w==E ->
+#ifdef EXPECT
+        ensure_leaf(); q=lp;
+#endif
+        atomic{ if :: slot==E -> slot=TENT(me); ok=1 :: else ok=0 fi };
         if :: ok -> finalise_tent(TENT(me));
                     if :: ok -> stamp(me); break
                        :: else -> atomic{ w=slot; if :: (w==LIVE(me)) -> ok=1 :: else t++ ; me=me+1 fi };  /* helped, or killed: fresh record */
                           if :: ok -> stamp(me); break :: else fi
                     fi
-           :: else fi
+           :: else
+#ifdef EXPECT
+              -> atomic{ v=slot }; if :: v==E -> remove_leaf() :: else v=0 fi
+#endif
+           fi
      :: IST(w) -> finalise_tent(w)
      :: ISL(w) && TOMB(REC(w)) -> stamp(REC(w)); link[me]=REC(w);
         atomic{ if :: slot==w -> slot=LIVE(me); ok=1 :: else ok=0 fi };

@@ -28,6 +28,7 @@ Store roomy_store(const Clock* clock) {
   Options options = small_options(clock);
   options.memory_bytes = 64 * kMiB;
   options.shard_count = 1;
+  options.ordered = true;
   Store store = open_or_fail(options);
   for (unsigned i = 0; i < kKeys; ++i) EXPECT_TRUE(store.set(numbered("k", i), numbered("", i)));
   return store;
@@ -94,6 +95,12 @@ const Named kActions[] = {
        const std::string_view keys[] = {a, b};
        Result<bool> removed[2];
        (void)s.del_many(keys, removed);
+     }},
+    {"scan", [](const Store& s, unsigned) { (void)s.iterate("k1", [](std::string_view, std::string_view) { return true; }); }},
+    {"del_pattern",
+     [](const Store& s, unsigned n) {
+       (void)s.set(numbered("p.", n), "1");
+       (void)s.del_pattern("p.*");
      }},
     {"tick",
      [](const Store& s, unsigned n) {

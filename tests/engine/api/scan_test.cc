@@ -293,6 +293,7 @@ TEST_P(ScanTest, AllAgainstAModel) {
 
 // A write that finds no memory for its leaf, or for the node above, changes nothing.
 TEST(OrderedStore, AFullStoreRefusesWithoutALeafLeft) {
+  unsigned refused_batches = 0;
   for (const unsigned key_bytes : {12u, 300u, 4'000u}) {
     Options o = small_options();
     o.memory_bytes = 4 * kMiB;
@@ -312,6 +313,21 @@ TEST(OrderedStore, AFullStoreRefusesWithoutALeafLeft) {
       } else {
         ASSERT_EQ(r.status(), Status::kOutOfMemory);
         ++refused;
+      }
+    }
+    // Of a batch all that came before goes again.
+    for (unsigned n = 0; n != 20; ++n) {
+      WriteBatch batch;
+      batch.set(there.begin()->first, "w");
+      for (unsigned k = 0; k != 40; ++k) batch.set(numbered("batch", n * 40 + k) + std::string(key_bytes, 'b'), "w");
+      const Result<void> r = store.write(batch);
+      if (r) {
+        for (unsigned k = 0; k != 40; ++k) there[numbered("batch", n * 40 + k) + std::string(key_bytes, 'b')] = true;
+        ASSERT_TRUE(store.set(there.begin()->first, "v"));
+      } else {
+        ASSERT_EQ(r.status(), Status::kOutOfMemory);
+        ++refused_batches;
+        ASSERT_EQ(value_of(store, there.begin()->first), "v");
       }
     }
     ASSERT_TRUE(whole(store));
@@ -338,6 +354,7 @@ TEST(OrderedStore, AFullStoreRefusesWithoutALeafLeft) {
     ASSERT_TRUE(store.set("k", "v"));
     EXPECT_EQ(store.keys()->size(), 1u);
   }
+  EXPECT_GT(refused_batches, 0u);
 }
 
 TEST(OrderedStore, EvictionTakesTheLeavesToo) {
