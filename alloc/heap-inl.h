@@ -298,12 +298,13 @@ template <class Sync, class Shape>
     magazine.count.store(count + 1, std::memory_order_relaxed);
     return;
   }
-  // The older half goes; what was freed last is still in this core's cache.
-  const std::uint32_t half = (count + 1) / 2;
-  give_back(cls, magazine.blocks, half);
-  for (std::uint32_t i = half; i < count; ++i) magazine.blocks[i - half] = magazine.blocks[i];
-  magazine.blocks[count - half] = offset;
-  magazine.count.store(count - half + 1, std::memory_order_relaxed);
+  // The oldest go; what was freed last is still in this core's cache. Half of them, but not all at
+  // once where these are many: each is a cache miss, and somebody waits for this call.
+  const std::uint32_t half = (count + 1) / 2, some = half < kBackAtOnce ? half : kBackAtOnce;
+  give_back(cls, magazine.blocks, some);
+  for (std::uint32_t i = some; i < count; ++i) magazine.blocks[i - some] = magazine.blocks[i];
+  magazine.blocks[count - some] = offset;
+  magazine.count.store(count - some + 1, std::memory_order_relaxed);
 }
 
 template <class Sync, class Shape>

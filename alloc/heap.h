@@ -343,6 +343,7 @@ class BasicHeap {
   [[nodiscard]] bool verify() const noexcept;
 
  private:
+  static constexpr std::uint32_t kBackAtOnce = 16;  // blocks that a full magazine gives back
   static constexpr std::size_t kPickSpans = 16384;  // states read by one pick
   static constexpr std::size_t kRunUnits = 2048;    // the longest run of spans that is emptied
   static constexpr std::uint64_t kGranulePages = kGranuleBytes / kPageBytes;

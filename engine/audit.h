@@ -47,7 +47,7 @@ class Audit {
         for (Bag<Sync>& bag : r->bags) {
           const std::uint64_t state = bag.state.load(std::memory_order_acquire);  // [bag] acquire
           if (state != Bag<Sync>::kFull && state != Bag<Sync>::kOpen) continue;
-          for (std::uint64_t n = 0; n != bag.count; ++n) limbo_bytes += with_key_holder(core, bag.records[n]);
+          for (std::uint64_t n = 0; n != bag.end(); ++n) limbo_bytes += with_key_holder(core, bag.records[n]);
         }
       }
     });

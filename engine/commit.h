@@ -325,6 +325,7 @@ class Commit {
   template <class Change>
   [[gnu::noinline]] MaybeCommitted enter(Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash, std::string_view key,
                        Change& change) noexcept {
+    if (eviction_ != nullptr) eviction_->expect(hash);
     const std::uint64_t own = change.record(t, Head<Sync>{});
     if (own == 0) return {true, {Outcome::kOutOfMemory, 0}};
     std::uint64_t weight = 1;

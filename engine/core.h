@@ -274,12 +274,14 @@ class Core {
     unsigned yields = 0;
     unsigned from_views = 0;
   };
+  // What a write of so many bytes may reclaim at once.
+  static constexpr std::uint64_t units_for(std::uint64_t bytes) noexcept { return 1024 + bytes / 32; }
   // Outside of the guard. False: it is to answer out_of_memory.
   [[gnu::noinline]] bool find_room(Thr& t, std::uint64_t bytes, Room& room) noexcept {
     if (table.ordered() != nullptr) bytes += kIndexRoomBytes;
     if (room.rounds++ == 0) {
       // Once more, after what this thread itself protected inside the guard could go too.
-      space.epoch.reclaim_all(space, t);
+      space.epoch.reclaim(space, t, units_for(bytes));
       room.victims = eviction.victims_for(bytes);
       return true;
     }
@@ -289,19 +291,20 @@ class Core {
     if (!evicts) return (!in_group(t) && take_from_views(t, bytes, room)) || (room.rounds < kRoundsMax && make_room(t));
     if (in_group(t)) return false;
     // What is in limbo would do: with more threads than processors, one that was taken off its own inside a call is
-    // what holds it. That thread gets its turn now and not later; a bounded number of times, and hardly any once that
-    // has been in vain: then it stands.
+    // what holds it. That thread gets its turn now and not later: with up to 64 others that are ready to run before it. Once
+    // that has been in vain it stands, and until the epochs move on, a write gives way once and is refused.
     const bool stands = eviction.stands_still(bytes);
-    if (room.yields != 0) somebody_stands.store(stands && room.yields >= kYieldsMax, std::memory_order_relaxed);  // a hint
+    const bool in_vain = stands && stood_at.load(std::memory_order_relaxed) == space.epoch.safe();  // a hint
     if (stands && t.epoch.nest == 0 && room.yields < kYieldsMax) {
       --room.rounds;
-      room.yields += somebody_stands.load(std::memory_order_relaxed) ? kYieldsMax / 2 : 1;  // as above
+      room.yields += in_vain ? kYieldsMax : 1;
+      if (room.yields == kYieldsMax) stood_at.store(space.epoch.safe(), std::memory_order_relaxed);  // as above
       alloc::platform::yield_processor();
-      space.epoch.reclaim_all(space, t);
+      space.epoch.reclaim(space, t, units_for(bytes));
       return true;
     }
-    // Victims first: they may be of the size that is wanted.
-    if (room.rounds < kRoundsMaxEvicting) {
+    // Victims first: they may be of the size that is wanted. (Of what is evicted or moved now nothing would come back.)
+    if (room.rounds < kRoundsMaxEvicting && !in_vain) {
       const bool freed = room.victims != 0 && eviction.make_room(t, bytes, room.victims);
       hand_out_removals(t);
       if (freed && room.rounds == 2) return true;
@@ -328,7 +331,7 @@ class Core {
       some = space.views.kept_versions() < before;
       if (!some && kept_keys()->end_oldest_view()) some = kept_keys()->review_any(t, count) != 0;
     }
-    space.epoch.reclaim_all(space, t);
+    space.epoch.reclaim(space, t, 2 * std::uint64_t{count});
     return some;
   }
 
@@ -430,40 +433,44 @@ class Core {
 
   // --- maintenance ---------------------------------------------------------------------------------------------
 
+  static constexpr unsigned kVictimsASlice = 16;
+  static constexpr std::uint64_t kUnitsASlice = 128;
+  static constexpr std::uint64_t kResizeUnits = 1024;
+
   // Makes room ahead of need, a bounded step. True: some was made.
   bool maintain_room(Thr& t) noexcept {
     if (!evicts || eviction.owed_bytes() == 0) return false;
     bool some;
     {
       Grd guard(space, t);
-      some = eviction.step(t, 16);
+      some = eviction.step(t, kVictimsASlice, kUnitsASlice);
     }
     hand_out_removals(t);
-    space.epoch.reclaim_all(space, t);
     return some;
   }
 
-  // One bounded step of owed work on shard `i`. True: there was some.
-  bool maintain(Thr& t, unsigned i) noexcept {
-    const bool expired = expire(t, i, kExpireSlice) != 0;
+  // Of shard `i`: a split that is due, keys whose versions were kept. True: there was something.
+  bool tend(Thr& t, unsigned i) noexcept {
     Grd guard(space, t);
     auto& s = table.shard(i);
-    bool worked = expired;
+    bool worked = false;
     if (Growth<Sync>::is_due(s.live.load(std::memory_order_relaxed), Tbl::size_of(s))) {  // a count
       const std::uint64_t before = s.size.load(std::memory_order_relaxed);                  // only compared
       Growth<Sync>::grow_one(table, t, s);
-      worked = worked || before != s.size.load(std::memory_order_relaxed);
+      worked = before != s.size.load(std::memory_order_relaxed);
+      ++t.work;
     }
-    worked = kept_keys()->review(t, s, 16) != 0 || worked;
-    if (kept_keys()->owes_sweep()) worked = kept_keys()->sweep(t, 16) != 0 || worked;
-    return worked;
+    unsigned looked = kept_keys()->review(t, s, 16);
+    if (kept_keys()->owes_sweep()) looked += kept_keys()->sweep(t, 16);
+    t.work += looked;
+    return worked || looked != 0;
   }
   // The budget. Downwards in time: what is free goes at once, spans that are not empty are drained by tick. False,
   // and nothing changed: out of range, or less than what the records that are there take, with an eighth of it for what
   // can't be packed.
   bool resize(Thr& t, std::size_t memory_bytes) noexcept {
     auto& heap = space.heap;
-    space.epoch.reclaim_all(space, t);
+    space.epoch.reclaim(space, t, kResizeUnits);
     if (!heap.resize(memory_bytes)) {
       const std::size_t least = heap.least_bytes(memory_bytes);
       if (least + least / 8 > memory_bytes || !heap.resize_in_time(memory_bytes)) return false;
@@ -494,6 +501,7 @@ class Core {
       space.epoch.admit(space, t);  // what it frees is let through when the limbo is past its cap
       Expiry<Sync> expiry(table, committer(), t, s, time.now());
       done = expiry.step(steps);
+      t.work += done;
       if (unfiled && done < steps && expiry.sweep(steps / 8)) done += steps / 8;
       if (removed != nullptr) *removed += expiry.expired;
     }
@@ -540,7 +548,7 @@ class Core {
   RoomOwed<Sync> room_owed;
   Eviction<Sync> eviction;
   bool evicts = false;
-  typename Sync::template Atomic<bool> somebody_stands{};
+  typename Sync::template Atomic<std::uint64_t> stood_at{~std::uint64_t{0}};  // what was safe when giving way was in vain
   std::size_t table_bytes_ = 0;
 };
 

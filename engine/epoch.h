@@ -5,11 +5,13 @@
 //   retire  after the unlinking compare-and-swap: into the thread's open bag, labelled with G
 //   free    a bag, when every announced epoch is greater than its label
 //
-// A thread's limbo is a ring of 16 bags of up to 64 records: a bag is freed when the ring comes round to it, about a
-// thousand retired records later, so that the memory comes back while it is still in the second cache level
-// (65,536 records: a third of the rate of grouped sets; 128: a fifth less). Records that are large close a bag early
-// and are freed as soon as they may. If a bag can't be freed because a reader stands still, the ring grows by
-// another 16 bags, until the store's limbo passes its cap and admit() refuses writes: reads go on.
+// A thread's limbo is a ring of 16 bags of up to 64 records: when the ring comes round to a bag, about a thousand retired
+// records later, each record that is put into it takes the place of an old one, which is freed. So each write that retires
+// one frees one (a bag at once made one write in 64 ten times as slow as the others), and the memory comes back while it is
+// still in the second cache level (65,536 records: a third of the rate of grouped sets; 128: a fifth less). Records that are
+// large close a bag early. If a bag can't be freed because a reader stands still, the ring grows by another 16 bags, until
+// the store's limbo passes its cap and admit() refuses writes: reads go on. Once that reader has left, each bag that closes
+// has two others freed, until the ring's limbo is as small as it was.
 // Any thread may free another's closed bags (claim() on the cell), so memory in the limbo of a thread that has
 // stopped or gone is not lost; its open bag is.
 //
@@ -22,6 +24,10 @@
 // Checked with GenMC under RC11, IMM and TSO (tests/models/epoch_reclaim.c): acquire loads of slots, an acquire scan,
 // a relaxed load of G in enter or a relaxed leave are each a use after free.
 //
+// Work. enter and leave: none. retire: one record freed; closing a bag kClosingUnits beside that. reclaim: as many units as
+// it is given, a unit being a record freed or a bag looked at, and one bag's records more; each thread's rings are gone
+// over from where the last one stopped. All count their units in the calling thread's `work`.
+//
 // Progress: enter, leave and retire are wait-free but for the allocation of bags; scan is O(threads), done by the one
 // thread whose compare-and-swap moved G, at most once for each bag that it closes. Nobody waits for a scan.
 #ifndef TERN_ENGINE_EPOCH_H_
@@ -29,6 +35,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "alloc/sync.h"
 
@@ -46,7 +53,10 @@ struct Bag {
   typename Sync::template Atomic<std::uint64_t> label;  // the highest G seen at its retires; final when FULL
   std::uint64_t bytes;
   std::uint64_t count;
+  std::uint64_t old;  // of an OPEN bag: records[count] to records[old - 1] are of its former life, and may be freed
   std::uint64_t records[kBagRecords];
+
+  std::uint64_t end() const noexcept { return count < old ? old : count; }
 };
 
 template <class Sync>
@@ -66,13 +76,18 @@ struct EpochThread {
   unsigned index_of_open;
   bool over_cap;                     // the limbo was past its cap when last looked at
   std::uint64_t label_of_last;
+  typename Sync::template Atomic<std::uint64_t> closed;       // bags, ever
+  typename Sync::template Atomic<std::uint64_t> closed_seen, closed_before;  // when maintenance looked last, and before
+  typename Sync::template Atomic<BagRing<Sync>*> reclaimed_at;  // where; null: at `ring`
   typename Sync::template Atomic<std::uint64_t> limbo_bytes;  // closed bags of this ring
   BagRing<Sync> ring;
 };
 
 // Store gives:  void reclaim(Thread&, std::uint64_t record)   frees one record (after its grace period)
+//               void reclaim_soon(std::uint64_t record)       it will be, a few records from now: for prefetching
 //               BagRing<Sync>* new_ring()                     null: no memory
 //               template for_each_thread(fn(EpochThread<Sync>&))
+// and its threads `epoch` and a count of `work`.
 template <class Sync>
 class Epoch {
  public:
@@ -101,6 +116,7 @@ class Epoch {
   void renew(Thread& t) noexcept { announce(t, epoch_); }
 
   std::uint64_t current() const noexcept { return epoch_.load(std::memory_order_relaxed); }  // for statistics
+  std::uint64_t safe() const noexcept { return safe_.load(std::memory_order_relaxed); }           // only compared
   std::uint64_t limbo_bytes() const noexcept { return limbo_bytes_.load(std::memory_order_relaxed); }
   std::uint64_t limbo_bytes_max() const noexcept { return limbo_bytes_max_; }
   void set_limits(std::uint64_t limbo_bytes_max, std::uint64_t thread_bytes) noexcept {
@@ -116,7 +132,7 @@ class Epoch {
     Thread& t = st.epoch;
     if (t.open == nullptr && !open_next(store, st)) [[unlikely]] return false;
     if (!t.over_cap || planted<Sync>(Mutant::kLimboUncounted)) [[likely]] return true;
-    reclaim_all(store, st);
+    reclaim(store, st, kAdmitUnits);
     t.over_cap = limbo_bytes() > limbo_bytes_max_;
     return !t.over_cap;
   }
@@ -135,8 +151,11 @@ class Epoch {
     Bag<Sync>& bag = *t.open;
     const std::uint64_t g = epoch_.load(std::memory_order_seq_cst);  // [announce] seq_cst: not older than the unlink
     if (g > bag.label.load(std::memory_order_relaxed)) bag.label.store(g, std::memory_order_relaxed);
-    bag.records[bag.count++] = record;
+    const std::uint64_t i = bag.count++;
+    const std::uint64_t gone = bag.records[i];
+    bag.records[i] = record;
     bag.bytes += bytes;
+    if (i < bag.old) [[likely]] free_one(store, st, bag, i, gone);
     if (bag.count == kBagRecords || bag.bytes >= bag_bytes_) close_bag(store, st);
   }
 
@@ -146,27 +165,54 @@ class Epoch {
     if (st.epoch.open != nullptr && st.epoch.open->count != 0) close_bag(store, st);
   }
 
-  // Frees what may be freed: the caller's open bag, and every closed bag of every thread. O(threads + bags). Outside
-  // a guard it reaches all that no other thread protects.
+  static constexpr std::uint64_t kNoBound = ~std::uint64_t{0};
+
+  // Frees what may be freed: of the caller's open bag, and of closed bags of every thread, in up to about `units` steps.
+  // True: some was freed, and there may be more. Outside a guard it reaches what no other thread protects. O(threads)
+  // beside that.
+  // `from_busy` false: what lies in the ring of another thread that is busy is left to it, unless it is too much: the ring
+  // comes round to it soon, and its memory is then where it is wanted.
   template <class Store, class StoreThread>
-  [[gnu::noinline]] void reclaim_all(Store& store, StoreThread& st) noexcept {
+  [[gnu::noinline]] bool reclaim(Store& store, StoreThread& st, std::uint64_t units = kNoBound, bool from_busy = true) noexcept {
     advance_and_scan(store);
     const std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire
-    // In place: closing a bag for each refused write would grow the ring for a handful of records.
-    if (Bag<Sync>* open = st.epoch.open; open != nullptr && may_free(open->label.load(std::memory_order_relaxed), safe)) {
-      const std::uint64_t count = open->count;
-      open->count = 0;
-      open->bytes = 0;
-      for (std::uint64_t i = 0; i != count; ++i) store.reclaim(st, open->records[i]);
-    }
-    store.for_each_thread([&](Thread& other) {
-      if (other.limbo_bytes.load(std::memory_order_relaxed) == 0) return;  // a hint
-      for (BagRing<Sync>* ring = &other.ring; ring != nullptr;
-           ring = ring->next.load(std::memory_order_acquire)) {  // [ring] acquire
-        for (Bag<Sync>& bag : ring->bags) try_free(store, st, other, bag, safe);
+    const std::uint64_t before = st.work;
+    bool some = false;
+    if (Bag<Sync>* open = st.epoch.open; open != nullptr) {
+      free_old(store, st, *open);
+      // In place: closing a bag for each refused write would grow the ring for a handful of records.
+      if (may_free(open->label.load(std::memory_order_relaxed), safe)) {
+        open->old = std::exchange(open->count, 0);
+        open->bytes = 0;
+        free_old(store, st, *open);
       }
+    }
+    // From the thread on where the last one stopped.
+    const std::uint64_t first = next_thread_.load(std::memory_order_relaxed);  // wherever
+    for (const bool late : {false, true}) {
+      std::uint64_t index = 0;
+      store.for_each_thread([&](Thread& other) {
+        const std::uint64_t i = index++;
+        if ((i < first) != late || st.work - before >= units) return;
+        const std::uint64_t limbo = other.limbo_bytes.load(std::memory_order_relaxed);  // a hint
+        if (limbo == 0) return;
+        if (!from_busy && &other != &st.epoch && limbo <= 2 * thread_bytes_ && is_busy(other)) return;
+        some = free_some(store, st, other, safe, units - (st.work - before), 0) || some;
+        if (st.work - before >= units) next_thread_.store(i, std::memory_order_relaxed);  // as above
+      });
+    }
+    return some && st.work - before >= units;
+  }
+  // Which threads have closed a bag since this was called last. To be called now and then, by maintenance.
+  template <class Store>
+  void see_who_is_busy(Store& store) noexcept {
+    store.for_each_thread([](Thread& t) {
+      t.closed_before.store(t.closed_seen.load(std::memory_order_relaxed), std::memory_order_relaxed);  // hints
+      t.closed_seen.store(t.closed.load(std::memory_order_relaxed), std::memory_order_relaxed);         // as above
     });
   }
+  static constexpr std::uint64_t kAdmitUnits = 1024;
+  static constexpr std::uint64_t kClosingUnits = 2 * kBagRecords;
 
   // Moves G and looks who is inside. One of several concurrent callers does the work.
   template <class Store>
@@ -207,11 +253,13 @@ class Epoch {
   [[gnu::noinline]] void close_bag(Store& store, StoreThread& st) noexcept {
     Thread& t = st.epoch;
     Bag<Sync>& bag = *t.open;
+    free_old(store, st, bag);  // if it closes early
     const std::uint64_t label = bag.label.load(std::memory_order_relaxed);
     t.limbo_bytes.fetch_add(bag.bytes, std::memory_order_relaxed);                  // statistics
     const std::uint64_t total = limbo_bytes_.fetch_add(bag.bytes, std::memory_order_relaxed) + bag.bytes;
     bag.state.store(Bag<Sync>::kFull, std::memory_order_release);  // [bag] release
     t.open = nullptr;
+    t.closed.store(t.closed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // one writer
     // G moves about once for each bag that the busiest thread closes, not once for each bag of each.
     if (label == t.label_of_last) {
       std::uint64_t g = label;
@@ -221,7 +269,8 @@ class Epoch {
     if (total > limbo_bytes_max_) {
       t.over_cap = true;
     } else if (t.limbo_bytes.load(std::memory_order_relaxed) > thread_bytes_) {
-      free_while_over(store, st);
+      advance_and_scan(store);
+      free_some(store, st, t, safe_.load(std::memory_order_acquire), kClosingUnits, thread_bytes_);  // [scan] acquire
     }
     open_next(store, st);
   }
@@ -243,13 +292,19 @@ class Epoch {
     }
     for (int attempt = 0; attempt < 2; ++attempt) {
       Bag<Sync>& bag = ring->bags[index];
+      bool mine = false;
       if (bag.state.load(std::memory_order_acquire) == Bag<Sync>::kFull) {  // [bag] acquire
         if (bag.label.load(std::memory_order_relaxed) >= safe_.load(std::memory_order_acquire)) {  // [scan] acquire
           advance_and_scan(store);
         }
-        try_free(store, st, t, bag, safe_.load(std::memory_order_acquire));  // [scan] acquire
+        mine = claim(bag, safe_.load(std::memory_order_acquire));  // [scan] acquire
+        if (mine) {
+          t.limbo_bytes.fetch_sub(bag.bytes, std::memory_order_relaxed);
+          limbo_bytes_.fetch_sub(bag.bytes, std::memory_order_relaxed);
+        }
       }
-      if (bag.state.load(std::memory_order_acquire) == Bag<Sync>::kFree) {  // [bag] acquire
+      if (mine || bag.state.load(std::memory_order_acquire) == Bag<Sync>::kFree) {  // [bag] acquire
+        bag.old = mine ? bag.count : 0;
         bag.count = 0;
         bag.bytes = 0;
         bag.label.store(0, std::memory_order_relaxed);
@@ -274,46 +329,87 @@ class Epoch {
   }
 
   template <class Store, class StoreThread>
-  [[gnu::noinline]] void free_while_over(Store& store, StoreThread& st) noexcept {
-    Thread& t = st.epoch;
-    advance_and_scan(store);
-    const std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire
-    for (BagRing<Sync>* ring = &t.ring; ring != nullptr; ring = ring->next.load(std::memory_order_relaxed)) {
-      for (Bag<Sync>& bag : ring->bags) {
-        if (t.limbo_bytes.load(std::memory_order_relaxed) <= thread_bytes_) return;
-        try_free(store, st, t, bag, safe);
-      }
-    }
+  [[gnu::noinline]] void free_one(Store& store, StoreThread& st, const Bag<Sync>& bag, std::uint64_t i,
+                                  std::uint64_t gone) noexcept {
+    if (i + kAhead < bag.old) store.reclaim_soon(bag.records[i + kAhead]);
+    Sync::point("epoch.free");
+    ++st.work;
+    store.reclaim(st, gone);
   }
+  static constexpr std::uint64_t kAhead = 6;
+
+  // What is left in an open bag of its former life.
+  template <class Store, class StoreThread>
+  void free_old(Store& store, StoreThread& st, Bag<Sync>& bag) noexcept {
+    if (bag.count >= bag.old) return;
+    Sync::point("epoch.free");
+    st.work += bag.old - bag.count;
+    for (std::uint64_t i = bag.count; i != bag.old; ++i) store.reclaim(st, bag.records[i]);
+    bag.old = bag.count;
+  }
+
+  // Closed bags of `owner`, from where the last one stopped, while its limbo is past `floor_bytes`. True: one at least.
+  template <class Store, class StoreThread>
+  bool free_some(Store& store, StoreThread& st, Thread& owner, std::uint64_t safe, std::uint64_t units,
+                 std::uint64_t floor_bytes) noexcept {
+    const std::uint64_t before = st.work;
+    bool some = false;
+    BagRing<Sync>* const first = ring_after(owner, owner.reclaimed_at.load(std::memory_order_acquire));  // [ring] acquire
+    BagRing<Sync>* ring = first;
+    do {
+      for (Bag<Sync>& bag : ring->bags) {
+        if (owner.limbo_bytes.load(std::memory_order_relaxed) <= floor_bytes) return some;
+        if (st.work - before >= units) {
+          owner.reclaimed_at.store(ring, std::memory_order_release);  // [ring] release
+          return some;
+        }
+        ++st.work;
+        some = try_free(store, st, owner, bag, safe) || some;
+      }
+      ring = ring_after(owner, ring->next.load(std::memory_order_acquire));  // [ring] acquire
+    } while (ring != first);
+    return some;
+  }
+  static bool is_busy(const Thread& t) noexcept {
+    return t.closed_seen.load(std::memory_order_relaxed) != t.closed_before.load(std::memory_order_relaxed);  // hints
+  }
+  static BagRing<Sync>* ring_after(Thread& owner, BagRing<Sync>* next) noexcept { return next != nullptr ? next : &owner.ring; }
 
   static bool may_free(std::uint64_t label, std::uint64_t safe) noexcept {
     return planted<Sync>(Mutant::kFreeAtEqualEpoch) ? label <= safe : label < safe;
   }
 
-  template <class Store, class StoreThread>
-  void try_free(Store& store, StoreThread& st, Thread& owner, Bag<Sync>& bag, std::uint64_t safe) noexcept {
+  // FULL -> CLAIMED, if nobody can be reading what it holds.
+  bool claim(Bag<Sync>& bag, std::uint64_t safe) noexcept {
     std::uint64_t full = Bag<Sync>::kFull;
-    if (bag.state.load(std::memory_order_acquire) != full) return;  // [bag] acquire
+    if (bag.state.load(std::memory_order_acquire) != full) return false;  // [bag] acquire
     const std::uint64_t label = bag.label.load(std::memory_order_relaxed);
-    if (!may_free(label, safe)) return;
-    if (!bag.state.compare_exchange_strong(full, Bag<Sync>::kClaimed, std::memory_order_acq_rel)) return;  // [bag] acquire
+    if (!may_free(label, safe)) return false;
+    if (!bag.state.compare_exchange_strong(full, Bag<Sync>::kClaimed, std::memory_order_acq_rel)) return false;  // [bag] acquire
     // Between the look at the label and the claim the owner may have freed and filled it again.
     const std::uint64_t now = bag.label.load(std::memory_order_relaxed);
-    if (!may_free(now, safe)) {
-      bag.state.store(Bag<Sync>::kFull, std::memory_order_release);  // [bag] release
-      return;
-    }
+    if (may_free(now, safe)) return true;
+    bag.state.store(Bag<Sync>::kFull, std::memory_order_release);  // [bag] release
+    return false;
+  }
+
+  template <class Store, class StoreThread>
+  bool try_free(Store& store, StoreThread& st, Thread& owner, Bag<Sync>& bag, std::uint64_t safe) noexcept {
+    if (!claim(bag, safe)) return false;
     Sync::point("epoch.free");
     const std::uint64_t bytes = bag.bytes;
+    st.work += bag.count;
     for (std::uint64_t i = 0; i != bag.count; ++i) store.reclaim(st, bag.records[i]);
     bag.state.store(Bag<Sync>::kFree, std::memory_order_release);  // [bag] release
     owner.limbo_bytes.fetch_sub(bytes, std::memory_order_relaxed);
     limbo_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    return true;
   }
 
   // Read by every enter; moves a few thousand times a second.
   alignas(128) Word epoch_{1};
   alignas(128) Word safe_{};
+  Word next_thread_{};  // where reclaim() goes on
   Word limbo_bytes_{};
   Word lost_{};
   alignas(128) Setting limbo_bytes_max_;

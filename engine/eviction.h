@@ -82,6 +82,7 @@ class Eviction {
   using Group = typename EvictionQueues<Sync>::Group;
 
   static constexpr unsigned kVisitsMax = 128;  // entries that one call of evict_one looks at
+  static constexpr unsigned kVisitsAnInsert = 16;
   static constexpr unsigned kSweptMax = 64;    // buckets
 
   Eviction() = default;
@@ -120,12 +121,14 @@ class Eviction {
 
   // The key has entered the table in this incarnation.
   void inserted(Thr& t, std::uint64_t hash, unsigned gen, bool keep) noexcept {
-    // Before its own entry is there to be taken. More than one, until the reserve is there.
+    // Before its own entry is there to be taken.
     if (std::uint64_t missing = missing_room(); missing != 0) {
       space().upkeep.ask();
-      const unsigned count = missing > reserve_.load(std::memory_order_relaxed) / 2 ? 4 : 2;  // a threshold
+      // One for one. More where that doesn't keep up; a call that looks at many entries leaves the rest to the next.
+      const std::uint64_t reserve = reserve_.load(std::memory_order_relaxed);  // a threshold
+      const unsigned count = missing > reserve / 2 ? 4 : missing > reserve / 8 ? 2 : 1;
       for (unsigned i = 0; i != count && missing != 0; ++i, missing = missing_room()) {
-        if (evict_one(t) == 0) break;
+        if (evict_one(t, kVisitsAnInsert) == 0) break;
         follow_limbo(t);
       }
     }
@@ -136,7 +139,17 @@ class Eviction {
     t.counters.inserts.add();
     Sync::point("evict.push");
     if (keep) return;
-    if (queues_.enter(t, hash, gen)) settle(t);
+    if (evicts_.load(std::memory_order_relaxed) != 0) {  // a hint
+      const std::uint64_t entry = queues_.format().pack(hash, gen) | EntryFormat::kCounted;
+      queues_.enter_now(t, policy_.missed(key_of(entry)), entry);
+    } else if (queues_.enter(t, hash, gen)) {
+      settle(t);
+    }
+  }
+  // A key is about to enter.
+  void expect(std::uint64_t hash) const noexcept {
+    if constexpr (Sync::kWordwise) return;  // there are no cache lines to fetch where a scheduler counts the loads
+    if (evicts_.load(std::memory_order_relaxed) != 0) policy_.prefetch(key_of(queues_.format().pack(hash, 0)));  // a hint
   }
 
   // What a thread has entered into the table and not yet into a queue. Before it goes, too.
@@ -195,11 +208,11 @@ class Eviction {
   }
 
   // Removes one entry. Answers what it took of the budget; 0: none of those that were looked at could go.
-  std::uint64_t evict_one(Thr& t) noexcept {
+  std::uint64_t evict_one(Thr& t, unsigned visits = kVisitsMax) noexcept {
     if (evicts_.load(std::memory_order_relaxed) == 0) evicts_.store(1, std::memory_order_relaxed);  // a hint
     if ((t.entering_count | t.uncounted) != 0) settle(t);
     unsigned empty = 0;
-    for (unsigned n = 0; n != kVisitsMax; ++n) {
+    for (unsigned n = 0; n != visits; ++n) {
       Group& a = queues_.random_group(t);
       Group& b = queues_.random_group(t);
       const std::uint64_t small = a.small.count() + (&a == &b ? 0 : b.small.count());
@@ -208,14 +221,15 @@ class Eviction {
       Group& g = queues_.pick(a, b, from_small);
       const std::uint64_t entry = counted(from_small ? queues_.take_small(t, g) : queues_.take_main(t, g));
       if (entry == 0) {
-        if (++empty >= 4) break;
+        if (++empty >= 4) return sweep(t);
         continue;
       }
+      queues_.ahead(from_small ? g.small : g.main, [&](std::uint64_t soon) { policy_.prefetch(key_of(soon)); });
       const bool whatever = n >= kVisitsMax / 2;
       const std::uint64_t bytes = from_small ? visit_small(t, g, entry, small, main, whatever) : visit_main(t, g, entry, whatever);
       if (bytes != 0) return bytes;
     }
-    return sweep(t);
+    return visits == kVisitsMax ? sweep(t) : 0;
   }
 
   // A slot in the chain of `home`, where there is no memory for another overflow bucket: one of its own entries goes.
@@ -258,7 +272,7 @@ class Eviction {
       freed += one;
     }
     epoch.leave(t.epoch);
-    epoch.reclaim_all(space(), t);
+    epoch.reclaim(space(), t, kRoundUnits);
     return freed != 0;
   }
   // A bounded share of it for one call: a constant, and what n bytes take the place of if they are all small.
@@ -273,10 +287,12 @@ class Eviction {
 
   // --- maintenance ---------------------------------------------------------------------------------------------
 
-  // One bounded step, inside a guard: up to `count` go while there is less room than there should be. True: some did.
-  bool step(Thr& t, unsigned count) noexcept {
+  // One bounded step, inside a guard: up to `count` go while there is less room than there should be, until `units` of
+  // work are done. True: some did.
+  bool step(Thr& t, unsigned count, std::uint64_t units) noexcept {
     bool some = false;
-    for (; count != 0 && owed_bytes() != 0; --count) {
+    const std::uint64_t before = t.work;
+    for (; count != 0 && t.work - before < units && owed_bytes() != 0; --count) {
       if (evict_one(t) == 0) break;
       follow_limbo(t);
       some = true;
@@ -299,6 +315,7 @@ class Eviction {
 
  private:
   static constexpr unsigned kRoundVictims = 4096;
+  static constexpr std::uint64_t kRoundUnits = 2 * kRoundVictims + 1024;  // of what they leave, with their tombs
 
   Space<Sync>& space() const noexcept { return table_->space(); }
   // An entry that was popped, as its record stands.
@@ -310,6 +327,7 @@ class Eviction {
   };
   Judged judge(Thr& t, std::uint64_t entry) noexcept {
     Judged j;
+    ++t.work;
     const auto named = queues_.find(t, entry);
     if (named.in_the_way) j.kind = Judged::kStays;
     if (!named.found) return j;
@@ -447,6 +465,7 @@ class Eviction {
   std::uint64_t sweep(Thr& t) noexcept {
     for (unsigned n = 0; n != kSweptMax; ++n) {
       const std::uint64_t at = hand_.fetch_add(1, std::memory_order_relaxed);  // a place to look, whoever looks
+      ++t.work;
       Shd& s = table_->shard(static_cast<unsigned>(at & (table_->shard_count() - 1)));
       const auto b = static_cast<std::uint32_t>(at / table_->shard_count() % Tbl::size_of(s).buckets());
       Bucket<Sync>& bucket = table_->bucket(s, b);

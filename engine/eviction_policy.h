@@ -93,6 +93,7 @@ class EvictionPolicy {
     end_turn();
   }
 
+  void prefetch(std::uint64_t hash) const noexcept { rules_.prefetch(hash); }
   EvictionQueue missed(std::uint64_t hash) noexcept {
     if (sampled(hash)) offer(hash);
     return rules_.missed(setting(), hash);

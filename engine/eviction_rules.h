@@ -43,6 +43,7 @@
 #include <cstdint>
 
 #include "engine/ghost.h"
+#include "engine/prefetch.h"
 
 namespace tern::detail {
 
@@ -91,6 +92,12 @@ class EvictionRules {
   void fit(std::uint64_t entries) noexcept {
     sketch_.fit(entries);
     ghost_.fit(entries);
+  }
+
+  // What will be said of the key is on its way.
+  void prefetch(std::uint64_t hash) const noexcept {
+    prefetch_near(sketch_.line_of(hash));
+    prefetch_near(ghost_.line_of(hash));
   }
 
   // A key that wasn't there enters: the queue that takes it.

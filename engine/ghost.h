@@ -63,6 +63,8 @@ class Ghost {
     used_.store(words(entries), std::memory_order_relaxed);
   }
 
+  const void* line_of(std::uint64_t hash) const noexcept { return &word_of(remixed(hash)); }
+
   void insert(std::uint64_t hash) noexcept {
     const std::uint64_t mixed = remixed(hash);
     Word& word = word_of(mixed);
@@ -126,6 +128,10 @@ class Sketch {
   void fit(std::uint64_t entries) noexcept {
     used_.store(blocks(entries), std::memory_order_relaxed);  // relaxed: a hint
     period_.store(entries * kPeriods + 1, std::memory_order_relaxed);
+  }
+
+  const void* line_of(std::uint64_t hash) const noexcept {
+    return words_ + below(remixed(hash), used_.load(std::memory_order_relaxed)) * kBlockWords;
   }
 
   // How often the key was added lately, at most kCountMax.

@@ -35,6 +35,7 @@
 #ifndef TERN_ENGINE_MOVES_H_
 #define TERN_ENGINE_MOVES_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -152,6 +153,7 @@ class Moves {
         const std::size_t count = heap.walk(span, blocks, bytes);
         if (count == heap.kNone) break;
         looked += static_cast<unsigned>(count) + 1;
+        t.work += count + 1;
         if (!move_blocks(t, blocks, count, bytes)) return looked;
       }
     }
@@ -166,18 +168,19 @@ class Moves {
       return false;
     }
     const unsigned base = space_.heap.span_bytes() > (64 << 10) ? kLooksBaseLarge : kLooksBase;
-    return work(t, bytes, base + static_cast<unsigned>(size_of_room(bytes) / kBytesALook));
+    return work(t, bytes, base + static_cast<unsigned>(size_of_room(bytes) / kBytesALook), kReclaimLooks);
   }
 
   // A slice of what is owed. True: there may be more.
   bool pay(Thr& t, unsigned looks) noexcept {
     const std::uint64_t bytes = owed_.bytes.load(std::memory_order_relaxed);  // a hint
-    if (bytes != 0) return !work(t, bytes, looks) && owed_.bytes.load(std::memory_order_relaxed) != 0;  // as above
+    if (bytes != 0) return !work(t, bytes, looks, 1) && owed_.bytes.load(std::memory_order_relaxed) != 0;  // as above
     return space_.heap.shrinking_bytes() != 0 && shrink(t, looks);
   }
 
  private:
   static constexpr int kReclaimLooks = 3;
+  static constexpr std::uint64_t kTakenBackMax = 512;  // units of reclaiming, each time
   static constexpr std::size_t kGroup = 16;
   struct Guess {
     std::uint64_t offset;
@@ -191,7 +194,7 @@ class Moves {
   bool shrink(Thr& t, unsigned looks) noexcept {
     auto& heap = space_.heap;
     const unsigned looked = drain(t, looks);
-    take_back(t);
+    take_back(t, looks);
     if (heap.give_up_empty()) return false;
     if (looked != 0) return true;
     return heap.drain_to_shrink() || walk_again();
@@ -212,14 +215,15 @@ class Moves {
     return bytes == kRoomForBucket ? alloc::kBucketBytes : bytes;
   }
 
-  bool work(Thr& t, std::uint64_t bytes, unsigned looks) noexcept {
+  bool work(Thr& t, std::uint64_t bytes, unsigned looks, int reclaim_looks) noexcept {
     unsigned looked = 0;
     bool picked = true;
-    while (picked && looked < looks) {
+    const std::uint64_t before = t.work;
+    while (picked && looked < looks && t.work - before < 4 * looks) {
       looked += drain(t, looks - looked);
       // Others are inside for a fraction of a microsecond: looking again gets past them, if they run.
-      for (int look = 0; look != kReclaimLooks; ++look) {
-        take_back(t);
+      for (int look = 0; look != reclaim_looks; ++look) {
+        take_back(t, looks);
         if (has_room(t, bytes)) {
           owed_.bytes.store(0, std::memory_order_relaxed);  // a hint: whoever still lacks room says so again
           return true;
@@ -227,6 +231,7 @@ class Moves {
       }
       if (looked < looks) picked = space_.heap.drain_for(size_of_room(bytes));
       looked += 16;  // a pick counts, too
+      t.work += 16;
     }
     if (!picked) {
       if (!walk_again()) {
@@ -245,8 +250,8 @@ class Moves {
   }
 
   // What was moved away from goes back to its spans, as far as nobody else protects it.
-  void take_back(Thr& t) noexcept {
-    space_.epoch.reclaim_all(space_, t);
+  void take_back(Thr& t, unsigned looks) noexcept {
+    space_.epoch.reclaim(space_, t, std::min<std::uint64_t>(looks, kTakenBackMax));
     space_.heap.sift(t.cache);
   }
 

@@ -4,6 +4,7 @@
 #include "alloc/platform.h"
 #include "alloc/platform_memory.h"
 #include "engine/audit.h"
+#include "engine/chores.h"
 #include "engine/growth.h"
 #include "engine/store_core.h"
 
@@ -159,28 +160,24 @@ void StoreCore::heed_pressure(Thr& t) noexcept {
 }
 
 StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns) noexcept {
-  const auto out_of_time = [&] { return alloc::platform::monotonic_ns() >= end_ns; };
   heed_pressure(t);
-  core.space.epoch.reclaim_all(core.space, t);
-  Ticked done;
-  done.out_of_time = out_of_time();
   // Each tick begins where the last one ended, so that a small budget comes round to every shard.
-  const unsigned shards = core.table.shard_count();
-  unsigned i = next_shard_.load(std::memory_order_relaxed) % shards;  // wherever
-  for (bool worked = true; worked && !done.out_of_time;) {
-    worked = core.maintain_room(t);
-    done.out_of_time = out_of_time();
-    for (unsigned n = 0; n != shards && !done.out_of_time; ++n, i = (i + 1) % shards) {
-      worked = core.maintain(t, i) || worked;
-      done.out_of_time = out_of_time();
-    }
-    if (!done.out_of_time) {
-      worked = core.pay_room(t) || worked;
-      done.out_of_time = out_of_time();
-    }
-    done.worked = done.worked || worked;
+  Chores<Sync> chores(core, t, next_shard_.load(std::memory_order_relaxed));  // wherever
+  // A thread that writes now and then is busy too: it is to have closed a bag since this was looked at last.
+  const std::uint64_t now = alloc::platform::monotonic_ns();
+  if (now >= next_busy_look_ns_.load(std::memory_order_relaxed)) {  // a hint
+    next_busy_look_ns_.store(now + kBusyLookNs, std::memory_order_relaxed);  // as above
+    core.space.epoch.see_who_is_busy(core.space);
   }
-  next_shard_.store(i, std::memory_order_relaxed);  // as above
+  Ticked done;
+  unsigned idle = 0;
+  do {
+    const bool worked = chores.step();
+    done.worked = done.worked || worked;
+    if (!worked && ++idle % kIdleStepsALook != 0) continue;  // looking at the time costs as much
+    done.out_of_time = alloc::platform::monotonic_ns() >= end_ns;
+  } while (!done.out_of_time && !chores.is_over());
+  next_shard_.store(chores.shard(), std::memory_order_relaxed);  // as above
   return done;
 }
 

@@ -379,6 +379,7 @@ class SegQueue {
     if (entry != 0) count_.fetch_sub(1, std::memory_order_relaxed);  // a count
     return entry;
   }
+  std::uint64_t peek(Space<Sync>& space, std::uint64_t ahead) const noexcept { return list_.peek(space, ahead); }
   // Entries, and pushes under way. Exact when nobody else is here.
   std::uint64_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
   template <class Fn>

@@ -13,6 +13,7 @@
 #include "alloc/private_memory.h"
 #include "alloc/sync.h"
 #include "engine/epoch.h"
+#include "engine/prefetch.h"
 #include "engine/record.h"
 #include "engine/removals.h"
 #include "engine/upkeep.h"
@@ -115,6 +116,7 @@ struct Thread {
     std::uint64_t hash;
   } hit[kHitsACount];
   std::uint64_t random;
+  std::uint64_t work;      // units done, ever: records freed, bags, victims, tickets and blocks looked at
   std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket
   Counters<Sync> counters;
   Geometry<Sync> geometry;
@@ -395,9 +397,11 @@ class Space {
     std::uint64_t offset = birth_meta == 0 ? heap.allocate_if_easy(t.cache, l.bytes) : heap.allocate(t.cache, l.bytes);
     if (offset == 0) offset = heap.allocate_reserve(t.cache);
     if (offset == 0) {
-      epoch.reclaim_all(*this, t);
-      offset = heap.allocate(t.cache, l.bytes);
-      if (offset == 0) offset = heap.allocate_reserve(t.cache);
+      reclaim_until(t, [&] {
+        offset = heap.allocate(t.cache, l.bytes);
+        if (offset == 0) offset = heap.allocate_reserve(t.cache);
+        return offset != 0;
+      });
       if (offset == 0) return 0;
     }
     Rec& r = *new (heap.at(offset)) Rec;
@@ -477,6 +481,9 @@ class Space {
     epoch.retire(*this, t, offset | kPlainExtent, extent(offset).bytes);
   }
   void free_extent(std::uint64_t offset) noexcept { drop_extent(offset); }
+  void reclaim_soon(std::uint64_t offset) const noexcept {
+    if constexpr (!Sync::kWordwise) prefetch_near(heap.at(offset & ~(kPlainBlock | kPlainExtent)));
+  }
   void free_block(Thr& t, std::uint64_t offset) noexcept {
     Sync::plain_write(heap.at(offset), heap.block_bytes(offset));
     heap.free(t.cache, offset);
@@ -517,11 +524,21 @@ class Space {
     }
   }
 
+  // In small steps, until found() says that there is what it looks for; a bounded number of them.
+  template <class Found>
+  void reclaim_until(Thr& t, Found&& found) noexcept {
+    for (unsigned step = 0; step != kReclaimSteps; ++step) {
+      const bool more = epoch.reclaim(*this, t, kReclaimUnits);
+      if (found() || !more) return;
+    }
+  }
+  static constexpr unsigned kReclaimSteps = 8;
+  static constexpr std::uint64_t kReclaimUnits = 256;
+
   std::uint64_t allocate(Thr& t, std::size_t bytes) noexcept {
     std::uint64_t offset = heap.allocate(t.cache, bytes);
     if (offset == 0) [[unlikely]] {
-      epoch.reclaim_all(*this, t);
-      offset = heap.allocate(t.cache, bytes);
+      reclaim_until(t, [&] { return (offset = heap.allocate(t.cache, bytes)) != 0; });
       if (offset == 0) t.short_of = bytes;
     }
     return offset;
@@ -532,8 +549,7 @@ class Space {
     const std::size_t bytes = value_size + sizeof(ExtentHeader);
     std::uint64_t offset = heap.allocate_extent(bytes);
     if (offset == 0) {
-      epoch.reclaim_all(*this, t);
-      offset = heap.allocate_extent(bytes);
+      reclaim_until(t, [&] { return (offset = heap.allocate_extent(bytes)) != 0; });
       if (offset == 0) t.short_of = bytes;
       if (offset == 0) return 0;
     }

@@ -105,7 +105,8 @@ class StoreCore {
     bool worked = false;       // something was done
     bool out_of_time = false;  // and there may be more
   };
-  // Rounds of bounded steps until nothing is left to do or the time is `end_ns`.
+  // Bounded steps (chores.h) until nothing is left to do or the time is `end_ns`.
+  static constexpr unsigned kIdleStepsALook = 8;
   Ticked tick(Thr& t, std::uint64_t end_ns) noexcept;
   Owed owed() const noexcept;
   // Whether a keeper has to look by itself.
@@ -152,7 +153,9 @@ class StoreCore {
   alignas(128) std::atomic<std::size_t> fast_key_max_{kFastKeyMax};
   alignas(128) std::atomic<std::uint64_t> handles_{1};
   std::atomic<std::uint64_t> held_{0};
+  static constexpr std::uint64_t kBusyLookNs = 50'000'000;
   std::atomic<unsigned> next_shard_{0};  // where the next tick begins
+  std::atomic<std::uint64_t> next_busy_look_ns_{0};
   const MemoryGauge* gauge_ = nullptr;
   LogHook log_ = nullptr;
   void* log_user_ = nullptr;

@@ -65,6 +65,7 @@ class Views {
   enum class Outcome : std::uint8_t { kFound, kAbsent, kEnded };
   static constexpr unsigned kStepKeys = 64;
   static constexpr unsigned kReviewedAtClose = 64;
+  static constexpr std::uint64_t kReclaimedAtClose = 512;
 
   explicit Views(Core<Sync>& core) noexcept : core_(core) {}
 
@@ -87,7 +88,7 @@ class Views {
       core_.space.upkeep.ask();
       core_.space.upkeep.pass_on();
     }
-    core_.space.epoch.reclaim_all(core_.space, *t);
+    core_.space.epoch.reclaim(core_.space, *t, kReclaimedAtClose);
   }
 
   // fn(const Head&) if the key was there, inside the guard.

@@ -25,6 +25,7 @@ class OneSlotStore {
  public:
   struct Thread {
     tern::detail::EpochThread<Sync> epoch;
+    std::uint64_t work;
   };
 
   void reset() {
@@ -58,10 +59,11 @@ class OneSlotStore {
     const std::uint64_t old = slot_.exchange(by);
     epoch_.get().retire(*this, t, old, sizeof record_[0]);
     epoch_.get().leave(t.epoch);
-    epoch_.get().reclaim_all(*this, t);
+    epoch_.get().reclaim(*this, t);
   }
 
   // Called by Epoch.
+  void reclaim_soon(std::uint64_t) {}
   void reclaim(Thread&, std::uint64_t record) {
     checked_write(record_[record], kPoison);
     ++freed_;

@@ -541,9 +541,12 @@ TEST(EvictionTest, AStandingReaderNeverEmptiesTheStore) {
     }));
   });
   inside.wait();
-  unsigned refused = 0;
-  for (unsigned i = 0; i < 200'000; ++i) refused += !store.set(numbered("n", i), pattern(100, i)).ok();
-  EXPECT_GT(refused, 0u) << "nothing comes back";
+  const std::uint64_t evicted = store.stats().evicted;
+  unsigned refused = 0, n = 0;
+  for (; n < 200'000 && refused < 500; ++n) refused += !store.set(numbered("n", n), pattern(100, n)).ok();
+  EXPECT_EQ(refused, 500u) << "nothing comes back";
+  EXPECT_LT(n, 60'000u) << "the limbo's cap is an eighth of the budget";
+  EXPECT_LT(store.stats().evicted - evicted, entries / 4) << "in vain";
   EXPECT_GT(store.stats().entries, entries * 3 / 4) << "but the cache is still one";
   leave.count_down();
   parked.join();

@@ -86,7 +86,7 @@ TEST(OrderedIndexTest, LongKeysShareALongBeginning) {
     const Guard guard(bare.space(), *bare.thread);
     for (const std::string& key : keys) index.remove(*bare.thread, key, [] { return false; });
   }
-  bare.space().epoch.reclaim_all(bare.space(), *bare.thread);
+  bare.space().epoch.reclaim(bare.space(), *bare.thread);
   EXPECT_EQ(bare.space().heap.stats().extent_bytes, extents);
   EXPECT_EQ(index.walk([](std::uint64_t) {}), 0u);
 }
@@ -120,7 +120,7 @@ TEST(OrderedIndexTest, WithoutMemoryItRefusesAndGoesOn) {
   const std::vector<std::string> left = all_of(bare, index);
   EXPECT_TRUE(left.empty() || left == std::vector<std::string>{refused});
   // With memory again it takes keys, and gives back what it couldn't before.
-  space.epoch.reclaim_all(space, *bare.thread);
+  space.epoch.reclaim(space, *bare.thread);
   for (const std::string& key : keys) {
     const Guard guard(space, *bare.thread);
     ASSERT_TRUE(space.epoch.admit(space, *bare.thread));

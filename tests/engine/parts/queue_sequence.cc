@@ -84,7 +84,7 @@ std::string run_queue_operations(std::span<const std::uint8_t> bytes) {
         }
         break;
       default:
-        space.epoch.reclaim_all(space, *bare.thread);
+        space.epoch.reclaim(space, *bare.thread);
         break;
     }
     if (queue.count() != model.size()) differs("the count is " + std::to_string(queue.count()));
@@ -99,7 +99,7 @@ std::string run_queue_operations(std::span<const std::uint8_t> bytes) {
   free_memory();
   while (pop(Queue::WhenEmpty::kRelease) != 0) {
   }
-  space.epoch.reclaim_all(space, *bare.thread);
+  space.epoch.reclaim(space, *bare.thread);
   detail::Audit<Sync> audit(*bare.core, [&](const char* what) { differs(what); });
   if (!audit.accounts_agree())
     differs("memory is neither in the queue nor in limbo nor in a magazine");

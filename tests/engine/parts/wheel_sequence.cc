@@ -140,7 +140,7 @@ struct Run {
     std::uint64_t levels =
         wheel.walk(bare().space(), [&](std::uint64_t) { differs("a ticket is left over"); });
     if (levels % 512 != 0) differs("a position holds memory");
-    bare().space().epoch.reclaim_all(bare().space(), *bare().thread);
+    bare().space().epoch.reclaim(bare().space(), *bare().thread);
     detail::Audit<Sync> audit(*bare().core, [&](const char* what) { differs(what); });
     kept_levels += levels;
     if (audit.allocated_bytes !=

@@ -491,7 +491,7 @@ class Rig {
     return Growth::help_split(core().table, thread(t), shard(), bucket);
   }
   // Outside a guard: frees what no other thread protects.
-  void reclaim(int t) { core().space.epoch.reclaim_all(core().space, thread(t)); }
+  void reclaim(int t) { core().space.epoch.reclaim(core().space, thread(t)); }
 
   // --- judging ---
 
@@ -595,7 +595,7 @@ class Rig {
           using Bag = tern::detail::Bag<Sync>;
           const std::uint64_t state = bag.state.load(std::memory_order_relaxed);
           if (state != Bag::kFull && state != Bag::kOpen) continue;
-          for (std::uint64_t i = 0; i != bag.count; ++i) retired_.push_back(bag.records[i]);
+          for (std::uint64_t i = 0; i != bag.end(); ++i) retired_.push_back(bag.records[i]);
         }
       }
     });

@@ -1,0 +1,85 @@
+// Chores: a store's maintenance, cut into steps of bounded work, so that whoever does it can stop between any two of them.
+//
+//   reclaim   what lies in limbo, but for what busy threads come round to themselves
+//   room      evicts while there is less room than there should be
+//   shards    each in turn: what has expired; then a split that is due and keys whose versions were kept
+//   moves     records out of spans that are to serve other sizes, and the budget's way down
+//
+// A round has each of them once, and one step for each shard and half of it. Maintenance goes on until a round finds nothing
+// to do. A step does kUnitsMax units at most, whatever has piled up: a unit is a record freed, a bag, victim, ticket, block
+// or bucket looked at (Thread::work counts them, where they are done). That is some 20 us; what takes longer is the system's
+// (memory touched for the first time, a processor that is wanted elsewhere).
+//
+// Any thread, several at once. Lock-free.
+#ifndef TERN_ENGINE_CHORES_H_
+#define TERN_ENGINE_CHORES_H_
+
+#include <cstdint>
+
+#include "engine/core.h"
+
+namespace tern::detail {
+
+template <class Sync>
+class Chores {
+ public:
+  static constexpr std::uint64_t kUnitsMax = 1024;
+
+  // The shards from number `first` on.
+  Chores(Core<Sync>& core, Thread<Sync>& t, unsigned first) noexcept
+      : core_(core), thread_(t), shard_(first % core.table.shard_count()), left_(core.table.shard_count()) {}
+
+  // Outside of guards. True: there was something to do.
+  bool step() noexcept {
+    bool worked = false;
+    switch (next_) {
+      case Next::kReclaim:
+        if (reclaims_) worked = reclaims_ = core_.space.epoch.reclaim(core_.space, thread_, kReclaimUnits, false);
+        next_ = Next::kRoom;
+        break;
+      case Next::kRoom:
+        worked = core_.maintain_room(thread_);
+        next_ = Next::kExpire;
+        break;
+      case Next::kExpire:
+        worked = core_.expire(thread_, shard_, Core<Sync>::kExpireSlice) != 0;
+        next_ = Next::kTend;
+        break;
+      case Next::kTend:
+        worked = core_.tend(thread_, shard_);
+        shard_ = (shard_ + 1) % core_.table.shard_count();
+        next_ = --left_ == 0 ? Next::kMoves : Next::kExpire;
+        break;
+      case Next::kMoves:
+        worked = core_.pay_room(thread_);
+        left_ = core_.table.shard_count();
+        next_ = Next::kReclaim;
+        over_ = !worked && !worked_;
+        worked_ = false;
+        return worked;
+    }
+    worked_ = worked_ || worked;
+    return worked;
+  }
+  // A whole round had nothing to do.
+  bool is_over() const noexcept { return over_; }
+  // Where the next one is to begin.
+  unsigned shard() const noexcept { return shard_; }
+
+ private:
+  enum class Next : std::uint8_t { kReclaim, kRoom, kExpire, kTend, kMoves };
+  static constexpr std::uint64_t kReclaimUnits = 256;
+
+  Core<Sync>& core_;
+  Thread<Sync>& thread_;
+  unsigned shard_;
+  unsigned left_;  // shards of this round
+  Next next_ = Next::kReclaim;
+  bool reclaims_ = true;  // there may be more in limbo
+  bool worked_ = false;   // in this round
+  bool over_ = false;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_CHORES_H_

@@ -1,0 +1,127 @@
+// Maintenance goes in steps of bounded work, whatever has piled up: judged by the units that are counted where the work is
+// done, never by time.
+#include "engine/chores.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/changes.h"
+
+namespace tern::test {
+namespace {
+
+using Sync = detail::StdSync;
+using Chores = detail::Chores<Sync>;
+
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+constexpr unsigned kMillion = 1'000'000;
+
+struct Store {
+  explicit Store(std::size_t memory_bytes, const std::function<void(detail::CoreOptions&)>& with = {})
+      : core(std::make_unique<detail::Core<Sync>>()) {
+    detail::CoreOptions o;
+    o.memory_bytes = memory_bytes;
+    o.shard_count = 4;
+    o.seed = 1;
+    o.huge_pages = false;
+    o.time = {[](const void* ms) { return *static_cast<const std::uint64_t*>(ms); }, &now_ms};
+    if (with) with(o);
+    if (core->open(o) != alloc::Error::kNone) std::abort();
+    thread = core->space.register_thread(1);
+    other = core->space.register_thread(2);
+  }
+
+  bool set(unsigned n, std::string_view value, std::uint64_t deadline_ms = 0) {
+    const std::string key = "k" + std::to_string(n);
+    detail::SetTerms terms;
+    terms.has_deadline = deadline_ms != 0;
+    terms.deadline_ms = deadline_ms;
+    detail::SetChange<Sync> change(core->space, *thread, key, value, terms);
+    return core->write(*thread, core->hash_of(key), key, change).outcome == detail::Committed::Outcome::kPut;
+  }
+
+  std::uint64_t now_ms = 1;
+  std::unique_ptr<detail::Core<Sync>> core;
+  detail::Thread<Sync>* thread = nullptr;
+  detail::Thread<Sync>* other = nullptr;
+};
+
+struct Done {
+  std::uint64_t steps = 0, units = 0, most = 0;
+};
+
+// Maintenance by thread `t` until a round has nothing to do.
+Done maintain(Store& store, detail::Thread<Sync>& t) {
+  Done done;
+  for (Chores chores(*store.core, t, 0); !chores.is_over(); ++done.steps) {
+    const std::uint64_t before = t.work;
+    (void)chores.step();
+    done.units += t.work - before;
+    done.most = std::max(done.most, t.work - before);
+  }
+  return done;
+}
+
+TEST(ChoresTest, AMillionRecordsInLimboAreFreedInBoundedSteps) {
+  Store store(96 * kMiB);
+  store.core->space.epoch.set_limits(96 * kMiB, kMiB);  // so many are wanted here
+  ASSERT_TRUE(store.set(0, "v"));
+  store.core->space.epoch.enter(store.other->epoch);  // a reader that stands
+  for (unsigned i = 0; i < kMillion; ++i) ASSERT_TRUE(store.set(i % 64, "v")) << i;
+  EXPECT_LE(maintain(store, *store.thread).most, Chores::kUnitsMax) << "while nothing may be freed";
+  EXPECT_GT(store.core->space.epoch.limbo_bytes(), std::uint64_t{kMillion - 1'000} * 32);
+  store.core->space.epoch.leave(store.other->epoch);
+  // By another thread than the one whose limbo it is, which isn't busy any more.
+  for (int i = 0; i != 2; ++i) store.core->space.epoch.see_who_is_busy(store.core->space);
+  const Done done = maintain(store, *store.other);
+  EXPECT_LE(done.most, Chores::kUnitsMax);
+  EXPECT_GE(done.units, std::uint64_t{kMillion} - 1'000);
+  EXPECT_EQ(store.core->space.epoch.limbo_bytes(), 0u);
+}
+
+TEST(ChoresTest, AMillionThatExpireAtOneInstantGoInBoundedSteps) {
+  Store store(256 * kMiB);
+  for (unsigned i = 0; i < kMillion; ++i) ASSERT_TRUE(store.set(i, "v", 1'000)) << i;
+  store.now_ms = 2'000;
+  const Done done = maintain(store, *store.thread);
+  EXPECT_LE(done.most, Chores::kUnitsMax);
+  EXPECT_GE(done.units, std::uint64_t{kMillion});
+  EXPECT_EQ(store.core->live_entries(), 0u);
+  EXPECT_EQ(store.thread->counters.expired.get(), std::uint64_t{kMillion});
+}
+
+// A table that is far too small for its entries, as one is that found no memory to grow for long.
+TEST(ChoresTest, AGrowthThatIsFarBehindGoesInBoundedSteps) {
+  Store store(64 * kMiB);
+  for (unsigned i = 0; i < 100'000; ++i) ASSERT_TRUE(store.set(i, "v"));
+  const auto buckets = [&] {
+    std::uint64_t sum = 0;
+    for (unsigned i = 0; i != 4; ++i) sum += detail::Table<Sync>::size_of(store.core->table.shard(i)).buckets();
+    return sum;
+  };
+  const std::uint64_t before = buckets();
+  for (unsigned i = 0; i != 4; ++i) store.core->table.shard(i).live.fetch_add(100'000, std::memory_order_relaxed);
+  const Done done = maintain(store, *store.thread);
+  for (unsigned i = 0; i != 4; ++i) store.core->table.shard(i).live.fetch_sub(100'000, std::memory_order_relaxed);
+  EXPECT_LE(done.most, Chores::kUnitsMax);
+  EXPECT_GT(buckets(), 4 * before);
+  EXPECT_GE(done.units, buckets() - before);
+}
+
+TEST(ChoresTest, ABudgetThatSinksIsEvictedForInBoundedSteps) {
+  Store store(64 * kMiB, [](detail::CoreOptions& o) { o.eviction = true; });
+  for (unsigned i = 0; i < 400'000; ++i) ASSERT_TRUE(store.set(i, std::string(100, 'v')));
+  const std::uint64_t before = store.core->live_entries();
+  store.core->eviction.owe(16 * kMiB);  // as a write of that size that found no room
+  const Done done = maintain(store, *store.thread);
+  EXPECT_LE(done.most, Chores::kUnitsMax);
+  EXPECT_LT(store.core->live_entries(), before - 16 * kMiB / 200);
+  EXPECT_EQ(store.core->eviction.owed_bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace tern::test
