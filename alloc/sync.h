@@ -48,6 +48,7 @@ enum class Mutant : unsigned char {
   kReadUnstamped,             // a reader returns a record that nobody has stamped
   kReplaceUnstamped,          // a writer replaces a record that nobody has stamped
   kTrimNeeded,                // a version that a view needs is unlinked
+  kGivenUpIsKept,             // what a view's reader is done with stays for it
   kTrimWithoutClose,          // a link is unhooked without closing the one below
   kNolinkOnUnequalStamp,      // the chain is cut although a view may lie between the stamps
   kTrimUnmarked,              // a trimmed link looks like one that was never trimmed

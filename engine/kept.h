@@ -74,6 +74,9 @@ class Kept {
            s.kept_for.load(std::memory_order_relaxed) != space.views.ended();                    // as above
   }
 
+  // A view has given up the shard: another round is due there, and nowhere else.
+  void ask_again(Shd& s) noexcept { s.kept_for.store(~std::uint64_t{0}, std::memory_order_relaxed); }  // a hint
+
   // Goes on with a round: up to `count` keys. Answers how many were looked at.
   unsigned review(Thr& t, Shd& s, unsigned count) noexcept {
     if (!is_due(space_, s)) return 0;

@@ -3,6 +3,7 @@
 #ifndef TERN_ENGINE_SPACE_H_
 #define TERN_ENGINE_SPACE_H_
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -282,6 +283,13 @@ class Space {
   [[gnu::noinline]] bool has_long_key(const Rec& r, Stamp s, std::string_view key) const noexcept {
     const Bytes k = key_of(r, s);
     return k.size == key.size() && simd::key_equal(k.data, key.data(), key.size());
+  }
+
+  // Which shard its key lies in.
+  [[gnu::noinline]] unsigned shard_of(const Rec& r, Stamp s) const noexcept {
+    const Bytes key = key_of(r, s);
+    const std::uint64_t at = simd::hash_bytes(key.data, key.size, geometry.hash_keys) >> geometry.shard_shift & geometry.shard_mask;
+    return geometry.shard_mask == 0 ? 0 : static_cast<unsigned>(at >> std::countr_zero(geometry.shard_mask));
   }
 
   // `key_size` is that of the key which was looked up: no dependent load of the stored one.

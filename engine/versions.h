@@ -151,7 +151,7 @@ class Versions {
       const std::uint64_t below = l.older();
       Rec* p = space.record(below);
       const Stamp ps = finalise(space, *p);
-      if (!ps.aborted() && space.views.needed(ps.stamp(), rs.stamp())) {
+      if (!ps.aborted() && space.views.needed(ps.stamp(), rs.stamp(), [&] { return space.shard_of(*p, ps); })) {
         out.left = true;
         if (keep(space, below, ps.stamp(), rs.stamp())) out.note = true;
         if (steps != kTrimAll) return out;

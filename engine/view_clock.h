@@ -72,6 +72,7 @@ class ViewClock {
 
   void close(const Opened& view) noexcept {
     const bool kept = bytes_[view.index].exchange(0, std::memory_order_relaxed) != 0;  // figures
+    given_up_[view.index].store(0, std::memory_order_relaxed);  // [register] publishes it to the slot's next owner
     register_[view.index].store(0, std::memory_order_seq_cst);  // [register] seq_cst
     open_count_.fetch_sub(1, std::memory_order_seq_cst);        // [register] seq_cst
     if (kept) ended_.fetch_add(1, std::memory_order_relaxed);   // a hint
@@ -83,15 +84,23 @@ class ViewClock {
     return register_[view.index].load(std::memory_order_seq_cst) == (kActive | view.stamp);  // [register] seq_cst
   }
 
-  // Could a view ask for a version with stamp `t1` whose successor has `t2`?
-  bool needed(std::uint64_t t1, std::uint64_t t2) const noexcept {
+  // The view's only reader is done with the shards below `shards`, and reads them no more: what it keeps there may go.
+  void give_up(const Opened& view, unsigned shards) noexcept {
+    given_up_[view.index].store(shards, std::memory_order_relaxed);  // the register says whose it is; what was read is over
+  }
+
+  // Could a view ask for a version with stamp `t1` whose successor has `t2`? `shard` is called, if that matters, for where
+  // its key lies.
+  template <class ShardOf>
+  bool needed(std::uint64_t t1, std::uint64_t t2, ShardOf&& shard) const noexcept {
     if (planted<Sync>(Mutant::kTrimNeeded)) return false;
     if (t1 == t2) return false;
     if (open_count_.load(std::memory_order_seq_cst) == 0) return false;  // [register] seq_cst
     bool some = false;
-    for_each_needing(t1, t2, [&](unsigned) {
-      some = true;
-      return false;
+    for_each_needing(t1, t2, [&](unsigned i) {
+      const std::uint64_t given_up = given_up_[i].load(std::memory_order_relaxed);  // see give_up
+      some = given_up == 0 || shard() >= given_up || planted<Sync>(Mutant::kGivenUpIsKept);
+      return !some;
     });
     return some;
   }
@@ -232,6 +241,7 @@ class ViewClock {
   alignas(128) Word kept_versions_{};
   Word kept_bytes_{};
   Word bytes_[kViewsMax]{};
+  Word given_up_[kViewsMax]{};  // shards that the view reads no more
   Word opened_ms_[kViewsMax]{};
 };
 

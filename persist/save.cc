@@ -164,6 +164,7 @@ class Saver {
       if (cursor.shard != shard) {
         if (e = flush(); is_error(e)) return e;
         end_shard(shard);
+        give_up(*t, shard);
         if (cursor.shard != core_.table.shard_count()) begin_shard(cursor.shard);
       }
     }
@@ -178,6 +179,20 @@ class Saver {
     s.version_floor = core_.table.shard(i).version_floor.load(std::memory_order_relaxed);  // a bound
     if (s.version_floor > header_.version_max) header_.version_max = s.version_floor;
     header_.entries += s.entries;
+  }
+
+  // What was kept of a shard that is written may go at once.
+  void give_up(detail::Thread<Sync>& t, unsigned shard) noexcept {
+    core_.space.views.give_up(view_.opened, shard + 1);
+    auto& s = core_.table.shard(shard);
+    core_.kept_keys()->ask_again(s);
+    // As many as there are now: others may add to them.
+    for (std::uint64_t left = s.kept.count(); left != 0;) {
+      const detail::Guard<Sync> guard(core_.space, t);
+      const unsigned looked = core_.kept_keys()->review(t, s, ViewsNow::kStepKeys);
+      if (looked == 0) break;
+      left -= looked < left ? looked : left;
+    }
   }
 
   FileRecord file_record(const detail::Head<Sync>& h, std::string_view key) const noexcept {

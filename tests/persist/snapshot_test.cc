@@ -1,4 +1,7 @@
 // What a snapshot keeps, and what its users may rely on.
+#include <algorithm>
+#include <vector>
+
 #include "tests/persist/snapshot_fixture.h"
 
 namespace tern::test {
@@ -228,6 +231,41 @@ TEST_F(SnapshotTest, ASaveThatWouldKeepTooMuchSaysSo) {
   EXPECT_NE(std::string(fault.reason).find("view_bytes_max"), std::string::npos);
   EXPECT_EQ(bytes_of_file(path), first);
   EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+}
+
+TEST_F(SnapshotTest, ShardsThatAreWrittenKeepNothing) {
+  Options options = small_options(&clock);
+  options.shard_count = 16;
+  options.eviction = false;
+  Store store = open_or_fail(options);
+  constexpr unsigned kEntries = 30'000;
+  for (unsigned i = 0; i != kEntries; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100, i)).ok());
+  struct Writer {
+    const Store* store;
+    std::vector<std::vector<std::string>> keys{16};
+    std::uint64_t kept_max = 0;
+    unsigned overwritten = 0;
+  } writer{&store};
+  for (unsigned i = 0; i != kEntries; ++i) writer.keys[store.inspect(numbered("k", i))->shard].push_back(numbered("k", i));
+  const Contents before = contents_of(store);
+  // Each shard is overwritten as soon as it is written, and more than once.
+  save_or_fail(store, {.progress = [](void* user, const SaveProgress& p) {
+                 Writer& w = *static_cast<Writer*>(user);
+                 std::uint64_t below = 0;
+                 for (const auto& of_shard : w.keys) {
+                   below += of_shard.size();
+                   if (below > p.entries - p.entries / 50) break;  // the last of them may not be given up yet
+                   for (const auto& key : of_shard) EXPECT_TRUE(w.store->set(key, "other").ok());
+                   w.overwritten += static_cast<unsigned>(of_shard.size());
+                 }
+                 w.kept_max = std::max(w.kept_max, w.store->stats().kept_versions);
+                 return true;
+               },
+               .progress_user = &writer});
+  EXPECT_GT(writer.overwritten, 5 * kEntries);
+  EXPECT_LT(writer.kept_max, kEntries / 8) << "no more than what was kept of two shards";
+  EXPECT_EQ(contents_of(reopen_or_fail(options)), before);
+  EXPECT_TRUE(whole(store));
 }
 
 TEST_F(SnapshotTest, GivenUpItLeavesWhatWasThere) {

@@ -55,6 +55,32 @@ struct Viewed {
   }
   void close_and_review(int t, unsigned i = 0) { typename Rig<M>::Views(rig.core()).close(&rig.thread(t), view[i]); }
 
+  // A view whose reader is done with everything: what was kept goes, whatever comes between, and nothing more is kept.
+  void review_all(int t) {
+    auto& core = rig.core();
+    const Guard<typename Rig<M>::Sync> guard(core.space, rig.thread(t));
+    for (unsigned i = 0; i != core.table.shard_count(); ++i) {
+      core.kept_keys()->ask_again(core.table.shard(i));
+      core.kept_keys()->review(rig.thread(t), core.table.shard(i), 64);
+    }
+  }
+  Threads giving_up_beside_a_writer() {
+    rig.at_end = [this] {
+      const int own = rig.own_index();
+      review_all(own);
+      rig.set(own, third, "1");
+      if (rig.core().space.views.kept_versions() != 0) rig.complain("a version is kept for a view that gave it up");
+    };
+    return {[&] {
+              rig.core().space.views.give_up(view[0].opened, rig.core().table.shard_count());
+              review_all(0);
+            },
+            [&] {
+              rig.set(1, first, "1");
+              rig.del(1, second);
+            }};
+  }
+
   Threads reader_beside_writers() {
     return {[&] {
               rig.set(0, first, "1");
@@ -161,6 +187,10 @@ TEST(Views, TwoThatClose) {
   Viewed<Mutant::kNone> v(3, 2);
   expect_holds("views, two ends", v.rig, v.two_reviews(), {.preemptions = 2, .schedules = 30'000});
 }
+TEST(Views, GivenUpBesideAWriterAndARemover) {
+  Viewed<Mutant::kNone> v(2);
+  expect_holds("views, given up", v.rig, v.giving_up_beside_a_writer(), {.preemptions = 2, .schedules = 30'000});
+}
 TEST(Views, WalkedBesideGrowth) {
   Viewed<Mutant::kNone> v(2);
   expect_holds("views, walk and growth", v.rig, v.walk_beside_growth(), {.preemptions = 2});
@@ -205,6 +235,10 @@ TEST(ViewMutants, ClockStands) {
 TEST(ViewMutants, RegistryIgnored) {
   Viewed<Mutant::kTrimNeeded> v(3);
   expect_found("registry ignored", v.rig, v.reader_beside_writers());
+}
+TEST(ViewMutants, GivenUpIsKept) {
+  Viewed<Mutant::kGivenUpIsKept> v(2);
+  expect_found("given up is kept", v.rig, v.giving_up_beside_a_writer());
 }
 TEST(ViewMutants, UnhookUnmarked) {
   Viewed<Mutant::kUnhookUnmarked> v(2);
