@@ -16,6 +16,7 @@
 #include "bench/options.h"
 #include "bench/results.h"
 #include "bench/seeds.h"
+#include "bench/snapshot.h"
 #include "bench/views.h"
 
 namespace tern::bench {
@@ -241,16 +242,17 @@ int finish(const BenchOptions& options, const Results& results) {
 
 int run_bench(const BenchOptions& options) {
   if (!options.suite.empty() && options.suite != "core" && options.suite != "bounds" && options.suite != "views" &&
-      options.suite != "seeds") {
-    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, seeds");
+      options.suite != "snapshot" && options.suite != "seeds") {
+    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, snapshot, seeds");
   }
   set_huge_pages(options);
   Results results;
   results.machine = describe_machine();
   results.commit = commit();
   results.huge_pages = options.huge_pages;
-  if (options.suite == "seeds" || options.suite == "views") {
+  if (options.suite == "seeds" || options.suite == "views" || options.suite == "snapshot") {
     if (options.suite == "seeds") run_seeds(results);
+    if (options.suite == "snapshot") run_snapshot(options, results);
     if (options.suite == "views") {
       run_views(options, results);
       run_batches(options, results);

@@ -9,7 +9,7 @@
 namespace tern::bench {
 
 struct BenchOptions {
-  std::string suite;                   // empty, core, bounds, views or seeds
+  std::string suite;                   // empty, core, bounds, views, snapshot or seeds
   std::vector<std::uint64_t> entries;  // empty: one million, and for the core suite ten million too
   std::vector<std::string> workloads;  // empty: all
   std::vector<std::string> stores;     // empty: all that are here
@@ -25,6 +25,7 @@ struct BenchOptions {
   bool huge_pages = true;
   bool check = false;
   std::string cachebench;
+  std::string folder;  // of the snapshot suite's files; empty: where the program is started
   std::string json, csv, hgrm, plot;
   char** argv = nullptr;  // of main: the program starts itself anew to set the heap's huge pages
 };

@@ -1,4 +1,4 @@
-// The program `tern`: demo, bench, replay. The only file that includes CLI11, which takes seconds
+// The program `tern`: demo, snapshot, bench, replay. The only file that includes CLI11, which takes seconds
 // to compile.
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -6,6 +6,7 @@
 
 #include "bench/options.h"
 #include "tools/demo.h"
+#include "tools/snapshot.h"
 
 namespace {
 
@@ -22,7 +23,7 @@ void bench_options(CLI::App* app, BenchOptions& o) {
   app->add_option(
       "--suite", o.suite,
       "core: the rows and floors of a release; bounds: expiry, tick, the slowest calls of a full "
-      "store; views: what views cost; seeds: the figures of the seed documents");
+      "store; views: what views cost; snapshot: saving and opening; seeds: the figures of the seed documents");
   list(app, "--entries", o.entries,
        "keys in each store (1000000; the core suite: 1000000,10000000)");
   list(app, "--workloads", o.workloads,
@@ -48,6 +49,7 @@ void bench_options(CLI::App* app, BenchOptions& o) {
                 "refuse transparent huge pages to every store alike");
   app->add_option("--cachebench", o.cachebench,
                   "a configuration file of CacheBench instead of --workloads");
+  app->add_option("--folder", o.folder, "where the snapshot suite makes its files (the current one)");
   app->add_flag("--check", o.check, "exit with 1 when a floor is missed");
   app->add_option("--json", o.json, "write everything to FILE (-: standard output)");
   app->add_option("--csv", o.csv, "write the rows to FILE");
@@ -87,6 +89,35 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
                   "draw hit ratio against size as FILE (.svg or .png) with gnuplot");
 }
 
+// One of the commands on snapshot files; which, `run` says.
+void snapshot_options(CLI::App* app, tern::tools::SnapshotCommand& c, int (*&run)(const tern::tools::SnapshotCommand&)) {
+  namespace tools = tern::tools;
+  app->require_subcommand(1);
+  const auto add = [&](const char* name, const char* what, int (*command)(const tools::SnapshotCommand&)) {
+    CLI::App* const sub = app->add_subcommand(name, what);
+    sub->add_option("snapshot", c.snapshot, "the snapshot file")->required();
+    sub->callback([&run, command] { run = command; });
+    return sub;
+  };
+  add("inspect", "what the file says about itself, and the generations before it", tools::inspect_snapshot_file);
+  add("verify", "looks at every byte; exit code 1 if one isn't as it was written", tools::verify_snapshot_file);
+  add("dump", "its entries, for people", tools::dump_snapshot_file)->add_option("--limit", c.limit, "only so many (0: all)");
+  CLI::App* const out = add("export", "its entries as text, in the order of their keys", tools::export_snapshot_file);
+  CLI::App* const in = add("import", "a snapshot made from text", tools::import_snapshot_file);
+  for (CLI::App* const sub : {out, in}) {
+    sub->add_option("text", c.text, "the text; -: standard output or input")->capture_default_str();
+    sub->add_option("--format", c.form,
+                    "ndjson (an object a line), csv, or json (nested objects, whose names make hierarchical keys)")
+        ->check(CLI::IsMember({"ndjson", "csv", "json"}))
+        ->capture_default_str();
+    sub->add_option("--separator", c.separator, "between the names of nested objects")
+        ->check(CLI::Validator([](std::string& s) { return s.empty() ? "is empty" : ""; }, "TEXT"))
+        ->capture_default_str();
+  }
+  in->add_option("--memory-bytes", c.memory_bytes, "budget of the store it goes through (from the text's size)")
+      ->transform(CLI::AsSizeValue(false));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -94,6 +125,9 @@ int main(int argc, char** argv) try {
       "Tern, an in-process cache engine: what it does, how fast, and how it serves real traces"};
   app.require_subcommand(1);
   CLI::App* const demo = app.add_subcommand("demo", "the operations one by one, each checked");
+  tern::tools::SnapshotCommand snapshot_with;
+  int (*snapshot_run)(const tern::tools::SnapshotCommand&) = nullptr;
+  snapshot_options(app.add_subcommand("snapshot", "snapshot files: looked at, verified, to text and from it"), snapshot_with, snapshot_run);
   BenchOptions bench_with;
   CLI::App* const bench =
       app.add_subcommand("bench", "throughput, latency and memory beside other stores");
@@ -102,6 +136,7 @@ int main(int argc, char** argv) try {
   CLI::App* const replay = app.add_subcommand("replay", "a cache trace through the store");
   replay_options(replay, replay_with);
   CLI11_PARSE(app, argc, argv);
+  if (snapshot_run != nullptr) return snapshot_run(snapshot_with);
   if (*demo) return tern::tools::run_demo();
   if (*replay) return tern::bench::run_replay(replay_with);
   if (*bench) {

@@ -1,0 +1,200 @@
+#include "bench/snapshot.h"
+
+#include <tern/store.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace tern::bench {
+namespace {
+
+using Steady = std::chrono::steady_clock;
+
+double seconds_since(Steady::time_point from) { return std::chrono::duration<double>(Steady::now() - from).count(); }
+
+std::uint64_t next(std::uint64_t& state) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  return state ^= state << 17;
+}
+
+class SnapshotSuite {
+ public:
+  SnapshotSuite(const BenchOptions& options, Results& results)
+      : options_(options),
+        results_(results),
+        count_(options.entries.empty() ? 1'000'000 : options.entries.front()),
+        path_((std::filesystem::path(options.folder.empty() ? "." : options.folder) /
+               ("tern-bench-snapshot-" + std::to_string(::getpid())))
+                  .string()) {}
+  ~SnapshotSuite() {
+    for (const char* end : {"", ".1", ".tmp", ".lock", ".dd"}) {
+      std::error_code ignored;
+      std::filesystem::remove(path_ + end, ignored);
+    }
+  }
+
+  void run() {
+    Options o;
+    // Every key may be there twice: a save that the view's limit ends would measure nothing.
+    o.memory_bytes = std::max<std::size_t>(count_ * 400, std::size_t{64} << 20);
+    o.view_bytes_max = o.memory_bytes;
+    o.entries_expected = count_;
+    o.eviction = false;
+    o.huge_pages = options_.huge_pages;
+    Result<Store> store = Store::open(o);
+    if (!store) return results_.errors.push_back("snapshot: the store can't be opened");
+    store_ = std::move(*store);
+    for (std::uint64_t i = 0; i != count_; ++i) require(store_.set(key(i, text_), kValue).ok(), "snapshot: a set of the fill was refused");
+    saves();
+    store_ = Store();
+    opens(o);
+  }
+
+ private:
+  static constexpr std::string_view kValue = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+  using Text = char[32];
+
+  static std::string_view key(std::uint64_t i, Text& text) {
+    const int n = std::snprintf(text, sizeof text, "account:%012llu", static_cast<unsigned long long>(i));
+    return {text, static_cast<std::size_t>(n)};
+  }
+  void require(bool ok, const std::string& what) {
+    if (!ok && (results_.errors.empty() || results_.errors.back() != what)) results_.errors.push_back(what);
+  }
+  bool dd(std::uint64_t bytes) {
+    const std::string command = "dd if=/dev/zero of=" + path_ + ".dd bs=1M count=" + std::to_string(bytes >> 20) +
+                                " conv=fsync status=none && rm " + path_ + ".dd";
+    return std::system(command.c_str()) == 0;
+  }
+
+  // A thread that overwrites keys without a rest. Rates are calls a second of its own processor time: on a machine with fewer
+  // processors than threads the wall's second is the scheduler's to share out.
+  struct Writer {
+    std::atomic<bool> stops{false};
+    std::atomic<std::uint64_t> calls{0};
+    bool ok = true;
+    double cpu_seconds = 0;
+  };
+  void write(Writer& w, std::uint64_t seed) {
+    Text text;
+    const double from = thread_cpu_seconds();
+    while (!w.stops.load(std::memory_order_relaxed)) {
+      for (unsigned i = 0; i != 1'000; ++i) w.ok = store_.set(key(next(seed) % count_, text), kValue).ok() && w.ok;
+      w.calls.fetch_add(1'000, std::memory_order_relaxed);
+    }
+    w.cpu_seconds = thread_cpu_seconds() - from;
+  }
+  template <class Work>
+  double writers_rate_during(Work work) {
+    Writer w;
+    std::thread thread([&] { write(w, 88'172'645'463'325'252 + ++seed_); });
+    while (w.calls.load(std::memory_order_relaxed) < count_ / 50) std::this_thread::yield();
+    work();
+    w.stops.store(true, std::memory_order_relaxed);
+    thread.join();
+    require(w.ok, "snapshot: a set was refused");
+    return static_cast<double>(w.calls.load(std::memory_order_relaxed)) / w.cpu_seconds;
+  }
+  void settle() {
+    while (store_.stats().kept_versions != 0) require(store_.tick(std::chrono::milliseconds(1)).ok(), "snapshot: tick");
+  }
+
+  void saves() {
+    std::vector<double> against_dd, alone_against_dd, writers, rate, kept;
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      double seconds[2] = {0, 0};
+      std::uint64_t bytes = 0;
+      const auto save = [&](double& took) {
+        SnapshotFault fault;
+        SaveOptions how;
+        how.fault = &fault;
+        how.keep = 1;
+        const Steady::time_point from = Steady::now();
+        const Result<SaveReport> saved = store_.save(path_, how);
+        took = seconds_since(from);
+        require(saved.ok(), std::string("snapshot: a save failed: ") + fault.reason);
+        if (saved) bytes = saved->bytes;
+      };
+      settle();
+      save(seconds[0]);
+      settle();
+      const double before = writers_rate_during([&] { std::this_thread::sleep_for(std::chrono::duration<double>(seconds[0])); });
+      settle();
+      const double during = writers_rate_during([&] { save(seconds[1]); });
+      kept.push_back(static_cast<double>(store_.stats().kept_bytes) / 1e6);
+      settle();
+      const double after = writers_rate_during([&] { std::this_thread::sleep_for(std::chrono::duration<double>(seconds[0])); });
+      // Each beside a dd with a writer or without one, as it had.
+      double dd_seconds[2] = {0, 0};
+      const auto run_dd = [&](double& took) {
+        const Steady::time_point from = Steady::now();
+        require(dd(bytes), "snapshot: dd failed");
+        took = seconds_since(from);
+      };
+      run_dd(dd_seconds[0]);
+      settle();
+      writers_rate_during([&] { run_dd(dd_seconds[1]); });
+      alone_against_dd.push_back(dd_seconds[0] / seconds[0]);
+      against_dd.push_back(dd_seconds[1] / seconds[1]);
+      rate.push_back(static_cast<double>(bytes) / seconds[1] / 1e6);
+      writers.push_back(during / ((before + after) / 2));
+    }
+    results_.add_target("save-vs-dd", spread(against_dd), "ratio", "dd with fsync of as many bytes, a writer beside each", 0.8, false);
+    results_.add_target("save-alone-vs-dd", spread(alone_against_dd), "ratio", "the same without a writer", 0, false);
+    results_.add_target("save-rate", spread(rate), "MB/s", "with a writer", 0, false);
+    results_.add_target("save-writers", spread(writers), "ratio", "a writer's rate of its processor time without a save", 0.8, false);
+    results_.add_target("save-kept", spread(kept), "MB", "kept for the view at the end of a save", 0, true);
+  }
+
+  void opens(Options o) {
+    o.view_bytes_max = 0;
+    o.memory_bytes = std::max<std::size_t>(count_ * 200, std::size_t{64} << 20);
+    std::vector<double> first, one_thread, all;
+    std::uint64_t seed = 7;
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      for (const unsigned threads : {0u, 1u}) {
+        const Steady::time_point from = Steady::now();
+        SnapshotFault fault;
+        OpenReport report;
+        SnapshotOptions how;
+        how.own = false;
+        how.threads = threads;
+        how.fault = &fault;
+        how.report = &report;
+        const Result<Store> store = Store::open(path_, o, how);
+        require(store.ok(), std::string("snapshot: the file can't be opened: ") + fault.reason);
+        if (!store) return;
+        require(store->get(key(next(seed) % count_, text_)).found() && report.entries == count_, "snapshot: an entry is missing");
+        (threads == 0 ? first : one_thread).push_back(seconds_since(from) * 1e3);
+      }
+    }
+    results_.add_target("open-first-get", spread(first), "ms", "the file in the page cache", 20, true);
+    results_.add_target("open-first-get-one-thread", spread(one_thread), "ms", "the same on one thread", 0, true);
+    std::vector<double> ns;
+    for (const double ms : one_thread) ns.push_back(ms * 1e6 / static_cast<double>(count_));
+    results_.add_target("open-entry", spread(ns), "ns", "an entry, on one thread", 0, true);
+  }
+
+  const BenchOptions& options_;
+  Results& results_;
+  std::uint64_t count_;
+  std::string path_;
+  std::uint64_t seed_ = 0;
+  Store store_;
+  Text text_;
+};
+
+}  // namespace
+
+void run_snapshot(const BenchOptions& options, Results& results) { SnapshotSuite(options, results).run(); }
+
+}  // namespace tern::bench

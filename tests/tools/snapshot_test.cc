@@ -1,0 +1,151 @@
+// `tern snapshot`: what goes out as text comes back to the byte, and what is no such text is an error that says where.
+#include "tools/snapshot.h"
+
+#include <sstream>
+#include <stdexcept>
+
+#include "tests/persist/snapshot_fixture.h"
+#include "tools/text_entries.h"
+
+namespace tern::tools {
+namespace {
+
+using test::pattern;
+
+TextEntries anything() {
+  TextEntries entries;
+  entries["plain"] = {"value", {}, 0, true};
+  entries["empty"] = {"", {}, 0, true};
+  entries["with \"quotes\", commas,\nlines\r\nand \\"] = {"a,\"b\"\r\nc\n\"", {}, 0, true};
+  entries[std::string("zero\0inside", 11)] = {std::string("\0\0\0", 3), {}, 0, true};
+  entries["not utf-8 \xff\xc0"] = {pattern(1'000, 7), {}, 0, true};
+  entries["\xc3\xa9t\xc3\xa9"] = {"\xf0\x9f\x90\xa6", {}, 0, true};
+  entries["mortal"] = {"m", 4'000'000'000'000, 0, true};
+  entries["idle"] = {"i", {}, 127, true};
+  entries["kept"] = {"k", {}, 0, false};
+  entries["key"] = {"\"", {}, 0, true};
+  entries["\""] = {",", {}, 0, true};
+  entries["one"] = {pattern(1), {}, 0, true};
+  entries["two"] = {pattern(2), {}, 0, true};
+  entries["long"] = {pattern(300'000), {}, 0, true};
+  return entries;
+}
+
+TextEntries tree() {
+  TextEntries entries;
+  for (const char* key : {"a", "app.config.debug", "app.config.level", "app.name", ".first", "last.", "two..dots", "b.c.d.e"}) {
+    entries[key] = {std::string("value of ") + key, {}, 0, true};
+  }
+  entries["empty"] = {"", {}, 0, true};
+  return entries;
+}
+
+template <class Read>
+TextEntries taken(const std::string& text, Read read) {
+  std::istringstream in(text);
+  TextEntries entries;
+  read(in, [&](std::string key, TextEntry e) { entries[std::move(key)] = std::move(e); });
+  return entries;
+}
+TextEntries from_ndjson(const std::string& text) {
+  return taken(text, [](std::istream& in, const TakeEntry& take) { read_ndjson(in, ".", take); });
+}
+TextEntries from_csv(const std::string& text) {
+  return taken(text, [](std::istream& in, const TakeEntry& take) { read_csv(in, take); });
+}
+TextEntries from_tree(const std::string& text) {
+  return taken(text, [](std::istream& in, const TakeEntry& take) { read_tree(in, ".", take); });
+}
+template <class Write>
+std::string written(Write write) {
+  std::ostringstream out;
+  write(out);
+  return out.str();
+}
+template <class Work>
+std::string message_of(Work work) {
+  try {
+    work();
+  } catch (const std::runtime_error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(TextEntriesTest, ComeBackAsTheyWere) {
+  const TextEntries all = anything();
+  EXPECT_EQ(from_ndjson(written([&](std::ostream& o) { write_ndjson(o, all); })), all);
+  EXPECT_EQ(from_csv(written([&](std::ostream& o) { write_csv(o, all); })), all);
+  const TextEntries nested = tree();
+  EXPECT_EQ(from_tree(written([&](std::ostream& o) { write_tree(o, nested, "."); })), nested);
+}
+
+TEST(TextEntriesTest, NestedObjectsAreHierarchicalKeys) {
+  const TextEntries wanted = {{"app.config.debug", {"true", {}, 0, true}},
+                              {"app.config.level", {"3", {}, 0, true}},
+                              {"app.name", {"tern", {}, 0, true}},
+                              {"app.tags", {"[\"a\",{\"b\":1}]", {}, 0, true}},
+                              {"app.none", {"null", {}, 0, true}},
+                              {"app.empty", {"{}", {}, 0, true}}};
+  const std::string text = R"({"app":{"config":{"debug":true,"level":3},"name":"tern","tags":["a",{"b":1}],"none":null,"empty":{}}})";
+  EXPECT_EQ(from_tree(text), wanted);
+  EXPECT_EQ(from_ndjson(text + "\n\n{\"key\":\"k\",\"value\":\"v\"}\n").size(), wanted.size() + 1);
+}
+
+TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
+  const auto ndjson = [](const std::string& text) { return message_of([&] { from_ndjson(text); }); };
+  EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\"}\n[]\n"), "line 2: this is no JSON object");
+  EXPECT_EQ(ndjson("{\"key\":\"k\"}"), "line 1: a key without a value, or a value without a key");
+  EXPECT_EQ(ndjson("{\"key\":1,\"value\":\"v\"}"), "line 1: \"key\" is no string");
+  EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"ttl\":3}"), "line 1: \"ttl\" has no meaning here");
+  EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"idle_ms\":-3}"), "line 1: \"idle_ms\" is no positive integer");
+  EXPECT_EQ(ndjson("{\"key\":\"k\",\"value_base64\":\"AA=A\"}"), "line 1: base64 has a character that it doesn't know");
+  EXPECT_NE(ndjson("{\"key\":").find("line 1: "), std::string::npos);
+  const auto csv = [](const std::string& text) { return message_of([&] { from_csv(text); }); };
+  EXPECT_EQ(csv(""), "line 1: the names of the columns are missing");
+  EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable");
+  EXPECT_EQ(csv("key,value\nk,v,w\n"), "line 2: another number of fields than columns");
+  EXPECT_EQ(csv("key,value\nk,\"v\n"), "line 2: a quote that isn't closed");
+  EXPECT_EQ(csv("key,value\nk,\"v\"w\n"), "line 2: bytes after a closing quote");
+  EXPECT_EQ(csv("key,value\nk,v\"\n"), "line 2: a quote inside of a field that isn't quoted");
+  EXPECT_EQ(csv("key,value,expires_at_ms\nk,v,soon\n"), "line 2: 'soon' is no positive integer");
+  const auto to_tree = [](TextEntries e) { return message_of([&] { written([&](std::ostream& o) { write_tree(o, e, "."); }); }); };
+  EXPECT_EQ(to_tree({{"a", {"1", {}, 0, true}}, {"a.b", {"2", {}, 0, true}}}), "a tree can't hold a value both at 'a.b' and above it");
+  EXPECT_NE(to_tree({{"a", {"\xff", {}, 0, true}}}), "");
+  EXPECT_NE(to_tree({{"a", {"1", 5, 0, true}}}), "");
+}
+
+class SnapshotCommandTest : public test::SnapshotTest {};
+
+TEST_F(SnapshotCommandTest, AFileOfTextGoesInAndComesOutByteForByte) {
+  const TextEntries all = anything();
+  const struct {
+    const char* form;
+    std::string text;
+  } cases[] = {{"ndjson", written([&](std::ostream& o) { write_ndjson(o, all); })},
+               {"csv", written([&](std::ostream& o) { write_csv(o, all); })},
+               {"json", written([&](std::ostream& o) { write_tree(o, tree(), "."); })}};
+  for (const auto& c : cases) {
+    SnapshotCommand command;
+    command.snapshot = folder.file(c.form);
+    command.form = c.form;
+    command.text = folder.file("in");
+    test::write_file(command.text, c.text);
+    ASSERT_EQ(import_snapshot_file(command), 0);
+    EXPECT_EQ(verify_snapshot_file(command), 0);
+    EXPECT_EQ(inspect_snapshot_file(command), 0);
+    command.limit = 2;
+    EXPECT_EQ(dump_snapshot_file(command), 0);
+    command.text = folder.file("out");
+    ASSERT_EQ(export_snapshot_file(command), 0);
+    EXPECT_EQ(test::bytes_of_file(command.text), c.text) << c.form;
+    std::string bytes = test::bytes_of_file(command.snapshot);
+    bytes[4'200] ^= 1;
+    test::write_file(command.snapshot, bytes);
+    EXPECT_EQ(verify_snapshot_file(command), 1);
+    EXPECT_NE(message_of([&] { export_snapshot_file(command); }).find("a block's checksum is wrong"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace tern::tools

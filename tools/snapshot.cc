@@ -1,0 +1,212 @@
+#include "tools/snapshot.h"
+
+#include <tern/store.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <stdexcept>
+
+#include "tools/text_entries.h"
+
+namespace tern::tools {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What goes wrong with a file ends the command: its message is printed by main.
+[[noreturn]] void fail(const SnapshotFault& f, Error error) {
+  std::string text = std::string(f.file) + ": ";
+  if (f.offset != 0) text += "at byte " + std::to_string(f.offset) + ": ";
+  text += f.reason[0] != 0 ? f.reason : status_name(error.status);
+  if (f.system_error != 0) text += " (errno " + std::to_string(f.system_error) + ")";
+  throw std::runtime_error(text);
+}
+
+std::string instant(milliseconds since_1970) {
+  const std::time_t seconds = since_1970.count() / 1'000;
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char text[96];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02d %02d:%02d:%02d.%03d UTC", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
+                utc.tm_hour, utc.tm_min, utc.tm_sec, static_cast<int>(since_1970.count() % 1'000));
+  return text;
+}
+
+// Bytes as they may be shown.
+std::string shown(std::string_view bytes, std::size_t size_max) {
+  std::string out;
+  for (const char c : bytes.substr(0, size_max)) {
+    const auto u = static_cast<unsigned char>(c);
+    if (u >= 32 && u < 127 && c != '\\') {
+      out += c;
+    } else {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", u);
+      out += escaped;
+    }
+  }
+  return bytes.size() > size_max ? out + "..." : out;
+}
+
+TextEntries entries_of(const std::string& path) {
+  TextEntries entries;
+  SnapshotFault fault;
+  const auto read = read_snapshot(path, [&](const SnapshotEntry& e) {
+    TextEntry t{std::string(e.value), {}, e.idle.count(), e.evictable};
+    if (e.expires_at) t.expires_at_ms = e.expires_at->count();
+    entries.emplace(e.key, std::move(t));
+    return true;
+  }, &fault);
+  if (!read) fail(fault, read.error());
+  return entries;
+}
+
+// The store's clock while it is filled: the wall clock, standing still, so that deadlines are the text's to the millisecond.
+class StillWallClock final : public Clock {
+ public:
+  milliseconds now() const noexcept override { return at_; }
+
+ private:
+  milliseconds at_ = std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch());
+};
+
+}  // namespace
+
+int inspect_snapshot_file(const SnapshotCommand& c) {
+  SnapshotFault fault;
+  const auto info = inspect_snapshot(c.snapshot, &fault);
+  if (!info) fail(fault, info.error());
+  std::printf("%s\n", c.snapshot.c_str());
+  std::printf("  format version     %u, written by Tern %s\n", info->format_version, info->engine);
+  if (info->name[0] != 0) std::printf("  store              %s\n", shown(info->name, 64).c_str());
+  std::printf("  generation         %llu\n", static_cast<unsigned long long>(info->generation));
+  std::printf("  saved              %s\n", instant(info->saved_at).c_str());
+  std::printf("  first saved        %s\n", instant(info->first_saved_at).c_str());
+  std::printf("  entries            %llu\n", static_cast<unsigned long long>(info->entries));
+  std::printf("  bytes              %llu in %llu blocks, %u shards\n", static_cast<unsigned long long>(info->file_bytes),
+              static_cast<unsigned long long>(info->blocks), info->shards);
+  std::printf("  versions           up to %llu; earlier lives' lie below %llu\n", static_cast<unsigned long long>(info->version_max),
+              static_cast<unsigned long long>(info->version_base));
+  std::printf("  writer's budget    %zu bytes\n", info->memory_bytes);
+  for (unsigned back = 1; back <= 64; ++back) {
+    const std::string older = c.snapshot + "." + std::to_string(back);
+    if (!std::filesystem::exists(older)) continue;
+    const auto of_older = inspect_snapshot(older, &fault);
+    if (of_older) {
+      std::printf("  older: %s   generation %llu, %llu entries, saved %s\n", older.c_str(),
+                  static_cast<unsigned long long>(of_older->generation), static_cast<unsigned long long>(of_older->entries),
+                  instant(of_older->saved_at).c_str());
+    } else {
+      std::printf("  older: %s   %s\n", older.c_str(), fault.reason);
+    }
+  }
+  return 0;
+}
+
+int verify_snapshot_file(const SnapshotCommand& c) {
+  std::uint64_t whole = 0;
+  unsigned findings = 0;
+  const auto verified = verify_snapshot(c.snapshot, [&](const SnapshotFault& f) {
+    ++findings;
+    std::fprintf(stderr, "%s: at byte %llu: %s\n", f.file, static_cast<unsigned long long>(f.offset), f.reason);
+  }, &whole);
+  if (verified) {
+    std::printf("%s: %llu entries, every byte is as it was written\n", c.snapshot.c_str(), static_cast<unsigned long long>(whole));
+    return 0;
+  }
+  std::printf("%s: damaged in %u places; %llu entries are whole\n", c.snapshot.c_str(), findings, static_cast<unsigned long long>(whole));
+  return 1;
+}
+
+int dump_snapshot_file(const SnapshotCommand& c) {
+  SnapshotFault fault;
+  std::uint64_t shown_entries = 0;
+  const auto read = read_snapshot(c.snapshot, [&](const SnapshotEntry& e) {
+    std::printf("%s = %s  (%zu bytes, version %llu%s%s)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(), e.value.size(),
+                static_cast<unsigned long long>(e.version), e.expires_at ? (", expires " + instant(*e.expires_at)).c_str() : "",
+                e.evictable ? "" : ", never evicted");
+    return c.limit == 0 || ++shown_entries != c.limit;
+  }, &fault);
+  if (!read) fail(fault, read.error());
+  return 0;
+}
+
+int export_snapshot_file(const SnapshotCommand& c) {
+  const TextEntries entries = entries_of(c.snapshot);
+  std::ofstream file;
+  if (c.text != "-") {
+    file.open(c.text, std::ios::binary | std::ios::trunc);
+    if (!file) throw std::runtime_error(c.text + ": can't be written");
+  }
+  std::ostream& out = c.text == "-" ? std::cout : file;
+  if (c.form == "ndjson") write_ndjson(out, entries);
+  if (c.form == "csv") write_csv(out, entries);
+  if (c.form == "json") write_tree(out, entries, c.separator);
+  out.flush();
+  if (!out) throw std::runtime_error(c.text + ": can't be written");
+  return 0;
+}
+
+int import_snapshot_file(const SnapshotCommand& c) {
+  std::ifstream file;
+  std::uint64_t text_bytes = 0;
+  if (c.text != "-") {
+    file.open(c.text, std::ios::binary);
+    if (!file) throw std::runtime_error(c.text + ": can't be read");
+    text_bytes = std::filesystem::file_size(c.text);
+  }
+  const StillWallClock clock;
+  Options options;
+  options.eviction = false;
+  options.maintenance = Maintenance::kTick;
+  options.clock = &clock;
+  options.memory_bytes = c.memory_bytes != 0 ? c.memory_bytes : c.text == "-" ? std::size_t{1} << 30 : (std::size_t{64} << 20) + 4 * text_bytes;
+  Result<Store> store = Store::open(options);
+  if (!store) throw std::runtime_error(std::string("no store: ") + status_name(store.status()) + " " + field_name(store.error().field));
+  std::uint64_t taken = 0, expired = 0;
+  const TakeEntry take = [&](const std::string& key, const TextEntry& e) {
+    SetOptions how;
+    how.evictable = e.evictable;
+    if (e.idle_ms != 0) how.idle = milliseconds(e.idle_ms);
+    if (e.expires_at_ms && e.idle_ms == 0) {
+      how.ttl = milliseconds(*e.expires_at_ms) - clock.now();
+      if (how.ttl->count() <= 0) {
+        ++expired;
+        return;
+      }
+    }
+    if (const auto set = store->set(key, e.value, how); !set) {
+      throw std::runtime_error("'" + shown(key, 60) + "': " + status_name(set.status()) + " " + field_name(set.error().field));
+    }
+    ++taken;
+  };
+  std::istream& in = c.text == "-" ? std::cin : file;
+  if (c.form == "ndjson") read_ndjson(in, c.separator, take);
+  if (c.form == "csv") read_csv(in, take);
+  if (c.form == "json") read_tree(in, c.separator, take);
+  SnapshotFault fault;
+  SaveOptions how;
+  how.wall_now = clock.now();
+  how.fault = &fault;
+  if (isatty(2) != 0) {
+    how.progress = [](void*, const SaveProgress& p) {
+      std::fprintf(stderr, "\r%llu of %llu entries", static_cast<unsigned long long>(p.entries), static_cast<unsigned long long>(p.entries_expected));
+      return true;
+    };
+  }
+  const auto saved = store->save(c.snapshot, how);
+  if (isatty(2) != 0) std::fprintf(stderr, "\r\033[K");
+  if (!saved) fail(fault, saved.error());
+  std::fprintf(stderr, "%s: %llu entries, %llu bytes", c.snapshot.c_str(), static_cast<unsigned long long>(saved->entries),
+               static_cast<unsigned long long>(saved->bytes));
+  if (expired != 0) std::fprintf(stderr, "; %llu had expired", static_cast<unsigned long long>(expired));
+  if (taken != saved->entries) std::fprintf(stderr, "; %llu keys came again", static_cast<unsigned long long>(taken - saved->entries));
+  std::fprintf(stderr, "\n");
+  return 0;
+}
+
+}  // namespace tern::tools

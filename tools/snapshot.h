@@ -1,0 +1,36 @@
+// `tern snapshot`: a file looked at, verified, written out as text and made from text.
+//
+// Forms of text
+//   ndjson  a line an entry, {"key": ..., "value": ..., "expires_at_ms": ..., "idle_ms": ..., "evictable": false}; bytes that
+//           are no UTF-8 as "key_base64" and "value_base64". On the way in, a line without these names is a tree (below).
+//   csv     key,value,expires_at_ms,idle_ms,evictable after a line with these names; quotes as RFC 4180 has them, bytes as they are
+//   json    one tree: nested objects, a key's parts between separators; leaves are strings. On the way in other leaves
+//           (numbers, true, null, arrays) become their JSON text. What a tree can't say is an error that names the key.
+// Entries are written in the order of their keys, so that one text gives one file of text again.
+#ifndef TERN_TOOLS_SNAPSHOT_H_
+#define TERN_TOOLS_SNAPSHOT_H_
+
+#include <cstdint>
+#include <string>
+
+namespace tern::tools {
+
+struct SnapshotCommand {
+  std::string snapshot;             // the file
+  std::string text = "-";           // -: standard input or output
+  std::string form = "ndjson";
+  std::string separator = ".";      // of json
+  std::uint64_t limit = 0;          // of dump; 0: all
+  std::uint64_t memory_bytes = 0;   // of the store that import makes; 0: from the text's size
+};
+
+// 0; 1 the file is damaged or the text is wrong (said on standard error); 2 the arguments are.
+int inspect_snapshot_file(const SnapshotCommand& c);
+int verify_snapshot_file(const SnapshotCommand& c);
+int dump_snapshot_file(const SnapshotCommand& c);
+int export_snapshot_file(const SnapshotCommand& c);
+int import_snapshot_file(const SnapshotCommand& c);
+
+}  // namespace tern::tools
+
+#endif  // TERN_TOOLS_SNAPSHOT_H_

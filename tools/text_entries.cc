@@ -1,0 +1,270 @@
+#include "tools/text_entries.h"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tern::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+std::string base64(std::string_view bytes) {
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t n = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t word = 0;
+    for (std::size_t k = 0; k != 3; ++k) word = word << 8 | (k < n ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k != 4; ++k) out += k <= n ? kDigits[word >> (18 - 6 * k) & 63] : '=';
+  }
+  return out;
+}
+
+std::string from_base64(std::string_view text) {
+  if (text.size() % 4 != 0) throw std::runtime_error("base64 of a length that is no multiple of 4");
+  std::string out;
+  for (std::size_t i = 0; i != text.size(); i += 4) {
+    std::uint32_t word = 0;
+    std::size_t n = 3;
+    for (std::size_t k = 0; k != 4; ++k) {
+      const char c = text[i + k];
+      std::size_t digit = kDigits.find(c);
+      if (c == '=' && i + 4 == text.size() && k >= 2) {
+        digit = 0;
+        n = std::min(n, k - 1);
+      } else if (digit == kDigits.npos || n != 3) {
+        throw std::runtime_error("base64 has a character that it doesn't know");
+      }
+      word = word << 6 | static_cast<std::uint32_t>(digit);
+    }
+    for (std::size_t k = 0; k != n; ++k) out += static_cast<char>(word >> (16 - 8 * k) & 255);
+  }
+  return out;
+}
+
+// The JSON string, or nothing if the bytes are no UTF-8.
+std::optional<std::string> quoted(const std::string& bytes) {
+  try {
+    return Json(bytes).dump();
+  } catch (const Json::type_error&) {
+    return std::nullopt;
+  }
+}
+
+std::string member(const char* name, const std::string& bytes) {
+  if (const auto text = quoted(bytes)) return "\"" + std::string(name) + "\":" + *text;
+  return "\"" + std::string(name) + "_base64\":\"" + base64(bytes) + "\"";
+}
+
+[[noreturn]] void fail(std::uint64_t line, const std::string& what) {
+  throw std::runtime_error("line " + std::to_string(line) + ": " + what);
+}
+
+// The bytes under `name` or `name`_base64; nothing if neither is there.
+std::optional<std::string> bytes_under(const Json& object, const std::string& name) {
+  if (const auto it = object.find(name); it != object.end()) {
+    if (!it->is_string()) throw std::runtime_error("\"" + name + "\" is no string");
+    return it->get<std::string>();
+  }
+  if (const auto it = object.find(name + "_base64"); it != object.end()) {
+    if (!it->is_string()) throw std::runtime_error("\"" + name + "_base64\" is no string");
+    return from_base64(it->get<std::string>());
+  }
+  return std::nullopt;
+}
+
+std::int64_t time_under(const Json& value, const char* name) {
+  if (!value.is_number_integer() || value.get<std::int64_t>() <= 0) {
+    throw std::runtime_error("\"" + std::string(name) + "\" is no positive integer");
+  }
+  return value.get<std::int64_t>();
+}
+
+// `prefix` ends with a separator, or is empty at the root.
+void take_tree(const Json& node, const std::string& prefix, const std::string& separator, const TakeEntry& take) {
+  for (const auto& [name, child] : node.items()) {
+    const std::string key = prefix + name;
+    if (child.is_object() && !child.empty()) {
+      take_tree(child, key + separator, separator, take);
+    } else {
+      take(key, {child.is_string() ? child.get<std::string>() : child.dump(), {}, 0, true});
+    }
+  }
+}
+
+std::string csv_field(const std::string& bytes) {
+  if (!bytes.empty() && bytes.find_first_of("\",\r\n") == bytes.npos) return bytes;
+  std::string out = "\"";
+  for (const char c : bytes) {
+    out += c;
+    if (c == '"') out += c;
+  }
+  return out + "\"";
+}
+
+// One line of fields, which may go over several of the text. False: the text is at its end.
+bool read_fields(std::istream& in, std::uint64_t& line, std::vector<std::string>& fields) {
+  fields.clear();
+  if (in.peek() == std::istream::traits_type::eof()) return false;
+  std::string field;
+  const std::uint64_t first = ++line;
+  for (;;) {
+    int c = in.get();
+    if (c == '"' && field.empty()) {
+      for (;;) {
+        c = in.get();
+        if (c == std::istream::traits_type::eof()) fail(first, "a quote that isn't closed");
+        if (c == '\n') ++line;
+        if (c == '"' && in.peek() != '"') break;
+        if (c == '"') in.get();
+        field += static_cast<char>(c);
+      }
+      c = in.get();
+      if (c == '\r' && in.peek() == '\n') c = in.get();
+      if (c != ',' && c != '\n' && c != std::istream::traits_type::eof()) fail(line, "bytes after a closing quote");
+    } else {
+      while (c != ',' && c != '\n' && c != std::istream::traits_type::eof()) {
+        if (c == '"') fail(line, "a quote inside of a field that isn't quoted");
+        if (c != '\r' || in.peek() != '\n') field += static_cast<char>(c);
+        c = in.get();
+      }
+    }
+    fields.push_back(std::move(field));
+    field.clear();
+    if (c != ',') return true;
+  }
+}
+
+constexpr const char* kColumns = "key,value,expires_at_ms,idle_ms,evictable";
+
+std::int64_t number(const std::string& text, std::uint64_t line) {
+  std::int64_t n = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (error != std::errc() || end != text.data() + text.size() || n <= 0) fail(line, "'" + text + "' is no positive integer");
+  return n;
+}
+
+}  // namespace
+
+void write_ndjson(std::ostream& out, const TextEntries& entries) {
+  for (const auto& [key, e] : entries) {
+    out << '{' << member("key", key) << ',' << member("value", e.value);
+    if (e.expires_at_ms && e.idle_ms == 0) out << ",\"expires_at_ms\":" << *e.expires_at_ms;
+    if (e.idle_ms != 0) out << ",\"idle_ms\":" << e.idle_ms;
+    if (!e.evictable) out << ",\"evictable\":false";
+    out << "}\n";
+  }
+}
+
+void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry& take) {
+  std::string text;
+  for (std::uint64_t line = 1; std::getline(in, text); ++line) {
+    if (text.find_first_not_of(" \t\r") == text.npos) continue;
+    try {
+      const Json object = Json::parse(text);
+      if (!object.is_object()) throw std::runtime_error("this is no JSON object");
+      std::optional<std::string> key = bytes_under(object, "key");
+      std::optional<std::string> value = bytes_under(object, "value");
+      if (!key && !value) {
+        take_tree(object, "", separator, take);
+        continue;
+      }
+      if (!key || !value) throw std::runtime_error("a key without a value, or a value without a key");
+      TextEntry e{std::move(*value), {}, 0, true};
+      for (const auto& [name, member_value] : object.items()) {
+        if (name == "expires_at_ms") {
+          e.expires_at_ms = time_under(member_value, "expires_at_ms");
+        } else if (name == "idle_ms") {
+          e.idle_ms = time_under(member_value, "idle_ms");
+        } else if (name == "evictable" && member_value.is_boolean()) {
+          e.evictable = member_value.get<bool>();
+        } else if (name != "key" && name != "value" && name != "key_base64" && name != "value_base64") {
+          throw std::runtime_error("\"" + name + "\" has no meaning here");
+        }
+      }
+      take(std::move(*key), std::move(e));
+    } catch (const Json::exception& e) {
+      fail(line, e.what());
+    } catch (const std::runtime_error& e) {
+      fail(line, e.what());
+    }
+  }
+}
+
+void write_csv(std::ostream& out, const TextEntries& entries) {
+  out << kColumns << "\n";
+  for (const auto& [key, e] : entries) {
+    out << csv_field(key) << ',' << csv_field(e.value) << ',';
+    if (e.expires_at_ms && e.idle_ms == 0) out << *e.expires_at_ms;
+    out << ',';
+    if (e.idle_ms != 0) out << e.idle_ms;
+    out << ',' << (e.evictable ? "" : "false") << "\n";
+  }
+}
+
+void read_csv(std::istream& in, const TakeEntry& take) {
+  std::uint64_t line = 0;
+  std::vector<std::string> fields;
+  if (!read_fields(in, line, fields)) throw std::runtime_error("line 1: the names of the columns are missing");
+  std::string names;
+  for (const auto& f : fields) names += (names.empty() ? "" : ",") + f;
+  if (!std::string_view(kColumns).starts_with(names) || fields.size() < 2) fail(1, "the columns are not " + std::string(kColumns));
+  const std::size_t columns = fields.size();
+  while (read_fields(in, line, fields)) {
+    if (fields.size() == 1 && fields[0].empty()) continue;
+    if (fields.size() != columns) fail(line, "another number of fields than columns");
+    fields.resize(5);
+    TextEntry e{std::move(fields[1]), {}, 0, true};
+    if (!fields[2].empty()) e.expires_at_ms = number(fields[2], line);
+    if (!fields[3].empty()) e.idle_ms = number(fields[3], line);
+    if (fields[4] == "false") {
+      e.evictable = false;
+    } else if (!fields[4].empty() && fields[4] != "true") {
+      fail(line, "'" + fields[4] + "' is neither true nor false");
+    }
+    take(std::move(fields[0]), std::move(e));
+  }
+}
+
+void write_tree(std::ostream& out, const TextEntries& entries, const std::string& separator) {
+  Json root = Json::object();
+  for (const auto& [key, e] : entries) {
+    if (e.expires_at_ms || e.idle_ms != 0 || !e.evictable) throw std::runtime_error("a tree can't say how long '" + key + "' lives, or that it is not evictable");
+    if (!quoted(key) || !quoted(e.value)) throw std::runtime_error("a tree can't hold bytes that are no UTF-8: '" + key + "'");
+    Json* node = &root;
+    std::size_t at = 0;
+    for (;;) {
+      const std::size_t end = key.find(separator, at);
+      const std::string part = key.substr(at, end == key.npos ? end : end - at);
+      if (!node->is_object()) throw std::runtime_error("a tree can't hold a value both at '" + key + "' and above it");
+      // In the order of keys an inner node comes after a leaf of its name, never before.
+      if (end == key.npos) {
+        if (node->contains(part)) throw std::runtime_error("a tree can't hold a value both at '" + key + "' and below it");
+        (*node)[part] = e.value;
+        break;
+      }
+      if (!node->contains(part)) (*node)[part] = Json::object();
+      node = &(*node)[part];
+      at = end + separator.size();
+    }
+  }
+  out << root.dump(2) << "\n";
+}
+
+void read_tree(std::istream& in, const std::string& separator, const TakeEntry& take) {
+  try {
+    const Json root = Json::parse(in);
+    if (!root.is_object()) throw std::runtime_error("this is no JSON object");
+    take_tree(root, "", separator, take);
+  } catch (const Json::exception& e) {
+    throw std::runtime_error(e.what());
+  }
+}
+
+}  // namespace tern::tools
