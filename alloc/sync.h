@@ -66,6 +66,16 @@ enum class Mutant : unsigned char {
   kViewReadsUnfrozen,         // a view shows a record whose deadline may still move
   kWalkWithoutHomeCheck,      // a bucket that was walked is left although growth took keys out of it meanwhile
   kUnhookUnmarked,            // a version is unhooked without saying so to whoever is about to count it
+  // invalidation points
+  kPointStampFirst,           // a point has its stamp before it is in the table
+  kPointCountLate,            // readers are made to look only after it has its stamp
+  kPointCountAfter,           // a reader asks whether there are points after it has found its record
+  kPointNotHelped,            // a point that has no stamp yet is taken for none
+  kPointNotLookedAgain,       // a record is believed alive although it was buried, and its killer swept, meanwhile
+  kPointDroppedEarly,         // a point goes although a view may meet what it kills
+  kPointOutlived,             // what was made from a record that died meanwhile lives on
+  kPointKillsNewer,           // the sweep buries what came after the point
+  kPointMetAlive,             // a write takes a dead head for a live one
   // lifetimes
   kReplaceWithoutFreeze,      // a deadline is inherited without freezing it first
   kExpiredIsPresent,

@@ -29,7 +29,10 @@
 //  5 A helper touches records of a batch other than the one it met only if it saw D undecided inside its guard: none of
 //    them was retired before that. To settle the others is the owner's alone, who stays in one guard from the first
 //    install to the last settle: so whoever meets an intent finds D, its entries and what is below them in place.
-//  6 What an entry does to counts, lifetimes, queues and listeners is done once, by whoever settles it: the winner of
+//  6 What its conditions, or the lifetimes that it keeps, were judged by mustn't have died since: where an invalidation
+//    point came between the beginning and the stamp, whoever would give the stamp aborts it instead, and the owner begins
+//    again (Versions::state_of). A head that is dead when an intent is installed is buried first.
+//  7 What an entry does to counts, lifetimes, queues and listeners is done once, by whoever settles it: the winner of
 //    the swap of w0. Nothing that settle does can meet another batch, or make room: no recursion.
 //       live entries, entries never evicted    by the difference between R_k and what it replaces
 //       the wheel's tickets                    R_k's number is new and filed; a kept lifetime takes over the old number
@@ -69,6 +72,9 @@
 #include "engine/eviction.h"
 
 namespace tern::detail {
+
+template <class Sync>
+class Invalidation;
 
 template <class Sync>
 class Batches {
@@ -243,6 +249,7 @@ class Batches {
     Shd& s = table_.shard_of(e.hash);
     for (;;) {
       const Link link = own.link_word();
+      const bool points = space_.has_points();
       const Place<Sync> place = Ins::locate(table_, t, s, e.hash, key);
       if (place.found && place.found.word.offset() == e.record) return Step::kInstalled;
       Sync::point("batch.located");
@@ -261,6 +268,13 @@ class Batches {
         }
         settle(t, old, e.hash);
         continue;
+      }
+      if (points) [[unlikely]] {
+        using Points = Invalidation<Sync>;
+        const std::uint64_t counts = Ver::below_husks(space_, old);
+        const auto dead = Points(commit_).meet(t, e.hash, key, place, counts, space_.record(counts)->stamp_word());
+        if (dead == Points::Met::kNoMemory) return Step::kNoMemory;
+        if (dead == Points::Met::kAgain) continue;
       }
       if (link.older() != old) {
         std::uint64_t expected = link.word();
@@ -388,10 +402,17 @@ class Batches {
   // What the entry's key has at this moment.
   Head<Sync> current(const Descriptor& d, const BatchEntry& e) noexcept {
     const std::string_view key = key_of(*space_.record(e.record));
-    const auto found = table_.find(e.hash, key);
-    if (!found) return {};
-    const auto seen = Ver::resolve(space_, *found.record);
-    return seen.record != nullptr ? Commit<Sync>::head_of(space_, fixed(d), *seen.record, seen.stamp, key.size()) : Head<Sync>{};
+    for (;;) {
+      const auto found = table_.find(e.hash, key);
+      if (!found) return {};
+      const auto seen = Ver::resolve(space_, *found.record);
+      if (seen.record == nullptr) return {};
+      if (found.points) [[unlikely]] {
+        if (space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp())) return {};
+        if (found.slot->load(std::memory_order_seq_cst) != found.word.word()) continue;  // [publish] seq_cst: see points.h
+      }
+      return Commit<Sync>::head_of(space_, fixed(d), *seen.record, seen.stamp, key.size());
+    }
   }
 
   // --- after the decision --------------------------------------------------------------------------------------

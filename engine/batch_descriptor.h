@@ -30,6 +30,7 @@ class BatchState {
     kCondition = 0,  // the operation's was not met
     kLifetime = 1,   // a lifetime to be kept turned out to be of another kind: its owner tries again
     kMemory = 2,     // there was none to go on with
+    kPoint = 3,      // an invalidation point came between its conditions and its stamp: its owner tries again
   };
   constexpr explicit BatchState(std::uint64_t word) noexcept : word_(word) {}
   static constexpr BatchState undecided() noexcept { return BatchState(0); }
@@ -84,6 +85,7 @@ struct BatchDescriptor {
   typename Sync::template Atomic<std::uint64_t> state;
   // Written before the first record is installed, and never again.
   std::uint64_t now_ms;  // by which lifetimes are judged
+  std::uint64_t began;   // the view clock then, plus one, if anything depends on the state before; else 0
   std::uint64_t home;    // the record that it lies in
   std::uint32_t count;   // of entries, in order of (hash, key)
   std::uint32_t conditions_at;

@@ -110,6 +110,7 @@ class BatchWriter {
     const std::uint32_t n = ops_.count();
     std::uint32_t conditions = 0;
     std::uint64_t bytes = 0;
+    bool depends = false;
     BatchOperation op;
     for (std::uint32_t i = 0; i != n; ++i) {
       if (ops_.plain(i)) continue;
@@ -119,8 +120,10 @@ class BatchWriter {
         if (op.require == BatchCondition::Kind::kValue) bytes += op.value.size();
       } else if (op.kind == BatchOperation::Kind::kSet) {
         conditions += op.terms.if_absent + op.terms.if_present + op.terms.if_version.has_value();
+        depends = depends || op.terms.keep_deadline;
       }
     }
+    depends = depends || conditions != 0;
     const std::uint64_t conditions_at = sizeof(Descriptor) + n * sizeof(BatchEntry);
     const std::uint64_t values_at = conditions_at + conditions * sizeof(BatchCondition);
     if (values_at + bytes > kValueMax) return false;
@@ -138,6 +141,7 @@ class BatchWriter {
     d_->conditions_at = static_cast<std::uint32_t>(conditions_at);
     d_->count = n;
     d_->now_ms = core_.time.now();
+    d_->began = depends ? space_.views.now() + 1 : 0;
     next_value_at_ = values_at;
     next_condition_ = 0;
     BatchEntry* const entries = d_->entries();

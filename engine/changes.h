@@ -46,6 +46,7 @@ class ChangeBase {
   static constexpr bool kInheritsKeep = true;
   static constexpr RemovalCause kCause = RemovalCause::kDeleted;
   static constexpr bool kHelps = true;
+  static constexpr bool kDerives = true;
   void used() noexcept { record_ = 0; }
   void replace_record(std::uint64_t copy) noexcept { record_ = copy; }
 
@@ -91,6 +92,7 @@ template <class Sync>
 class PutChange : public ChangeBase<Sync> {
  public:
   static constexpr bool kInheritsKeep = false;
+  static constexpr bool kDerives = false;
   PutChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value) noexcept
       : ChangeBase<Sync>(space, t, key), value_(value) {
     this->build_from(value, false, 0);  // before the bucket is looked at, whose fetch this overlaps

@@ -3,6 +3,7 @@
 //   reclaim   what lies in limbo, but for what busy threads come round to themselves
 //   room      evicts while there is less room than there should be
 //   shards    each in turn: what has expired; then a split that is due and keys whose versions were kept
+//   sweep     with each shard, while there are invalidation points: a slice of what they have killed
 //   moves     records out of spans that are to serve other sizes, and the budget's way down
 //
 // A round has each of them once, and one step for each shard and half of it. Maintenance goes on until a round finds nothing
@@ -48,7 +49,12 @@ class Chores {
       case Next::kTend:
         worked = core_.tend(thread_, shard_);
         shard_ = (shard_ + 1) % core_.table.shard_count();
-        next_ = --left_ == 0 ? Next::kMoves : Next::kExpire;
+        --left_;
+        next_ = core_.space.points.in_table() != 0 ? Next::kSweep : after_shard();
+        break;
+      case Next::kSweep:
+        worked = core_.sweep_points(thread_, Core<Sync>::kSweptAtOnce);
+        next_ = after_shard();
         break;
       case Next::kMoves:
         worked = core_.pay_room(thread_);
@@ -67,7 +73,8 @@ class Chores {
   unsigned shard() const noexcept { return shard_; }
 
  private:
-  enum class Next : std::uint8_t { kReclaim, kRoom, kExpire, kTend, kMoves };
+  enum class Next : std::uint8_t { kReclaim, kRoom, kExpire, kTend, kSweep, kMoves };
+  Next after_shard() const noexcept { return left_ == 0 ? Next::kMoves : Next::kExpire; }
   static constexpr std::uint64_t kReclaimUnits = 256;
 
   Core<Sync>& core_;

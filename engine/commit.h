@@ -99,6 +99,8 @@ template <class Sync>
 class Eviction;
 template <class Sync>
 class Batches;
+template <class Sync>
+class Invalidation;
 
 // Change has
 //   Decision judge(const Head&)                     may be called again, with another head
@@ -107,6 +109,8 @@ class Batches;
 //   void used()                                     the record given last was published: not to be discarded
 //   static constexpr bool kInheritsKeep             the new record is never evicted if the old one wasn't to be
 //   static constexpr RemovalCause kCause            of a removal of a present key
+//   static constexpr bool kDerives                  whether what it does depends on the head: then it doesn't outlive it
+//                                                   where an invalidation point kills that (points.h)
 //   static constexpr bool kHelps                    whether it finishes a batch under way that it meets (batch.h), or
 //                                                   leaves the key alone: what nobody waits for
 template <class Sync>
@@ -158,6 +162,8 @@ class Commit {
     Shd& s = table_.shard_of(hash);
     std::uint64_t tomb = 0;
     for (;;) {
+      const std::uint64_t made_at = Change::kDerives ? space_.views.now() : 0;
+      const bool points = space_.has_points();
       const Place<Sync> place = Ins::locate(table_, t, s, hash, key);
       if (place.out_of_memory) return refused(t, tomb);
       if (!place.found) {
@@ -183,6 +189,12 @@ class Commit {
         os = space_.record(judged)->stamp_word();
       }
       Rec& o = *space_.record(judged);
+      if (points) [[unlikely]] {
+        using Met = typename Invalidation<Sync>::Met;
+        const Met met = Invalidation<Sync>(*this).meet(t, hash, key, place, judged, os);
+        if (met == Met::kAgain) continue;
+        if (met == Met::kNoMemory) return refused(t, tomb);
+      }
       Head<Sync> head = head_of(space_, time_, o, os, key.size());
       Decision wanted = change.judge(head);
       if (wanted == Decision::kKeep || (wanted == Decision::kRemove && os.tomb())) return kept(t, tomb, head.version);
@@ -223,6 +235,10 @@ class Commit {
       const bool enters = wanted == Decision::kPut && (os.tomb() || (before.keep() && !mine.keep()));
       const SlotWord to = enters ? place.found.word.reborn(static_cast<unsigned>(Ins::next_random(t)), own)
                                  : place.found.word.replaced(own);
+      if (Change::kDerives && wanted == Decision::kPut) {
+        const Stamp born(r.w0.load(std::memory_order_relaxed));  // nobody else sees it
+        r.w0.store((head.present ? born.made_at(made_at) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
+      }
       r.link.store(r.link_word().over(old).word(), std::memory_order_relaxed);  // [publish] as above
       std::uint64_t expected = place.found.word.word();
       if (planted<Sync>(Mutant::kSwapFromStaleWord)) {
@@ -296,6 +312,7 @@ class Commit {
 
  private:
   friend class Batches<Sync>;
+  friend class Invalidation<Sync>;
   struct MaybeCommitted {
     bool done = false;
     Committed value;
@@ -333,6 +350,10 @@ class Commit {
     if (!take_entry(t, weight)) return {true, {Outcome::kFull, 0}};
     space_.record(own)->link.store(space_.record(own)->link_word().over(0).word(),
                                    std::memory_order_relaxed);  // [publish] comes with the slot's swap
+    if (Change::kDerives) {  // an earlier attempt may have met a head
+      auto& w0 = space_.record(own)->w0;
+      w0.store(Stamp(w0.load(std::memory_order_relaxed)).made_of_nothing().word(), std::memory_order_relaxed);  // [publish]
+    }
     auto& meta = space_.record(own)->meta;
     meta.store(Hold(meta.load(std::memory_order_relaxed)).with_version(0).word(), std::memory_order_relaxed);  // [publish]
     const auto gen = static_cast<unsigned>(Ins::next_random(t));

@@ -17,6 +17,7 @@
 #include "engine/commit.h"
 #include "engine/eviction.h"
 #include "engine/expiry.h"
+#include "engine/invalidation.h"
 #include "engine/moves.h"
 #include "engine/ordered_index.h"
 #include "engine/prefetch.h"
@@ -96,7 +97,7 @@ class Core {
     space.seed = o.seed;
     space.geometry.hash_keys = simd::derive_keys(o.seed);
     space.geometry.base = space.heap.base();
-    space.geometry.epoch = &space.epoch.word();
+    space.geometry.epoch = &space.epoch.line();
     space.align_records = o.align_records;
     time = o.time;
     space.removal_hook = o.removal_hook;
@@ -220,9 +221,11 @@ class Core {
     return found ? look(found, key) : HeadT{};
   }
 
-  HeadT look(const typename Tbl::Found& found, std::string_view key) noexcept {
+  [[gnu::always_inline]] HeadT look(const typename Tbl::Found& found, std::string_view key) noexcept {
     const Stamp s = planted<Sync>(Mutant::kReadUnstamped) ? found.stamp
                                                           : Versions<Sync>::finalise(space, *found.record);
+    const bool points = planted<Sync>(Mutant::kPointCountAfter) ? space.has_points() : found.points;
+    if (points) [[unlikely]] return look_past_points(found, key);
     if (s.intent()) [[unlikely]] return look_through(*found.record, key.size());
     return Commit<Sync>::head_of(space, time, *found.record, s, key.size());
   }
@@ -230,6 +233,28 @@ class Core {
   [[gnu::noinline]] HeadT look_through(Rec& intent, std::size_t key_size) noexcept {
     const auto seen = Versions<Sync>::resolve(space, intent);
     return seen.record != nullptr ? Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key_size) : HeadT{};
+  }
+
+  // The same while there are points that may kill it.
+  [[gnu::noinline]] HeadT look_past_points(typename Tbl::Found found, std::string_view key) noexcept {
+    for (;;) {
+      const auto seen = Versions<Sync>::resolve(space, *found.record);
+      if (seen.record == nullptr) return {};
+      HeadT h = Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key.size());
+      if (seen.stamp.tomb()) return h;
+      if (space.points.killer(space, *seen.record, seen.stamp, seen.stamp.stamp())) {
+        h.present = h.known_absent = false;
+        h.value = nullptr;
+        h.value_size = 0;
+        return h;
+      }
+      Sync::point("point.looked");
+      // What kills it may have been swept while it was looked for; not before the record itself was.
+      if (found.slot->load(std::memory_order_seq_cst) == found.word.word()) return h;  // [publish] seq_cst
+      if (planted<Sync>(Mutant::kPointNotLookedAgain)) return h;
+      found = table.find_slowly(table.hash_of(key), key);
+      if (!found) return {};
+    }
   }
 
   static constexpr unsigned kYieldsMax = 64;
@@ -251,7 +276,8 @@ class Core {
         Grd guard(space, t);
         if (space.epoch.admit(space, t) || removes) [[likely]] c = committer().commit(t, hash, key, change);
       }
-    } while (c.outcome == Committed::Outcome::kOutOfMemory && find_room(t, change.bytes_wanted, room));
+    } while ((c.outcome == Committed::Outcome::kOutOfMemory && find_room(t, change.bytes_wanted, room)) ||
+             (c.outcome == Committed::Outcome::kFull && sweep_for_room(t, room)));
     if (c.outcome == Committed::Outcome::kFull) c.outcome = Committed::Outcome::kOutOfMemory;
     if (c.outcome == Committed::Outcome::kPut) {
       t.counters.sets.add();
@@ -262,6 +288,7 @@ class Core {
       space.upkeep.ask();
     }
     if (change.expired && c.outcome != Committed::Outcome::kKept) t.counters.expired.add();
+    if (space.has_points() && !in_group(t)) [[unlikely]] sweep_points(t, kSweptByWrite);
     hand_out_removals(t);
     space.upkeep.pass_on();
     return c;
@@ -273,6 +300,7 @@ class Core {
     unsigned victims = 0;  // that it may still take
     unsigned yields = 0;
     unsigned from_views = 0;
+    unsigned sweeps = 0;
   };
   // What a write of so many bytes may reclaim at once.
   static constexpr std::uint64_t units_for(std::uint64_t bytes) noexcept { return 1024 + bytes / 32; }
@@ -283,6 +311,10 @@ class Core {
       // Once more, after what this thread itself protected inside the guard could go too.
       space.epoch.reclaim(space, t, units_for(bytes));
       room.victims = eviction.victims_for(bytes);
+      return true;
+    }
+    if (sweep_for_room(t, room)) {
+      --room.rounds;
       return true;
     }
     // And again after room was made out of what other sizes have too much: for an extent, for the record that refers
@@ -333,6 +365,63 @@ class Core {
     }
     space.epoch.reclaim(space, t, 2 * std::uint64_t{count});
     return some;
+  }
+
+  // --- invalidation points -------------------------------------------------------------------------------------
+
+  static constexpr unsigned kSweptByWrite = 2;   // buckets
+  static constexpr unsigned kSweptAtOnce = 16;   // a slice of maintenance: what it buries fits a list of removals
+  static constexpr unsigned kSweepsForRoom = 64;
+
+  // A removal of everything in the scope, at one moment; `stamp` is where it stands. False: there is no memory.
+  [[gnu::noinline]] bool invalidate(Thr& t, const PointScope& scope, std::uint64_t& stamp) noexcept {
+    std::uint64_t home = 0;
+    const std::uint64_t bytes = sizeof(Point<Sync>) + scope.bytes.size();
+    Room room;
+    const typename Space<Sync>::Spec spec{{Points<Sync>::kKey, sizeof Points<Sync>::kKey}, bytes};
+    do {
+      home = space.build(t, spec).offset;
+      if (home == 0) home = space.build_from_reserve(t, spec).offset;
+    } while (home == 0 && find_room(t, bytes, room));
+    if (home == 0) return false;
+    for (;;) {
+      {
+        Grd guard(space, t);
+        Commit<Sync> commit = committer();
+        if (Invalidation<Sync>(commit).make(home, scope, stamp)) return true;
+      }
+      // There are as many as can be. Those are swept first; of those that are, what still needs them is a view.
+      if (sweep_points(t, kSweptAtOnce)) continue;
+      if (space.has_points() || !space.views.end_oldest()) break;
+      if (space.log.call != nullptr) space.log.call(space.log.user, "a view was ended: every invalidation point waited for it");
+    }
+    space.discard(t, home);
+    return false;
+  }
+  // Up to `buckets` of the sweep. False: nothing was done.
+  [[gnu::noinline]] bool sweep_points(Thr& t, unsigned buckets) noexcept {
+    if (space.points.in_table() == 0) return false;
+    unsigned done;
+    {
+      Grd guard(space, t);
+      space.epoch.admit(space, t);  // what it frees is let through when the limbo is past its cap
+      Commit<Sync> commit = committer();
+      done = Invalidation<Sync>(commit).sweep(t, buckets);
+    }
+    hand_out_removals(t);
+    return done != 0;
+  }
+  // What is dead goes before anything else does. True: some was buried, and its memory taken back.
+  [[gnu::noinline]] bool sweep_for_room(Thr& t, Room& room) noexcept {
+    if (!space.has_points() || in_group(t)) return false;
+    const std::uint64_t before = t.counters.cleared.get();
+    while (room.sweeps != kSweepsForRoom && t.counters.cleared.get() == before) {
+      ++room.sweeps;
+      if (!sweep_points(t, kSweptAtOnce)) break;
+    }
+    if (t.counters.cleared.get() == before) return false;
+    space.epoch.reclaim(space, t, units_for(0));
+    return true;
   }
 
   // A write inside the guard of a group of them, no callback of a visit between.
@@ -524,6 +613,7 @@ class Core {
   // Whether there is, or will be with time, something for maintenance to do.
   bool awaits_upkeep() const noexcept {
     if (evicts && eviction.owed_bytes() != 0) return true;
+    if (space.points.in_table() != 0) return true;
     if (room_owed.bytes.load(std::memory_order_relaxed) != 0 || space.heap.shrinking_bytes() != 0) return true;  // a hint
     for (unsigned i = 0; i != table.shard_count(); ++i) {
       const auto& s = table.shard(i);

@@ -65,6 +65,13 @@ struct BagRing {
   typename Sync::template Atomic<BagRing*> next;  // grown under a stalled reader; never shrinks
 };
 
+// Read by every enter; moves a few thousand times a second. Beside the epoch what else every call asks for.
+template <class Sync>
+struct alignas(128) EpochLine {
+  typename Sync::template Atomic<std::uint64_t> epoch{1};
+  typename Sync::template Atomic<std::uint64_t> points{};  // that are not yet swept (points.h)
+};
+
 // What a thread owns of the epochs. Lies in the thread's state, zero at birth.
 template <class Sync>
 struct EpochThread {
@@ -96,7 +103,7 @@ class Epoch {
 
   void enter(Thread& t) noexcept {
     if (t.nest++ != 0) return;
-    announce(t, epoch_);
+    announce(t, line_.epoch);
   }
   void leave(Thread& t) noexcept {
     if (planted<Sync>(Mutant::kLeaveNestedGuard)) {
@@ -108,14 +115,15 @@ class Epoch {
     t.announce.store(0, std::memory_order_release);  // [quiesce] release
   }
   // The same for a call that the thread is in alone (nest is 0) and that calls nobody back: its guard is the
-  // announcement and nothing else. `epoch` is word().
-  static void enter_first(Thread& t, const Word& epoch) noexcept { announce(t, epoch); }
+  // announcement and nothing else. `line` is line().
+  static void enter_first(Thread& t, const EpochLine<Sync>& line) noexcept { announce(t, line.epoch); }
   static void leave_last(Thread& t) noexcept { t.announce.store(0, std::memory_order_release); }  // [quiesce] release
-  const Word& word() const noexcept { return epoch_; }
+  EpochLine<Sync>& line() noexcept { return line_; }
+  const EpochLine<Sync>& line() const noexcept { return line_; }
   // Between two groups of a long call, with nothing of the table in hand: lets the limbo drain.
-  void renew(Thread& t) noexcept { announce(t, epoch_); }
+  void renew(Thread& t) noexcept { announce(t, line_.epoch); }
 
-  std::uint64_t current() const noexcept { return epoch_.load(std::memory_order_relaxed); }  // for statistics
+  std::uint64_t current() const noexcept { return line_.epoch.load(std::memory_order_relaxed); }  // for statistics
   std::uint64_t safe() const noexcept { return safe_.load(std::memory_order_relaxed); }           // only compared
   std::uint64_t limbo_bytes() const noexcept { return limbo_bytes_.load(std::memory_order_relaxed); }
   std::uint64_t limbo_bytes_max() const noexcept { return limbo_bytes_max_; }
@@ -149,7 +157,7 @@ class Epoch {
       return;
     }
     Bag<Sync>& bag = *t.open;
-    const std::uint64_t g = epoch_.load(std::memory_order_seq_cst);  // [announce] seq_cst: not older than the unlink
+    const std::uint64_t g = line_.epoch.load(std::memory_order_seq_cst);  // [announce] seq_cst: not older than the unlink
     if (g > bag.label.load(std::memory_order_relaxed)) bag.label.store(g, std::memory_order_relaxed);
     const std::uint64_t i = bag.count++;
     const std::uint64_t gone = bag.records[i];
@@ -217,8 +225,8 @@ class Epoch {
   // Moves G and looks who is inside. One of several concurrent callers does the work.
   template <class Store>
   void advance_and_scan(Store& store) noexcept {
-    std::uint64_t g = epoch_.load(std::memory_order_seq_cst);                          // [announce] seq_cst
-    if (!epoch_.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst)) return;  // [announce] seq_cst
+    std::uint64_t g = line_.epoch.load(std::memory_order_seq_cst);                          // [announce] seq_cst
+    if (!line_.epoch.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst)) return;  // [announce] seq_cst
     scan(store);
   }
 
@@ -235,7 +243,7 @@ class Epoch {
   // safe_ = an epoch such that a bag with a smaller label can be freed.
   template <class Store>
   void scan(Store& store) noexcept {
-    std::uint64_t oldest = epoch_.load(std::memory_order_seq_cst);
+    std::uint64_t oldest = line_.epoch.load(std::memory_order_seq_cst);
     store.for_each_thread([&](Thread& t) {
       const auto order =
           planted<Sync>(Mutant::kScanRelaxed) ? std::memory_order_relaxed : std::memory_order_seq_cst;
@@ -263,7 +271,7 @@ class Epoch {
     // G moves about once for each bag that the busiest thread closes, not once for each bag of each.
     if (label == t.label_of_last) {
       std::uint64_t g = label;
-      epoch_.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst);
+      line_.epoch.compare_exchange_strong(g, g + 1, std::memory_order_seq_cst);
     }
     t.label_of_last = label;
     if (total > limbo_bytes_max_) {
@@ -406,8 +414,7 @@ class Epoch {
     return true;
   }
 
-  // Read by every enter; moves a few thousand times a second.
-  alignas(128) Word epoch_{1};
+  EpochLine<Sync> line_;
   alignas(128) Word safe_{};
   Word next_thread_{};  // where reclaim() goes on
   Word limbo_bytes_{};

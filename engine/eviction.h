@@ -211,6 +211,9 @@ class Eviction {
   std::uint64_t evict_one(Thr& t, unsigned visits = kVisitsMax) noexcept {
     if (evicts_.load(std::memory_order_relaxed) == 0) evicts_.store(1, std::memory_order_relaxed);  // a hint
     if ((t.entering_count | t.uncounted) != 0) settle(t);
+    if (space().has_points()) [[unlikely]] {  // what is dead goes first
+      if (const std::uint64_t bytes = bury_dead(t); bytes != 0) return bytes;
+    }
     unsigned empty = 0;
     for (unsigned n = 0; n != visits; ++n) {
       Group& a = queues_.random_group(t);
@@ -459,6 +462,14 @@ class Eviction {
     if (c.outcome != Committed::Outcome::kRemoved) return 0;
     (change.expired ? t.counters.expired : t.counters.evicted).add();
     return bytes;
+  }
+
+  // What invalidation points have killed, where their sweep is.
+  [[gnu::noinline]] std::uint64_t bury_dead(Thr& t) noexcept {
+    Commit<Sync> commit(*table_, *time_, *bound_, this);
+    Invalidation<Sync> invalidation(commit);
+    invalidation.sweep(t, kSweptMax / 16);
+    return invalidation.buried_bytes;
   }
 
   // Bucket after bucket, what the queues don't know. As evict_one.

@@ -41,8 +41,11 @@ class Groups {
     base::GroupCells<Sync> cells;
     simd::hash_batch(keys, count, core_.space.geometry.hash_keys, cells.hash);
     Guard<Sync> guard(core_.space, t);
-    base::fetch_buckets(core_.table, count, cells);
-    unsigned late_count = base::fetch_records(core_.table, count, cells);
+    unsigned late_count = core_.space.has_points() ? base::all_late(count, cells) : 0;
+    if (late_count == 0) [[likely]] {
+      base::fetch_buckets(core_.table, count, cells);
+      late_count = base::fetch_records(core_.table, count, cells);
+    }
     std::uint64_t hits = 0;
     for (unsigned i = 0; i != count; ++i) {
       const std::uint64_t at = cells.candidate[i];

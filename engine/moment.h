@@ -3,6 +3,7 @@
 // First an optimistic double collect: all slots inside one guard, then all slot words again. A word never comes back
 // (rule Q1), so "unchanged" means that every record was current between the two looks. A key without a record has no
 // word to compare, and an intent's word says little; then, and after two failures, a private view gives the moment, and each key is read at its stamp.
+// Whether a point has killed a record is asked between the two looks, for the moment of the collect; points.h.
 // Bounded: two collects and one walk of each chain; waits for nobody.
 #ifndef TERN_ENGINE_MOMENT_H_
 #define TERN_ENGINE_MOMENT_H_
@@ -26,6 +27,7 @@ class Moment {
     std::uint64_t hash;
     const typename Tbl::Word* slot;
     std::uint64_t word;
+    bool dead;
   };
 
   enum class Outcome : std::uint8_t {
@@ -44,13 +46,19 @@ class Moment {
     for (int attempt = 0; attempt != 2; ++attempt) {
       if (!collect(core, keys, count, cells)) break;
       const std::uint64_t now = core.time.now();
+      const std::uint64_t clock = core.space.views.now();
+      for (std::size_t i = 0; i != count; ++i) {
+        cells[i].dead = core.space.points.in_table() != 0 && clock != 0 && is_dead(core, cells[i].word, clock - 1);
+      }
       Sync::point("moment.collected");
       bool same = true;
       for (std::size_t i = 0; i != count && same; ++i) {
         same = cells[i].slot->load(std::memory_order_seq_cst) == cells[i].word;  // [publish] seq_cst
       }
       if (!same) continue;
-      for (std::size_t i = 0; i != count; ++i) hand_out(core, SlotWord(cells[i].word).offset(), keys[i], now, i, sink);
+      for (std::size_t i = 0; i != count; ++i) {
+        hand_out(core, cells[i].dead ? 0 : SlotWord(cells[i].word).offset(), keys[i], now, i, sink);
+      }
       return Outcome::kDone;
     }
     const auto view = core.space.views.open(ViewOwner::kStore);
@@ -59,8 +67,9 @@ class Moment {
     Outcome done = Outcome::kDone;
     for (std::size_t i = 0; i != count; ++i) {
       const auto found = core.table.find(cells[i].hash, keys[i]);
-      const std::uint64_t at =
+      std::uint64_t at =
           found ? Versions<Sync>::at_view(core.space, found.word.offset(), view.stamp) : std::uint64_t{0};
+      if (at != 0 && Versions<Sync>::is_dead_at(core.space, at, view.stamp)) at = 0;
       if (!core.space.views.is_open(view)) {
         done = Outcome::kViewEnded;
         break;
@@ -74,6 +83,11 @@ class Moment {
   }
 
  private:
+  static bool is_dead(Core<Sync>& core, std::uint64_t word, std::uint64_t upto) noexcept {
+    const Rec& r = *core.space.record(SlotWord(word).offset());
+    const Stamp s = r.stamp_word();
+    return !s.tomb() && core.space.points.killer(core.space, r, s, s.stamp(), upto);
+  }
   // False: a key has no record, or a batch is under way on it.
   static bool collect(Core<Sync>& core, const std::string_view* keys, std::size_t count, Cell* cells) noexcept {
     for (std::size_t i = 0; i != count; ++i) core.prefetch_bucket(cells[i].hash);

@@ -121,6 +121,10 @@ template <KeySize kSize, class Sync>
                                                        char* out, std::uint64_t size_max) noexcept {
   const Geometry<Sync>& g = t.geometry;
   Epoch<Sync>::enter_first(t.epoch, *g.epoch);
+  if (g.epoch->points.load(std::memory_order_seq_cst) != 0) [[unlikely]] {  // [point] seq_cst: what is found may be dead
+    Epoch<Sync>::leave_last(t.epoch);
+    return kUndecided;
+  }
   const Shard<Sync>& s = shard_at(g, hash);
   const Bucket<Sync>& b = bucket_at(g, s, Table<Sync>::size_of(s).home(hash));
   const unsigned m = match_current(b, hash);
@@ -250,6 +254,16 @@ template <class Sync>
   return still_late;
 }
 
+// While records may be dead where they lie (points.h): each takes the way of a single call.
+template <class Sync>
+inline unsigned all_late(unsigned count, GroupCells<Sync>& cells) noexcept {
+  for (unsigned i = 0; i != count; ++i) {
+    cells.candidate[i] = GroupCells<Sync>::kLate;
+    cells.late[i] = static_cast<std::uint8_t>(i);
+  }
+  return count;
+}
+
 // The record of a candidate if it is the key's and ordinary.
 template <class Sync>
 [[gnu::always_inline]] inline const Record<Sync>* confirm(const Space<Sync>& space, std::uint64_t candidate,
@@ -269,8 +283,11 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
   GroupCells<StdSync> cells;
   simd::hash_batch(keys, count, core.space.geometry.hash_keys, cells.hash);
   core.space.epoch.enter(t.epoch);
-  fetch_buckets(core.table, count, cells);
-  unsigned late_count = fetch_records(core.table, count, cells);
+  unsigned late_count = core.space.has_points() ? all_late(count, cells) : 0;
+  if (late_count == 0) [[likely]] {
+    fetch_buckets(core.table, count, cells);
+    late_count = fetch_records(core.table, count, cells);
+  }
   std::uint64_t hits = 0;
   for (unsigned i = 0; i != count; ++i) {
     const std::uint64_t candidate = cells.candidate[i];

@@ -13,7 +13,8 @@
 // REF, key and value are written before the record is published and never again. klen8 is the key's length, 255:
 // see EXT. vlen18 is the value's length, all ones: see EXT. HAS_EXT is set if and only if one of the two is.
 //
-// kind      PENDING   written, its place among views not yet decided: whoever meets it stamps it (rule Q3)
+// kind      PENDING   written, its place among views not yet decided: whoever meets it stamps it (rule Q3). Where the
+//                     stamp will be: the clock when an older record was looked at that it was made from, plus one; 0: none
 //           STAMPED   decided
 //           BATCH     an intent: written by a batch, whose descriptor is where the stamp will be (batch.h)
 //           ABORTED   a husk: what is left of an intent that came to nothing. What is below it counts.
@@ -95,9 +96,17 @@ class Stamp {
     return (word_ & mask) == (std::uint64_t{1} << 62 | std::uint64_t{key_size} << kKeyShift);
   }
 
+  // PENDING: the clock when the older record was looked at that this one was made from, if it was (points.h).
+  constexpr Stamp made_at(std::uint64_t clock) const noexcept {
+    return Stamp((word_ & ~kStampMask) | ((clock + 1) & kStampMask));
+  }
+  constexpr Stamp made_of_nothing() const noexcept { return Stamp(word_ & ~kStampMask); }
+  constexpr bool is_made() const noexcept { return (word_ & kStampMask) != 0; }
+  constexpr std::uint64_t made_at() const noexcept { return (word_ & kStampMask) - 1; }
+
   // PENDING -> STAMPED
   constexpr Stamp stamped_at(std::uint64_t stamp) const noexcept {
-    return Stamp(word_ | std::uint64_t{1} << 62 | (stamp & kStampMask));
+    return Stamp((word_ & ~kStampMask) | std::uint64_t{1} << 62 | (stamp & kStampMask));
   }
   constexpr Stamp stamped_without_link_at(std::uint64_t stamp) const noexcept {
     return Stamp(stamped_at(stamp).word_ | kNolink);

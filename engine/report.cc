@@ -28,6 +28,7 @@ Stats Store::stats() const noexcept {
     s.dropped += t.counters.dropped.get();
     s.inserts += t.counters.inserts.get();
     s.evicted += t.counters.evicted.get();
+    s.cleared += t.counters.cleared.get();
     s.unevictable += t.counters.kept.get();
     s.index_bytes += t.counters.index_bytes.get();
     ++s.threads;
@@ -187,6 +188,7 @@ Owed StoreCore::owed() const noexcept {
   const std::uint64_t unplaced = core.room_owed.bytes.load(std::memory_order_relaxed);  // a hint
   owed.unplaced_bytes = unplaced == kRoomForBucket ? alloc::kBucketBytes : unplaced;
   owed.shrink_bytes = core.space.heap.shrinking_bytes();
+  owed.invalidations = core.space.points.in_table();
   if (core.evicts) owed.room_bytes = core.eviction.owed_bytes();
   for (unsigned i = 0; i != core.table.shard_count(); ++i) {
     auto& s = core.table.shard(i);

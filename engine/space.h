@@ -14,6 +14,7 @@
 #include "alloc/private_memory.h"
 #include "alloc/sync.h"
 #include "engine/epoch.h"
+#include "engine/points.h"
 #include "engine/prefetch.h"
 #include "engine/record.h"
 #include "engine/removals.h"
@@ -40,7 +41,7 @@ class Counter {
 template <class Sync>
 struct Counters {
   Counter<Sync> hits, misses, sets, deletes, expired, refused, moves;
-  Counter<Sync> inserts, evicted, dropped, kept;  // kept: entries that are never evicted, in less out
+  Counter<Sync> inserts, evicted, dropped, cleared, kept;  // kept: entries that are never evicted, in less out
   Counter<Sync> index_bytes;                      // taken by the ordered index, in less out
 };
 
@@ -90,7 +91,7 @@ struct alignas(64) Geometry {
   std::uint64_t chunk_of_row = 0;   // of a bucket's offset in bytes: the part that counts whole chunks
   std::uint64_t other_shards = 0;
   std::byte* base = nullptr;        // of the heap
-  const typename Sync::template Atomic<std::uint64_t>* epoch = nullptr;
+  const EpochLine<Sync>* epoch = nullptr;
 
   template <class T>
   T* at(std::uint64_t offset) const noexcept {
@@ -168,6 +169,7 @@ class Space {
   alloc::BasicHeap<Sync> heap;
   Epoch<Sync> epoch;
   ViewClock<Sync> views;
+  Points<Sync> points;
   std::uint64_t seed = 0;
   Geometry<Sync> geometry;
   bool align_records = false;
@@ -199,6 +201,11 @@ class Space {
       alloc::private_free(t);
       t = next;
     }
+  }
+
+  // Whether a point is active that may kill what is found now. Asked before the look at the table (points.h).
+  [[gnu::always_inline]] bool has_points() const noexcept {
+    return epoch.line().points.load(std::memory_order_seq_cst) != 0;  // [point] seq_cst
   }
 
   // --- threads -------------------------------------------------------------------------------------------------
@@ -323,23 +330,19 @@ class Space {
     const std::size_t bytes = kRecordHeaderBytes + spec.key.size() + spec.value_size;
     if (!spec.has_deadline && !spec.absent && !spec.keep && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
       const std::uint64_t offset = heap.allocate(t.cache, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
-      if (offset != 0) [[likely]] {
-        Rec& r = *new (heap.at(offset)) Rec;
-        r.w0.store(born(Stamp::pending(0, static_cast<std::uint8_t>(spec.key.size()))),
-                   std::memory_order_relaxed);  // [publish] comes with the slot's swap
-        r.link.store(Link::first(spec.value_size).word(), std::memory_order_relaxed);  // [publish] as above
-        r.meta.store(birth_meta, std::memory_order_relaxed);                           // [publish] as above
-        char* key = r.bytes() + kRecordHeaderBytes;
-        Sync::plain_write(key, bytes - kRecordHeaderBytes);
-        simd::copy_bytes(key, spec.key.data(), spec.key.size());
-        return {offset, key + spec.key.size()};
-      }
+      if (offset != 0) [[likely]] return build_plain(offset, spec);
     }
     return build_any(t, spec);
   }
   static constexpr std::uint64_t born(Stamp s) noexcept {
     if constexpr (requires { Sync::kUnstamped; }) return s.stamped_without_link_at(0).word();
     return s.word();
+  }
+  // The same out of the reserve: a small one that makes room, so that it doesn't fail because the budget is used up.
+  [[gnu::noinline]] Built build_from_reserve(Thr& t, const Spec& spec) noexcept {
+    if (kRecordHeaderBytes + spec.key.size() + spec.value_size > alloc::kReserveBlockBytes) return {};
+    const std::uint64_t offset = heap.allocate_reserve(t.cache);
+    return offset != 0 ? build_plain(offset, spec) : Built{};
   }
   // Below the largest class of the smallest store, and below the longest value that the header can tell.
   static constexpr std::size_t kPlainBytesMax = 8 << 10;
@@ -553,6 +556,19 @@ class Space {
   }
 
  private:
+  // An ordinary record into a block that is large enough.
+  [[gnu::always_inline]] Built build_plain(std::uint64_t offset, const Spec& spec) noexcept {
+    Rec& r = *new (heap.at(offset)) Rec;
+    r.w0.store(born(Stamp::pending(0, static_cast<std::uint8_t>(spec.key.size()))),
+               std::memory_order_relaxed);  // [publish] comes with the slot's swap
+    r.link.store(Link::first(spec.value_size).word(), std::memory_order_relaxed);  // [publish] as above
+    r.meta.store(birth_meta, std::memory_order_relaxed);                           // [publish] as above
+    char* key = r.bytes() + kRecordHeaderBytes;
+    Sync::plain_write(key, spec.key.size() + spec.value_size);
+    simd::copy_bytes(key, spec.key.data(), spec.key.size());
+    return {offset, key + spec.key.size()};
+  }
+
   std::uint64_t allocate_extent(Thr& t, std::uint64_t value_size) noexcept {
     const std::size_t bytes = value_size + sizeof(ExtentHeader);
     std::uint64_t offset = heap.allocate_extent(bytes);

@@ -146,6 +146,7 @@ class Table {
     Rec* record = nullptr;
     SlotWord word{0};
     Stamp stamp{0};
+    bool points = false;  // whether there was one that might kill it, before it was found
     explicit operator bool() const noexcept { return record != nullptr; }
   };
 
@@ -224,6 +225,7 @@ class Table {
   [[gnu::always_inline]] Found find(std::uint64_t hash, std::string_view key) const noexcept {
     const Shd& s = shard_of(hash);
     const std::uint16_t tag = tag_of(hash);
+    const bool points = space_->has_points();
     const ShardSize size = size_of(s);
     const Bkt& b = bucket(s, size.home(hash));
     // The control word before the slots: read after them, it could call a bucket ready that was empty when looked at.
@@ -238,7 +240,7 @@ class Table {
         Rec* r = space_->record(w.offset());
         prefetch_near(r->bytes() + 64);
         const Stamp stamp = r->stamp_word();
-        if (space_->has_key(*r, stamp, key)) [[likely]] return {const_cast<Word*>(&b.slot[i]), r, w, stamp};
+        if (space_->has_key(*r, stamp, key)) [[likely]] return {const_cast<Word*>(&b.slot[i]), r, w, stamp, points};
       }
       return find_slowly(hash, key);
     }
@@ -251,6 +253,14 @@ class Table {
 
   // Every case, from the beginning.
   [[gnu::noinline]] Found find_slowly(std::uint64_t hash, std::string_view key) const noexcept {
+    const bool points = space_->has_points();
+    Found f = find_anywhere(hash, key);
+    f.points = points;
+    return f;
+  }
+
+  // Without asking for points.
+  Found find_anywhere(std::uint64_t hash, std::string_view key) const noexcept {
     const Shd& s = shard_of(hash);
     const std::uint16_t tag = tag_of(hash);
     for (;;) {

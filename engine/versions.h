@@ -52,7 +52,7 @@ class Versions {
     Stamp s = r.stamp_word();
     if (s.stamped()) [[likely]] return s;
     if (s.intent()) return s;
-    const std::uint64_t now = space.views.now();
+    const std::uint64_t now = moment_of(space, r, s, space.views.now());
     Sync::point("version.stamp");
     std::uint64_t pending = s.word();
     if (r.w0.compare_exchange_strong(pending, s.stamped_at(now).word(), std::memory_order_seq_cst)) {  // [stamp]
@@ -66,7 +66,13 @@ class Versions {
     auto& state = BatchDescriptor<Sync>::at(space, descriptor).state;
     std::uint64_t word = state.load(std::memory_order_seq_cst);  // [decide] seq_cst
     if (!BatchState(word).committing()) return BatchState(word);
-    const BatchState committed = BatchState::committed_at(space.views.now());
+    auto& d = BatchDescriptor<Sync>::at(space, descriptor);
+    const std::uint64_t now = space.views.now();
+    BatchState committed = BatchState::committed_at(now);
+    if (d.began != 0 && d.began - 1 != now && space.points.any_between(space, d.began - 1, now) &&
+        !planted<Sync>(Mutant::kPointOutlived)) [[unlikely]] {
+      committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // each entry is installed
+    }
     Sync::point("batch.stamp");
     if (state.compare_exchange_strong(word, committed.word(), std::memory_order_seq_cst)) return committed;  // [decide]
     return BatchState(word);
@@ -116,7 +122,7 @@ class Versions {
     }
     Sync::point("version.stamp_own");
     if (!s.stamped()) {
-      const std::uint64_t now = space.views.now();
+      const std::uint64_t now = moment_of(space, r, s, space.views.now());
       const Rec& o = *space.record(old);
       const Stamp os = o.stamp_word();
       const bool nothing_below = os.nolink() || o.link_word().older() == 0;
@@ -179,6 +185,16 @@ class Versions {
   // Whether the chain below holds nothing any more: then a tomb may leave its slot.
   static bool alone(const Rec& r, Stamp s) noexcept { return s.nolink() || r.link_word().older() == 0; }
 
+  // Whether an invalidation point has killed what at_view answered. The view's slot is looked at afterwards.
+  static bool is_dead_at(Space<Sync>& space, std::uint64_t version, std::uint64_t view_stamp) noexcept {
+    if (space.points.in_table() == 0) [[likely]] return false;
+    const Rec& r = *space.record(version);
+    const Stamp s = r.stamp_word();
+    if (s.tomb()) return false;
+    const std::uint64_t stamp = s.batch() ? state_of(space, s.descriptor()).stamp() : s.stamp();
+    return static_cast<bool>(space.points.killer(space, r, s, stamp, view_stamp));
+  }
+
   // The version that a view with this stamp sees: 0 if there is none. May answer a tomb.
   static std::uint64_t at_view(Space<Sync>& space, std::uint64_t head, std::uint64_t view_stamp) noexcept {
     for (std::uint64_t at = head; at != 0;) {
@@ -200,6 +216,12 @@ class Versions {
   }
 
  private:
+  // What a PENDING record is stamped with when the clock is `now`: that, unless what it was made from has died since.
+  [[gnu::always_inline]] static std::uint64_t moment_of(Space<Sync>& space, const Rec& r, Stamp s, std::uint64_t now) noexcept {
+    if (!s.is_made() || s.made_at() == now || planted<Sync>(Mutant::kPointOutlived)) [[likely]] return now;
+    return space.points.first_between(space, r, s, s.made_at(), now);
+  }
+
   // True: this call was the first to say so.
   static bool keep(Space<Sync>& space, std::uint64_t version, std::uint64_t own, std::uint64_t next) noexcept {
     Rec& r = *space.record(version);

@@ -46,6 +46,9 @@ class ViewClock {
   // What a writer stamps with. seq_cst: ordered after the slot's compare-and-swap.
   std::uint64_t now() const noexcept { return clock_.load(std::memory_order_seq_cst); }  // [stamp] seq_cst
 
+  // A moment of its own for an invalidation point: what is stamped before it has at most what this answers.
+  std::uint64_t move() noexcept { return clock_.fetch_add(1, std::memory_order_seq_cst); }  // [stamp] seq_cst
+
   Opened open(ViewOwner owner) noexcept {
     const unsigned first = owner == ViewOwner::kUser ? 0 : kOfUsersMax;
     const unsigned end = owner == ViewOwner::kUser ? kOfUsersMax : kViewsMax;

@@ -169,6 +169,7 @@ class Views {
     if (found == 0) return {};
     Rec& r = *core_.space.record(found);
     const Stamp s = r.stamp_word();
+    if (Versions<Sync>::is_dead_at(core_.space, found, view.opened.stamp)) return {};
     if (s.has_x() && !s.tomb() && !planted<Sync>(Mutant::kViewReadsUnfrozen)) {
       if (!Deadline(r.x().load(std::memory_order_seq_cst)).frozen()) {           // [deadline] seq_cst
         r.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);            // [deadline] seq_cst

@@ -46,6 +46,7 @@ enum class RemovalCause : std::uint8_t {
   kEvicted,  // made room
   kExpired,  // its deadline passed; told when it is removed or replaced, which may be later
   kDeleted,  // del and its kin
+  kCleared,  // clear, del_prefix, del_tag; told when it is swept or replaced, which is later
 };
 
 // Gets what was removed. Runs in the thread that removed it (a write's, or whoever does maintenance), after its work is

@@ -43,11 +43,12 @@ struct Owed {
   // What the budget has yet to fall by to reach what resize() was asked for.
   std::uint64_t shrink_bytes = 0;
   std::uint64_t shards_with_expired = 0;    // where entries may be past their deadline
+  std::uint64_t invalidations = 0;          // clear, del_prefix, del_tag: those whose entries are not all swept, or whom a view needs
 };
 
 // Counters since open and the state of the budget; a sum over threads and shards that is exact when nobody writes.
 struct Stats {
-  std::uint64_t entries = 0;  // includes entries past their deadline that nobody has removed
+  std::uint64_t entries = 0;  // includes entries past their deadline, or cleared, that nobody has removed yet
   std::uint64_t hits = 0;
   std::uint64_t misses = 0;
   std::uint64_t sets = 0;
@@ -60,6 +61,7 @@ struct Stats {
   std::uint64_t dropped = 0;             // of them, those that answered ok (WhenFull::kDrop)
   std::uint64_t inserts = 0;             // entries that appeared; counted where something is evicted
   std::uint64_t evicted = 0;             // entries that made room
+  std::uint64_t cleared = 0;             // entries that clear, del_prefix or del_tag removed, as far as they are swept
   std::uint64_t unevictable = 0;         // entries there now that are never evicted
   std::uint64_t queue_small = 0;         // entries of eviction's queues, void ones included
   std::uint64_t queue_main = 0;

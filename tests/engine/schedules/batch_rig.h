@@ -64,7 +64,7 @@ class BatchRig {
       rig.core().space.views.close(view);
     }
     chains_ = chains;
-    rig.more_sizes = {152, 176, 192, 216, 232, 296};  // descriptors
+    rig.more_sizes = {80, 152, 176, 192, 216, 232, 296};  // descriptors
     rig.freeze();
     recorder_ = std::make_unique<Recorder<MapOp>>(static_cast<unsigned>(threads + 1), 256);
     rig.check_accounts = false;
@@ -229,6 +229,21 @@ class BatchRig {
     tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
     rig.core().kept_keys()->review(rig.thread(t), rig.shard(), 16);
   }
+  // All keys at one moment, or one: an invalidation point.
+  void clear(int t) {
+    MapOp op;
+    for (unsigned k = 0; k != 4; ++k) op.add(What::kDel, k);
+    invalidate(t, op, {});
+  }
+  void clear_one(int t, unsigned key) {
+    MapOp op;
+    op.add(What::kDel, key);
+    invalidate(t, op, {tern::detail::PointScope::Kind::kPrefix, keys[key].view()});
+  }
+  // Two laps of the hand, if there is something to sweep.
+  void sweep(int t) {
+    for (int slice = 0; slice != 8; ++slice) rig.core().sweep_points(rig.thread(t), 8);
+  }
   bool expire(int t, unsigned key, std::uint64_t deadline_ms) {
     touched_ = true;
     return rig.core().set_deadline(rig.thread(t), keys[key].hash, keys[key].view(), deadline_ms).existed;
@@ -242,6 +257,12 @@ class BatchRig {
 
   void finish(Call<MapOp>& call, Outcome outcome) {
     call.op.refused = outcome == Outcome::kOutOfMemory;
+    recorder_->end(call);
+  }
+  void invalidate(int t, const MapOp& op, const tern::detail::PointScope& scope) {
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    std::uint64_t stamp = 0;
+    call.op.refused = !rig.core().invalidate(rig.thread(t), scope, stamp);
     recorder_->end(call);
   }
   std::string judge() {

@@ -387,7 +387,7 @@ class Rig {
     const std::uint64_t at =
         found ? Versions::at_view(core().space, found.word.offset(), view.stamp) : 0;
     present = false;
-    if (at == 0) return {};
+    if (at == 0 || Versions::is_dead_at(core().space, at, view.stamp)) return {};
     const Rec& r = *core().space.record(at);
     const auto s = r.stamp_word();
     if (s.tomb()) return {};

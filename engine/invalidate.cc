@@ -1,0 +1,44 @@
+// clear, del_prefix and what they have removed: arguments are checked here, and nowhere below.
+#include <tern/operations.h>
+
+#include "engine/store_core.h"
+
+namespace tern::detail {
+
+namespace {
+
+Result<std::uint64_t> invalidate(const Call& call, const PointScope& scope) noexcept {
+  std::uint64_t stamp = 0;
+  const bool made = call.core().invalidate(call.thread(), scope, stamp);
+  if (!made) call.thread().counters.refused.add();
+  call.core().hand_out_removals(call.thread());
+  call.core().space.upkeep.pass_on();
+  if (!made) return Status::kOutOfMemory;
+  return stamp + 1;
+}
+
+}  // namespace
+
+Result<std::uint64_t> clear(Context c) noexcept {
+  const Call call(c);
+  if (!call.ok()) return call.error();
+  return invalidate(call, {});
+}
+
+Result<std::uint64_t> del_prefix(Context c, std::string_view prefix) noexcept {
+  const Call call(c);
+  if (!call.ok()) return call.error();
+  if (prefix.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
+  if (prefix.empty()) return invalidate(call, {});
+  return invalidate(call, {PointScope::Kind::kPrefix, prefix});
+}
+
+Lookup<Invalidated> invalidated(Context c, std::uint64_t id) noexcept {
+  const Call call(c);
+  if (!call.ok()) return call.error();
+  Invalidated out;
+  if (id == 0 || !call.core().space.points.find_tally(id - 1, out.entries, out.done)) return Status::kNotFound;
+  return out;
+}
+
+}  // namespace tern::detail
