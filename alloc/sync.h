@@ -102,6 +102,18 @@ enum class Mutant : unsigned char {
   kQueueFreeAtOnce,           // an unlinked segment is freed without a grace period
   kQueueLinkRelaxed,          // a segment is linked without publishing its words
   kQueuePassOpenSegment,      // a segment before a run is unlinked although a cell of it can still be given out
+  // events
+  kEventFlagBeforeTail,       // whether a record is told is asked before the tail is read
+  kEventTailBeforeFlag,       // the tail passes a record that isn't flagged yet
+  kEventLoserHolds,           // whoever comes too late to publish a record keeps its hold
+  kEventReleasedAtOnce,       // a cell's hold goes while a subscriber may be at the record
+  kEventGapSwallowed,         // a subscriber that was overrun goes on as if nothing had been
+  kEventFloorPastTail,        // positions are given up that nobody has filled
+  kEventAbortedTold,          // what an aborted batch wrote is told
+  kEventReplacedUntold,       // a record is replaced before it is told
+  kEventBuriedUntold,         // a tomb leaves its slot before it is told
+  kEventOldDelivered,         // a subscriber gets what it has from its view once more
+  kEventBeforeStamp,          // whether anybody listens is asked before the stamp is read
   // ordered index
   kIndexCopyUnfrozen,         // a node is copied while its words may still change
   kIndexLinkIntoFrozen,       // a leaf is linked into a word that was copied already

@@ -35,6 +35,17 @@ class Audit {
       if (entries != lengths.small + lengths.main) fail(report, "eviction: its queues' counts are wrong");
     }
     if (table.ordered() != nullptr) check_index(core, report);
+    Events<Sync> events(const_cast<Space<Sync>&>(core.space));
+    for (unsigned i = 0; i != events.shards() && events.ring(i) != nullptr; ++i) {
+      const auto& ring = *events.ring(i);
+      if (ring.floor() > ring.tail()) fail(report, "events: a ring's floor is ahead of its tail");
+      ring.for_each([&](std::uint64_t record) {
+        const Stamp s = core.space.record(record)->stamp_word();
+        if (!s.stamped() || !s.told()) fail(report, "events: a ring holds a record that isn't told");
+        if (core.space.record(record)->hold_word().holds() == 0) fail(report, "events: a ring names a record that it doesn't hold");
+        table_bytes += orphan_bytes(core, record);
+      });
+    }
     if (!core.space.heap.verify()) fail(report, "heap: its accounts disagree with its bitmaps");
     std::uint64_t allocated = 0;
     core.space.heap.for_each_block([&](std::uint64_t, std::size_t bytes, bool free) {
@@ -48,7 +59,7 @@ class Audit {
         for (Bag<Sync>& bag : r->bags) {
           const std::uint64_t state = bag.state.load(std::memory_order_acquire);  // [bag] acquire
           if (state != Bag<Sync>::kFull && state != Bag<Sync>::kOpen) continue;
-          for (std::uint64_t n = 0; n != bag.end(); ++n) limbo_bytes += with_key_holder(core, bag.records[n]);
+          for (std::uint64_t n = 0; n != bag.end(); ++n) limbo_bytes += in_limbo(core, bag.records[n]);
         }
       }
     });
@@ -84,6 +95,15 @@ class Audit {
       bytes += block(core, r.ref(s));
     }
     return bytes;
+  }
+
+  // Of a hold that is to be dropped: the record, if it is in no chain any more.
+  static std::uint64_t in_limbo(const Core<Sync>& core, std::uint64_t offset) noexcept {
+    if ((offset & Space<Sync>::kOnlyHold) == 0) return with_key_holder(core, offset);
+    return orphan_bytes(core, offset & ~Space<Sync>::kOnlyHold);
+  }
+  static std::uint64_t orphan_bytes(const Core<Sync>& core, std::uint64_t record) noexcept {
+    return core.space.record(record)->hold_word().orphan() ? with_key_holder(core, record) : 0;
   }
 
   template <class Report>

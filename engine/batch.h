@@ -177,7 +177,8 @@ class Batches {
     for (std::uint32_t i = 0; i != installed; ++i) {
       const BatchEntry& e = d.entries()[i];
       settle(t, e.record, e.hash, &e);
-      const Rec& r = *space_.record(e.record);
+      Rec& r = *space_.record(e.record);
+      if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, table_.shard_of(e.hash), r);
       if (state.committed() && !r.stamp_word().tomb()) tell(e.operation, r.hold_word().version());
     }
     if (state.aborted()) give_back(d);
@@ -283,6 +284,7 @@ class Batches {
       }
       Rec& b = *space_.record(Ver::below_husks(space_, old));
       const Stamp bs = b.stamp_word();
+      if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, s, b);
       if (bs.has_x() && !planted<Sync>(Mutant::kBatchWithoutFreeze)) {
         b.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
       }
@@ -307,6 +309,8 @@ class Batches {
                                     std::string_view key) noexcept {
     const std::uint64_t tomb = space_.build_tomb(t, key, e.record);
     if (tomb == 0) return false;
+    auto& w0 = space_.record(tomb)->w0;
+    w0.store(w0.load(std::memory_order_relaxed) | Stamp::kTold, std::memory_order_relaxed);  // [publish] with its insert
     switch (Ins::insert(table_, t, s, place, e.hash, key, tomb, static_cast<unsigned>(Ins::next_random(t)))) {
       case Ins::Outcome::kRetry:
         space_.discard(t, tomb);
@@ -427,6 +431,7 @@ class Batches {
     if (!state.committed() || s.only_asks()) {
       Sync::point("batch.give_up");
       r.w0.compare_exchange_strong(expected, s.given_up().word(), std::memory_order_seq_cst);  // [stamp] seq_cst
+      if (planted<Sync>(Mutant::kEventAbortedTold)) Events<Sync>::tell(space_, t, table_.shard_of(hash), r);
       return;
     }
     const std::uint64_t old = r.link_word().older();
@@ -444,6 +449,7 @@ class Batches {
     Sync::point("batch.settle");
     if (!r.w0.compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) return;  // [stamp] seq_cst
     account(t, entry != nullptr ? *entry : entry_of(d, hash, at), r, to, x, b, before);
+    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, table_.shard_of(hash), r);
     if (cut) space_.retire(t, below);
   }
 
@@ -533,6 +539,7 @@ class Batches {
       const std::uint64_t husk = place.found.word.offset();
       const std::uint64_t below = Ver::below_husks(space_, husk);
       Rec& b = *space_.record(below);
+      if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, s, b);
       const Stamp bs = b.stamp_word();
       const bool alone = Ver::alone(b, bs);
       if (bs.tomb() && alone) {
@@ -551,7 +558,9 @@ class Batches {
         c.link.store(c.link_word().over(l.older()).word(), std::memory_order_relaxed);  // [publish] comes with the swap
       }
       const Stamp cs = c.stamp_word();
-      c.w0.store((bs.tomb() ? cs.stamped_at(bs.stamp()) : bs).word(), std::memory_order_relaxed);  // [publish] as above
+      if (bs.tomb()) c.link.store(c.link_word().with_reason(b.link_word().reason()).word(), std::memory_order_relaxed);  // [publish]
+      const Stamp told = bs.tomb() ? cs.stamped_at(bs.stamp()).with_flags(bs.word() & Stamp::kTold) : bs;
+      c.w0.store(told.word(), std::memory_order_relaxed);  // [publish] as above
       c.meta.store(b.hold_word().unheld().word(), std::memory_order_relaxed);                      // [publish] as above
       std::uint64_t expected = place.found.word.word();
       Sync::point("batch.heal");
@@ -610,6 +619,11 @@ class Batches {
           commit_.bury(t, table_.shard_of(e.hash), e.hash, key, there);  // perhaps a placeholder that nobody needs now
         }
         return false;
+      }
+      if (Events<Sync>::wanted(space_)) [[unlikely]] {
+        Rec& b = *space_.record(Ver::below_husks(space_, there));
+        Ver::finalise(space_, b);
+        Events<Sync>::tell(space_, t, table_.shard_of(e.hash), b);
       }
       std::uint64_t expected = found.word.word();
       Sync::point("batch.recall");

@@ -47,6 +47,8 @@ class ChangeBase {
   static constexpr RemovalCause kCause = RemovalCause::kDeleted;
   static constexpr bool kHelps = true;
   static constexpr bool kDerives = true;
+  static constexpr bool kSilent = false;
+  static constexpr bool kMaySayAbsent = false;
   void used() noexcept { record_ = 0; }
   void replace_record(std::uint64_t copy) noexcept { record_ = copy; }
 
@@ -130,6 +132,7 @@ class SetChange : public ChangeBase<Sync> {
  public:
   using Base = ChangeBase<Sync>;
   static constexpr bool kInheritsKeep = false;
+  static constexpr bool kMaySayAbsent = true;
   SetChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value,
             const SetTerms& terms) noexcept
       : Base(space, t, key), value_(value), terms_(terms) {
@@ -387,6 +390,7 @@ class UpdateChange : public ChangeBase<Sync> {
 template <class Sync>
 class DeadlineChange : public ChangeBase<Sync> {
  public:
+  static constexpr bool kSilent = true;  // as when the deadline moves in place
   DeadlineChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::uint64_t deadline_ms,
                  Span span = Span()) noexcept
       : ChangeBase<Sync>(space, t, key), deadline_ms_(deadline_ms), span_(span) {}

@@ -7,6 +7,7 @@
 //   freeze the deadline      (rule Q5) and judge again if it moved
 //   swap the slot            from exactly the word that was judged: else again from the top
 //   stamp, trim, retire      the new record's place among views; what no view needs goes to the limbo
+//   tell                     if somebody listens: the head before the swap, the new record after its stamp (events.h)
 //   bury                     a tomb with nothing below it leaves its slot
 //
 // A write is linearized at the clock read of its stamp; one that changes nothing, at the load of the head that it
@@ -25,6 +26,7 @@
 
 #include <tern/options.h>
 
+#include "engine/events.h"
 #include "engine/growth.h"
 #include "engine/insertion.h"
 #include "engine/kept.h"
@@ -111,6 +113,8 @@ class Invalidation;
 //   static constexpr RemovalCause kCause            of a removal of a present key
 //   static constexpr bool kDerives                  whether what it does depends on the head: then it doesn't outlive it
 //                                                   where an invalidation point kills that (points.h)
+//   static constexpr bool kSilent                   what it puts is no change of value: nobody is told
+//   static constexpr bool kMaySayAbsent             its record may be a negative answer
 //   static constexpr bool kHelps                    whether it finishes a batch under way that it meets (batch.h), or
 //                                                   leaves the key alone: what nobody waits for
 template <class Sync>
@@ -161,6 +165,7 @@ class Commit {
   [[gnu::always_inline]] Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
     Shd& s = table_.shard_of(hash);
     std::uint64_t tomb = 0;
+    bool silent = false;
     for (;;) {
       const std::uint64_t made_at = Change::kDerives ? space_.views.now() : 0;
       const bool points = space_.has_points();
@@ -224,6 +229,10 @@ class Commit {
       std::uint64_t less = wanted == Decision::kRemove && !os.tomb() ? 1 : 0;
       if (bound_.weigher != nullptr) [[unlikely]] weigh(key, wanted == Decision::kPut ? &r : nullptr, os.tomb() ? nullptr : &o, more, less);
       if (more != 0 && !take_entry(t, more)) return refused(t, tomb, Outcome::kFull);
+      if (Events<Sync>::wanted(space_) && !planted<Sync>(Mutant::kEventReplacedUntold)) [[unlikely]] Events<Sync>::tell(space_, t, s, o);
+      if (Change::kSilent || os.absent() || silent || (Change::kMaySayAbsent && r.stamp_word().absent())) [[unlikely]] {
+        silent = mark_silent(r, wanted == Decision::kPut, Change::kSilent, !os.tomb() && !os.absent());
+      }
       const LifetimeChange lifetime = lifetime_of(t, r, head);
       const std::uint64_t version = space_.next_version(head.version);
       const Hold before = o.hold_word();
@@ -239,7 +248,9 @@ class Commit {
         const Stamp born(r.w0.load(std::memory_order_relaxed));  // nobody else sees it
         r.w0.store((head.present ? born.made_at(made_at) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
       }
-      r.link.store(r.link_word().over(old).word(), std::memory_order_relaxed);  // [publish] as above
+      Link link = r.link_word().over(old);
+      if (wanted == Decision::kRemove) link = link.with_reason(head.expired ? TombReason::kExpired : reason_of(Change::kCause));
+      r.link.store(link.word(), std::memory_order_relaxed);  // [publish] as above
       std::uint64_t expected = place.found.word.word();
       if (planted<Sync>(Mutant::kSwapFromStaleWord)) {
         expected = place.found.slot->load(std::memory_order_seq_cst);
@@ -256,7 +267,9 @@ class Commit {
         }
         continue;
       }
+      const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
       const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, old);
+      if (Events<Sync>::wanted(space_) && !early) [[unlikely]] Events<Sync>::tell(space_, t, s, r);
       if (less != 0) bound_.give_back(less);
       if (before.keep() != mine.keep()) [[unlikely]] t.counters.kept.add(mine.keep() ? 1 : ~std::uint64_t{0});
       if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
@@ -339,6 +352,20 @@ class Commit {
     return {why, 0};
   }
 
+  // Whether what the caller is about to publish is a change that nobody can see: it is born with the flag.
+  // `shown`: a value, or one that has expired, stands there.
+  [[gnu::noinline]] static bool mark_silent(Rec& r, bool puts, bool quiet, bool shown) noexcept {
+    const Stamp s = r.stamp_word();
+    const bool silent = puts && !s.absent() ? quiet : !shown;
+    r.w0.store(silent ? s.word() | Stamp::kTold : s.word() & ~Stamp::kTold, std::memory_order_relaxed);  // [publish] with the swap
+    return silent;
+  }
+  static constexpr TombReason reason_of(RemovalCause cause) noexcept {
+    return cause == RemovalCause::kEvicted   ? TombReason::kEvicted
+           : cause == RemovalCause::kExpired ? TombReason::kExpired
+                                             : TombReason::kDeleted;
+  }
+
   template <class Change>
   [[gnu::noinline]] MaybeCommitted enter(Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash, std::string_view key,
                        Change& change) noexcept {
@@ -356,6 +383,7 @@ class Commit {
     }
     auto& meta = space_.record(own)->meta;
     meta.store(Hold(meta.load(std::memory_order_relaxed)).with_version(0).word(), std::memory_order_relaxed);  // [publish]
+    if (Change::kMaySayAbsent && space_.record(own)->stamp_word().absent()) mark_silent(*space_.record(own), true, false, false);
     const auto gen = static_cast<unsigned>(Ins::next_random(t));
     const LifetimeChange lifetime = lifetime_of(t, *space_.record(own), Head<Sync>{});
     if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, *space_.record(own));
@@ -387,6 +415,7 @@ class Commit {
     change.used();
     Rec& r = *space_.record(own);
     if (!planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::stamp_own(space_, t, own, 0);
+    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, s, r);
     const Hold hold = r.hold_word();
     const std::uint64_t version = hold.version();
     if (hold.keep()) t.counters.kept.add();

@@ -40,6 +40,8 @@ struct CoreOptions {
   std::uint64_t seed = 0;
   std::size_t entries_max = 0;
   std::size_t view_bytes = ~std::size_t{0};  // what versions kept for views may take
+  std::uint64_t ring_cells = 0;  // of each shard's event ring, a power of two; 0: the least
+  std::uint64_t ring_bytes = 0;  // of replaced records that events keep
   WeigherFn weigher = nullptr;
   void* weigher_user = nullptr;
   bool eviction = false;
@@ -102,6 +104,9 @@ class Core {
     time = o.time;
     space.removal_hook = o.removal_hook;
     space.views.kept_bytes_max = o.view_bytes;
+    space.events.shards = o.shard_count;
+    space.events.cells = std::max(o.ring_cells, EventRing<Sync>::kCellsMin);
+    space.events.bytes_max = o.ring_bytes;
     bound.max = o.entries_max;
     bound.weigher = o.weigher;
     bound.weigher_user = o.weigher_user;
@@ -301,6 +306,7 @@ class Core {
     unsigned yields = 0;
     unsigned from_views = 0;
     unsigned sweeps = 0;
+    unsigned from_events = 0;
   };
   // What a write of so many bytes may reclaim at once.
   static constexpr std::uint64_t units_for(std::uint64_t bytes) noexcept { return 1024 + bytes / 32; }
@@ -320,7 +326,9 @@ class Core {
     // And again after room was made out of what other sizes have too much: for an extent, for the record that refers
     // to it, and for the extent again if the record took its room.
     // Inside a group's guard nothing comes back that is freed: there the caller tries again outside.
-    if (!evicts) return (!in_group(t) && take_from_views(t, bytes, room)) || (room.rounds < kRoundsMax && make_room(t));
+    if (!evicts) {
+      return (!in_group(t) && take_from_views(t, bytes, room)) || (room.rounds < kRoundsMax && make_room(t)) || take_from_events(t, bytes, room);
+    }
     if (in_group(t)) return false;
     // What is in limbo would do: with more threads than processors, one that was taken off its own inside a call is
     // what holds it. That thread gets its turn now and not later: with up to 64 others that are ready to run before it. Once
@@ -343,6 +351,7 @@ class Core {
       if (take_from_views(t, bytes, room)) return true;
       if (make_room(t) || freed) return true;
     }
+    if (take_from_events(t, bytes, room)) return true;
     eviction.owe(bytes);
     return false;
   }
@@ -422,6 +431,23 @@ class Core {
     if (t.counters.cleared.get() == before) return false;
     space.epoch.reclaim(space, t, units_for(0));
     return true;
+  }
+
+  // Events that keep replaced records, the oldest of each shard. False: there were none, or the call has given up its part;
+  // a removal, which asks for no bytes, goes on to the last.
+  static constexpr unsigned kTakenFromEvents = 8'192;  // at a time, of all rings together
+  static constexpr unsigned kTakeEventsMax = 8;
+  bool take_from_events(Thr& t, std::uint64_t bytes, Room& room) noexcept {
+    if (in_group(t) || (room.from_events == kTakeEventsMax && bytes != 0) || space.orphan_bytes() == 0) return false;
+    ++room.from_events;
+    bool some;
+    {
+      Grd guard(space, t);
+      some = Events<Sync>(space).shorten(t, std::max(kTakenFromEvents / table.shard_count(), 1u));
+    }
+    space.epoch.reclaim(space, t, units_for(bytes));
+    if (some && space.log.call != nullptr && space.events.shortened.load(std::memory_order_relaxed) == 1) space.log.call(space.log.user, "memory is short: events that nobody has read yet were given up");
+    return some;
   }
 
   // A write inside the guard of a group of them, no callback of a visit between.
@@ -550,6 +576,7 @@ class Core {
       ++t.work;
     }
     unsigned looked = kept_keys()->review(t, s, 16);
+    looked += Events<Sync>(space).drain(t, i, kDrainSlice);
     if (kept_keys()->owes_sweep()) looked += kept_keys()->sweep(t, 16);
     t.work += looked;
     return worked || looked != 0;
@@ -576,6 +603,7 @@ class Core {
     return mover().pay(t, kLooksASlice);
   }
   static constexpr unsigned kLooksASlice = 128;  // some 20 us
+  static constexpr unsigned kDrainSlice = 64;    // events of a ring that nobody reads any more
 
   // Up to about `steps` tickets of shard `i` that are due; fewer: nothing more is. Adds the keys that it removed to
   // `removed`.

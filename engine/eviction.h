@@ -345,7 +345,8 @@ class Eviction {
     }
     if (j.stamp.tomb()) return j;
     j.kind = is_expired(r, j.stamp) && !planted<Sync>(Mutant::kEvictExpiredInTurn) ? Judged::kExpired : Judged::kCandidate;
-    if (j.hold.holds() != 0 && !planted<Sync>(Mutant::kEvictHeld)) j.kind = Judged::kStays;
+    // One hold of a record that was told is, as a rule, its event's: that gives way with the ring.
+    if (j.hold.holds() > (j.stamp.told() ? 1u : 0u) && !planted<Sync>(Mutant::kEvictHeld)) j.kind = Judged::kStays;
     return j;
   }
 

@@ -32,6 +32,8 @@ struct SweepChange {
   static constexpr bool kInheritsKeep = false;
   static constexpr bool kDerives = false;
   static constexpr bool kHelps = true;
+  static constexpr bool kSilent = false;
+  static constexpr bool kMaySayAbsent = false;
   static constexpr RemovalCause kCause = RemovalCause::kCleared;
   Decision judge(const Head<Sync>&) noexcept { return Decision::kKeep; }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>&) noexcept { return 0; }
@@ -232,7 +234,10 @@ class Invalidation {
     Rec& r = *space_.record(tomb);
     // Stamped before it is published, unlike everything else: its moment is the point's, which has been.
     r.w0.store(r.stamp_word().stamped_at(by.stamp).word(), std::memory_order_relaxed);  // [publish] comes with the swap
-    r.link.store(r.link_word().over(old).word(), std::memory_order_relaxed);            // [publish] as above
+    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, shard, o);
+    if (s.absent()) Commit<Sync>::mark_silent(r, false, false, false);
+    r.link.store(r.link_word().over(old).with_reason(head.expired ? TombReason::kExpired : TombReason::kDeleted).word(),
+                 std::memory_order_relaxed);  // [publish] as above
     r.meta.store(Hold(0).with_version(head.version + 1).word(), std::memory_order_relaxed);  // [publish] as above
     std::uint64_t more = 0, less = 1;
     if (commit_.bound_.weigher != nullptr) commit_.weigh(key, nullptr, &o, more, less);
@@ -248,6 +253,7 @@ class Invalidation {
     ++t.work;
     buried_bytes += space_.bytes_of(judged);
     const Trimmed trimmed = Versions<Sync>::trim(space_, t, tomb);
+    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, shard, r);
     commit_.bound_.give_back(less);
     shard.live.fetch_sub(1, std::memory_order_relaxed);  // a count
     if (before.keep()) t.counters.kept.add(~std::uint64_t{0});

@@ -9,7 +9,7 @@
 //
 // What may move. A record that is LIVE in its slot, decided, no tomb and alone in its chain. The
 // copy has its version, stamp, flags, deadline and access bits, and the slot its generation, so
-// nobody can tell. A record that a HeldValue holds could move too, as it can be replaced; but its
+// nobody can tell. A record that a HeldValue or an event holds could move too, as it can be replaced; but its
 // block would stay, so it is left where it is. Everything else that lies in a block waits where it
 // is: older versions and tombs until the views that need them close, records of a split until it
 // is complete, drafts, tentative entries, notes. A move is no change: no event, no new version.
@@ -40,6 +40,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "engine/events.h"
 #include "engine/prefetch.h"
 #include "engine/space.h"
 #include "engine/table.h"
@@ -94,6 +95,10 @@ class Moves {
         planted<Sync>(Mutant::kMoveUnstamped) ? r.stamp_word() : Versions<Sync>::finalise(space_, r);
     if (s.tomb() || s.intent()) return Outcome::kWaits;
     if (!Versions<Sync>::alone(r, s) && !planted<Sync>(Mutant::kMoveVersioned)) return Outcome::kWaits;
+    if (Events<Sync>::wanted(space_)) [[unlikely]] {
+      const auto k = space_.key_of(r, s);
+      Events<Sync>::tell(space_, t, table_.shard_of(table_.hash_of({k.data, k.size})), r);
+    }
     if (r.hold_word().holds() != 0 && !planted<Sync>(Mutant::kMoveHeld)) return Outcome::kWaits;
     const std::uint64_t old = found.word.offset();
     std::uint64_t copy = space_.copy_of(t, old);
@@ -114,7 +119,7 @@ class Moves {
       c.x().store(x & ~Deadline::kFrozen, std::memory_order_relaxed);  // [publish] comes with the swap
       Sync::point("move.frozen");
     }
-    c.w0.store(s.word(), std::memory_order_relaxed);  // [publish] as above
+    c.w0.store(s.word() | (r.stamp_word().word() & Stamp::kTold), std::memory_order_relaxed);  // [publish] as above; told, if it is
     const Hold hold = r.hold_word();
     c.meta.store(hold.unheld().word(), std::memory_order_relaxed);  // [publish] as above
     std::uint64_t expected = found.word.word();

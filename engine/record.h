@@ -19,12 +19,14 @@
 //           BATCH     an intent: written by a batch, whose descriptor is where the stamp will be (batch.h)
 //           ABORTED   a husk: what is left of an intent that came to nothing. What is below it counts.
 //           TOMB and ABSENT together: an intent that asks and changes nothing, a husk whatever becomes of its batch
+// PUB       told: its event is in the shard's ring, or need not be (events.h)
+// type      of a tomb: why the key went (TombReason)
 // NOLINK    the older version has the same stamp and no older one itself, so no view can ever ask for it: `link` is
 //           void for everybody. Set in the stamping compare-and-swap by the record's own writer and by nobody else,
 //           who then retires the older version. Saves a replacing write two atomic operations on two lines.
 // ABSENT    a loader said that there is no such thing: a miss for every read, remembered for get_or_load
 // version   48 bits, grows with each change of the key, also across removals (shard.vfloor)
-// holds     references that outlive a guard (HeldValue; later ring cells). The table's own reference is not counted:
+// holds     references that outlive a guard (HeldValue, cells of the event ring). The table's own reference is not counted:
 //           reclamation looks at the holds only after the grace period, when no new one can appear, and hands a held
 //           record to its last holder (ORPHAN).
 // access    how often it was read since eviction last looked, up to 3. A read adds one by a swap that may fail, and only
@@ -55,6 +57,7 @@ inline constexpr std::uint64_t kStampMask = (std::uint64_t{1} << 48) - 1;
 class Stamp {
  public:
   enum class Kind : std::uint8_t { kPending = 0, kStamped = 1, kBatch = 2, kAborted = 3 };
+  static constexpr std::uint64_t kTold = std::uint64_t{1} << 61;
   static constexpr std::uint64_t kNolink = std::uint64_t{1} << 60;
   static constexpr std::uint64_t kTomb = std::uint64_t{1} << 59;
   static constexpr std::uint64_t kHasX = std::uint64_t{1} << 58;
@@ -70,6 +73,7 @@ class Stamp {
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr Kind kind() const noexcept { return static_cast<Kind>(word_ >> 62); }
   constexpr bool stamped() const noexcept { return kind() == Kind::kStamped; }
+  constexpr bool told() const noexcept { return (word_ & kTold) != 0; }
   constexpr bool nolink() const noexcept { return (word_ & kNolink) != 0; }
   constexpr bool tomb() const noexcept { return (word_ & kTomb) != 0; }
   constexpr bool has_x() const noexcept { return (word_ & kHasX) != 0; }
@@ -127,6 +131,9 @@ class Stamp {
 };
 static_assert(kOffsetBits <= 48, "a descriptor's offset fits where the stamp will be");
 
+// Why a key went: the type of its tomb. An invalidation point is a tomb that lies in no slot; its key is its scope.
+enum class TombReason : std::uint8_t { kDeleted, kExpired, kEvicted, kInvalidated };
+
 // The second word.
 class Link {
  public:
@@ -147,6 +154,10 @@ class Link {
 
   constexpr Link of_type(unsigned type) const noexcept {  // before publication
     return Link((word_ & ~(std::uint64_t{15} << kTypeShift)) | std::uint64_t{type & 15} << kTypeShift);
+  }
+  constexpr TombReason reason() const noexcept { return static_cast<TombReason>(type()); }
+  constexpr Link with_reason(TombReason reason) const noexcept {  // as above
+    return of_type(static_cast<unsigned>(reason));
   }
 
   // Before publication; of an intent, until it is installed.

@@ -59,6 +59,9 @@ Stats Store::stats() const noexcept {
   s.views_ended = core.space.views.ended_for_room();
   s.kept_versions = core.space.views.kept_versions();
   s.kept_bytes = core.space.views.kept_bytes();
+  s.watches = detail::Events<detail::StdSync>(core.space).listeners();
+  s.event_bytes = core.space.orphan_bytes();
+  s.events_shortened = core.space.events.shortened.load(std::memory_order_relaxed);  // a figure
   s.epoch = core.space.epoch.current();
   s.owed = call.store().owed();
   s.keeper_turns = call.store().keeper.turns();
@@ -235,6 +238,7 @@ Result<void> Store::verify(LogHook report, void* user) const noexcept {
   const detail::Keeper::Pause pause(call.store().keeper);
   detail::Audit<detail::StdSync> audit(call.core(), line);
   const bool all_in_sight = call.store().held_count() == 0 &&
+                            call.core().space.events.pinned.load(std::memory_order_relaxed) == 0 &&  // a figure
                             call.store().drafts.load(std::memory_order_relaxed) == 0 &&  // statistics
                             call.core().space.epoch.lost_bytes() == 0;
   if (all_in_sight && !audit.accounts_agree()) {

@@ -14,6 +14,7 @@
 #include "alloc/private_memory.h"
 #include "alloc/sync.h"
 #include "engine/epoch.h"
+#include "engine/event_ring.h"
 #include "engine/points.h"
 #include "engine/prefetch.h"
 #include "engine/record.h"
@@ -180,6 +181,7 @@ class Space {
   std::uint64_t version_base = 0;
   std::uint64_t next_version(std::uint64_t before) const noexcept { return (before < version_base ? version_base : before) + 1; }
   Upkeep upkeep;
+  EventState<Sync> events;
   LogTarget log;
   Word kept_notes{};  // keys on the queues of kept.h
   Word kept_hand{};   // the shard whose queue is gone over
@@ -492,8 +494,16 @@ class Space {
     epoch.retire(*this, t, offset | kPlainExtent, extent(offset).bytes);
   }
   void free_extent(std::uint64_t offset) noexcept { drop_extent(offset); }
+
+  // The same for a hold: whoever found the record through its holder may still be at it.
+  static constexpr std::uint64_t kOnlyHold = std::uint64_t{1} << 61;
+  void retire_hold(Thr& t, std::uint64_t offset) noexcept {
+    const bool last = record(offset)->hold_word().orphan();
+    if (planted<Sync>(Mutant::kEventReleasedAtOnce)) return drop_hold(t, offset);
+    epoch.retire(*this, t, offset | kOnlyHold, last ? bytes_of(offset) : 0);
+  }
   void reclaim_soon(std::uint64_t offset) const noexcept {
-    if constexpr (!Sync::kWordwise) prefetch_near(heap.at(offset & ~(kPlainBlock | kPlainExtent)));
+    if constexpr (!Sync::kWordwise) prefetch_near(heap.at(offset & ~(kPlainBlock | kPlainExtent | kOnlyHold)));
   }
   void free_block(Thr& t, std::uint64_t offset) noexcept {
     Sync::plain_write(heap.at(offset), heap.block_bytes(offset));
@@ -502,14 +512,17 @@ class Space {
 
   // After the grace period. No new hold can appear now: a hold is taken inside a guard that found the record linked.
   void reclaim(Thr& t, std::uint64_t offset) noexcept {
-    if ((offset & (kPlainBlock | kPlainExtent)) != 0) [[unlikely]] {
+    if ((offset & (kPlainBlock | kPlainExtent | kOnlyHold)) != 0) [[unlikely]] {
       if ((offset & kPlainExtent) != 0) return free_extent(offset & ~kPlainExtent);
+      if ((offset & kOnlyHold) != 0) return drop_hold(t, offset & ~kOnlyHold);
       return free_block(t, offset & ~kPlainBlock);
     }
     Rec& r = *record(offset);
     std::uint64_t m = r.meta.load(std::memory_order_acquire);  // [hold] acquire
     while (Hold(m).holds() != 0 && !planted<Sync>(Mutant::kFreeHeld)) {
+      const std::uint64_t bytes = bytes_of(offset);  // afterwards it may be gone
       if (r.meta.compare_exchange_weak(m, Hold(m).orphaned().word(), std::memory_order_acq_rel)) {  // [hold] release
+        orphan_bytes_.fetch_add(bytes, std::memory_order_relaxed);  // a figure
         return;  // the last holder frees it
       }
     }
@@ -531,6 +544,7 @@ class Space {
     const Hold before(record(offset)->meta.fetch_sub(Hold::kOne, std::memory_order_acq_rel));  // [hold] acq_rel
     Sync::point("hold.dropped");
     if (before.holds() == 1 && (before.orphan() || planted<Sync>(Mutant::kDropWithoutOrphanTest))) {
+      if (before.orphan()) orphan_bytes_.fetch_sub(bytes_of(offset), std::memory_order_relaxed);  // a figure
       free_record(t, offset);
     }
   }
@@ -545,6 +559,12 @@ class Space {
   }
   static constexpr unsigned kReclaimSteps = 8;
   static constexpr std::uint64_t kReclaimUnits = 256;
+
+  // Of records that are in no slot's chain any more and wait for their last holder.
+  std::uint64_t orphan_bytes() const noexcept {
+    const std::uint64_t n = orphan_bytes_.load(std::memory_order_relaxed);  // a figure; who takes may be counted first
+    return n >> 63 != 0 ? 0 : n;
+  }
 
   std::uint64_t allocate(Thr& t, std::size_t bytes) noexcept {
     std::uint64_t offset = heap.allocate(t.cache, bytes);
@@ -603,6 +623,7 @@ class Space {
   }
 
   typename Sync::template Atomic<Thr*> threads_{};
+  Word orphan_bytes_{};
   Word thread_count_{};  // states ever made; a number for each
 };
 

@@ -59,6 +59,10 @@ const char* field_name(Field field) noexcept {
     case Field::kHeldBytesMax: return "held_bytes_max";
     case Field::kMaxBatch: return "max_batch";
     case Field::kViewBytesMax: return "view_bytes_max";
+    case Field::kRingBytes: return "ring_bytes";
+    case Field::kKinds: return "kinds";
+    case Field::kResume: return "resume";
+    case Field::kWatches: return "watches";
     case Field::kViews: return "views";
     case Field::kClock: return "clock";
     case Field::kName: return "name";

@@ -147,6 +147,14 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   if (o.held_bytes_max > kMemoryBytesMax) return {Status::kOutOfRange, Field::kHeldBytesMax};
   if (o.view_bytes_max > kMemoryBytesMax) return {Status::kOutOfRange, Field::kViewBytesMax};
   c.view_bytes = o.view_bytes_max != 0 ? o.view_bytes_max : c.memory_bytes / 8;
+  // An eighth for the cells, so that an event may keep 56 bytes beside its cell on the average: most records in a ring are
+  // current, and cost it nothing.
+  const std::size_t ring_bytes = o.ring_bytes != 0 ? o.ring_bytes : c.memory_bytes / 64;
+  if (o.ring_bytes != 0 && (o.ring_bytes < std::size_t{128} * c.shard_count || o.ring_bytes > c.memory_bytes / 4)) {
+    return {Status::kOutOfRange, Field::kRingBytes};
+  }
+  c.ring_cells = std::bit_floor(std::max<std::size_t>(ring_bytes / 8 / 8 / c.shard_count, EventRing<StdSync>::kCellsMin));
+  c.ring_bytes = ring_bytes - ring_bytes / 8;
   // Half of what is left beside the table's first rows, the reserve and the accounts.
   const std::size_t usable_half = (c.memory_bytes - c.memory_bytes / 8) / 2;
   if (o.value_bytes_max > usable_half) return {Status::kOutOfRange, Field::kValueBytesMax};
@@ -184,6 +192,11 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
   store->log_ = options.log;
   store->log_user_ = options.log_user;
   store->core.space.log = {options.log, options.log_user};
+  auto& events = store->core.space.events;
+  events.wake = [](void* user) noexcept { static_cast<StoreCore*>(user)->bus.ring(); };
+  events.held_bytes = [](void* user) noexcept { return static_cast<StoreCore*>(user)->held_bytes(); };
+  events.user = store;
+  if (!alloc::platform::random_bytes(&store->incarnation_, sizeof store->incarnation_)) store->incarnation_ = plan.core.seed;
   const alloc::Error opened = store->core.open(plan.core);
   if (opened != alloc::Error::kNone) {
     store->~StoreCore();

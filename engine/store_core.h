@@ -20,6 +20,7 @@
 
 #include "alloc/platform.h"
 #include "engine/batch_descriptor.h"
+#include "engine/bus.h"
 #include "engine/core.h"
 #include "engine/flights.h"
 #include "engine/groups.h"
@@ -53,7 +54,10 @@ class StoreCore {
   static Result<StoreCore*> open(const Options& options) noexcept;
 
   bool is_closed() const noexcept { return fast_key_max() == 0; }
-  void close() noexcept { fast_key_max_.store(0, std::memory_order_release); }  // [close] release
+  void close() noexcept {
+    fast_key_max_.store(0, std::memory_order_seq_cst);  // [close] seq_cst: before who sleeps is woken
+    if (core.space.events.place.load(std::memory_order_relaxed) != 0) bus.ring();  // somebody watches, or did
+  }
   // Keys up to this length may go the short way of reads; 0 once the store is closed: one comparison for both.
   std::size_t fast_key_max() const noexcept { return fast_key_max_.load(std::memory_order_acquire); }  // [close] acquire
 
@@ -122,6 +126,9 @@ class StoreCore {
   Core<Sync> core;
   Keeper keeper{*this};
   Flights flights;
+  Bus bus;
+  // Of this opening of the store: what tokens of watches are good for.
+  std::uint64_t incarnation() const noexcept { return incarnation_; }
   std::size_t value_bytes_max = 0;
   std::size_t held_bytes_max = 0;
   std::size_t batch_max = kBatchMax;
@@ -154,6 +161,7 @@ class StoreCore {
   alignas(128) std::atomic<std::uint64_t> handles_{1};
   std::atomic<std::uint64_t> held_{0};
   static constexpr std::uint64_t kBusyLookNs = 50'000'000;
+  std::uint64_t incarnation_ = 0;
   std::atomic<unsigned> next_shard_{0};  // where the next tick begins
   std::atomic<std::uint64_t> next_busy_look_ns_{0};
   const MemoryGauge* gauge_ = nullptr;

@@ -1,7 +1,7 @@
 // ViewClock: the clock that orders every change against every view, and the register of views that are open.
 //
 // A write reads C after it was published and stamps its record with it; whoever meets an unstamped record stamps it.
-// Opening a view moves C, and nothing else does. So "stamp <= s" says exactly: published before the view opened. A
+// Opening a view moves C, and so does a listener that comes (events.h); nothing else does. So "stamp <= s" says exactly: published before the view opened. A
 // version is needed only while a view lies between its stamp and the next one's:
 //
 //   slot word of the register   0 free | PENDING|c0, an opening under way | ACTIVE|s | ENDED|s, to make room
@@ -46,7 +46,10 @@ class ViewClock {
   // What a writer stamps with. seq_cst: ordered after the slot's compare-and-swap.
   std::uint64_t now() const noexcept { return clock_.load(std::memory_order_seq_cst); }  // [stamp] seq_cst
 
-  // A moment of its own for an invalidation point: what is stamped before it has at most what this answers.
+  // Who listens to changes (events.h): on the line that each write reads anyway.
+  Word& listeners() noexcept { return listeners_; }
+  const Word& listeners() const noexcept { return listeners_; }
+  // A moment between changes, for an invalidation point or a listener who comes: what is stamped before it has at most what this answers.
   std::uint64_t move() noexcept { return clock_.fetch_add(1, std::memory_order_seq_cst); }  // [stamp] seq_cst
 
   Opened open(ViewOwner owner) noexcept {
@@ -236,6 +239,7 @@ class ViewClock {
   // Read by every write; written by views only.
   alignas(128) Word clock_{};
   Word open_count_{};
+  Word listeners_{};
   Word ends_{};
   Word ended_{};
   Word ended_for_room_{};

@@ -116,6 +116,10 @@ struct Options {
   // Bound on what older versions that are kept for open views may take of the budget; past it the oldest view is ended
   // (view_expired). 0: an eighth of the budget.
   std::size_t view_bytes_max = 0;
+  // Of the budget, what changes that nobody has read yet may take (watch.h): a ring for each shard, and the values in it
+  // that were replaced meanwhile. Taken when somebody watches for the first time. 128 bytes a shard to a quarter of the
+  // budget; 0: a 64th of it.
+  std::size_t ring_bytes = 0;
   // Seed of the key hash; by default from the operating system's randomness, one for each store. Fix it only for
   // reproducible runs: it is what keeps crafted keys from colliding.
   std::optional<std::uint64_t> hash_seed{};

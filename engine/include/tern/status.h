@@ -64,6 +64,10 @@ enum class Field : std::uint16_t {
   kHeldBytesMax,
   kMaxBatch,
   kViewBytesMax,
+  kRingBytes,
+  kKinds,        // of changes: none, or unknown ones
+  kResume,       // no token of a watch like this
+  kWatches,      // more listen than may
   kViews,        // more views are open than there may be
   kClock,
   kName,

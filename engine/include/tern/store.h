@@ -17,6 +17,7 @@
 #include <tern/snapshot.h>
 #include <tern/value.h>
 #include <tern/view.h>
+#include <tern/watch.h>
 
 #include <chrono>
 #include <concepts>
@@ -79,6 +80,9 @@ struct Stats {
   std::uint64_t views_ended = 0;         // before they were closed, to make room
   std::uint64_t kept_versions = 0;       // older versions that stay for views
   std::uint64_t kept_bytes = 0;          // what they take of the budget
+  std::uint64_t watches = 0;             // that listen now; a set counts as one
+  std::uint64_t event_bytes = 0;         // replaced or removed records that events, watches or held values keep
+  std::uint64_t events_shortened = 0;    // how often want of memory took events that nobody had read yet
   std::uint64_t huge_page_bytes = 0;     // what the system granted when last asked
   std::uint64_t buckets = 0;
   std::uint64_t threads = 0;             // registered thread states
@@ -176,6 +180,22 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   Result<std::uint64_t> del_regex(const Regex& regex) const noexcept;
   Result<std::uint64_t> del_subtree(std::string_view node, char separator = '.') const noexcept;
 
+  // Every change from here on of one key, of the keys that begin with `prefix` (all, if it is empty), that a glob
+  // (pattern.h) or a regular expression (regex.h) stands for; see watch.h. out_of_memory (ring_bytes): there is no room for
+  // the rings; (watches): as many watch as can. The errors of Pattern::compile and Regex::compile.
+  Result<Watch> watch_key(std::string_view key, const WatchOptions& options = {}) const noexcept {
+    return watch(detail::WatchKind::kKey, key, options);
+  }
+  Result<Watch> watch_prefix(std::string_view prefix, const WatchOptions& options = {}) const noexcept {
+    return watch(detail::WatchKind::kPrefix, prefix, options);
+  }
+  Result<Watch> watch_glob(std::string_view glob, const WatchOptions& options = {}) const noexcept {
+    return watch(detail::WatchKind::kGlob, glob, options);
+  }
+  Result<Watch> watch_regex(std::string_view expression, const WatchOptions& options = {}) const noexcept {
+    return watch(detail::WatchKind::kRegex, expression, options);
+  }
+
   // Removes every entry that is past its deadline now, and answers how many there were. Lock-free; safe from any
   // thread, at any time; O(entries that are due). Reads miss them whether or not they are removed: this gives their
   // memory back at once instead of with the next ticks. What get_or_load still gives out as stale stays.
@@ -223,6 +243,7 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   Result<bool> scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept;
   Result<std::uint64_t> del_scanned(const ScanOptions& options) const noexcept;
   static Result<Store> open_snapshot(std::string_view path, const Options& options, const SnapshotOptions& how) noexcept;
+  Result<Watch> watch(detail::WatchKind kind, std::string_view text, const WatchOptions& options) const noexcept;
   void visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept;
 
   detail::StoreCore* core_ = nullptr;

@@ -40,7 +40,11 @@ class BatchRig {
 
   // In the order of their hashes. Keys 0, 1 and 2 are there, 2 with a deadline; 3 is not. In buckets of their own, but 3
   // beside 0.
-  explicit BatchRig(int threads, Chains chains = Chains::kShort) : rig(threads) {
+  explicit BatchRig(int threads, Chains chains = Chains::kShort)
+      : rig(threads, std::size_t{4} << 20, [](tern::detail::CoreOptions& o) {
+          o.ring_cells = 16;
+          o.ring_bytes = 1 << 20;
+        }) {
     KeyFinder finder;
     std::uint64_t least = 0;
     for (unsigned i = 0; i != 4; ++i) {

@@ -210,6 +210,9 @@ class Rig {
       save(heap.at(next) + tern::alloc::BasicHeap<Sync>::kGranuleBytes,
            tern::detail::EvictionPolicy<Sync>::words(core().bound.max) * sizeof(std::uint64_t));
     }
+    if (tern::detail::Events<Sync> events(core().space); events.ring(0) != nullptr) {
+      save(events.ring(0), events.ring(0)->bytes_for(events.ring(0)->cells()) * events.shards());
+    }
     std::byte* from = nullptr;
     std::byte* to = nullptr;
     heap.for_each_block([&](std::uint64_t offset, std::size_t bytes, bool free) {

@@ -1,0 +1,220 @@
+// EventRing: the last changes of one shard, in the order in which they were told. Writers put records in, any number of
+// subscribers read at their own pace, and nobody waits for anybody.
+//
+//   cell   63..40 lap | 39..0 record        n of them, a power of two
+//   tail   positions that are complete      position p is in cell p mod n, in lap p / n + 1 (modulo 2^24)
+//   floor  positions given up early         never ahead of the tail
+//
+//   ... | given up | {lap, record} ... {lap, record} | filled, or of the lap before | ...
+//                  ^ max(floor, tail - n)            ^ tail
+//
+// publish(R). Read the tail, then its cell.
+//   the cell has this lap     somebody has filled it and not moved the tail: flag its record, move the tail, again
+//   a later one               the tail was stale: again
+//   else                      is R flagged? then it is in an earlier cell. Hold R, swap the cell, flag R, move the tail
+// Exactly once, whoever helps: the tail passes a position only after the record there was flagged. So whoever reads the
+// tail and then finds R without its flag knows that R is in no earlier cell; and if R is in this one, his swap fails.
+// The flag is the record's own bit (PUB): no number, no second list.
+//
+// A cell holds its record, so that a record that was replaced can still be read here. The hold is taken before the swap,
+// inside the guard in which the record was found in the table, and goes when the cell is filled again or the floor
+// passes it: after a grace period, because whoever has read the cell may still be at the record.
+//
+// read(position). A cell of this lap that names a record, with the tail past it: the event. Otherwise it was overrun: a
+// gap, up to max(floor, tail - n), whose length is told. Gaps are decided on the whole tail, laps tell only the last few
+// apart.
+//
+// A record that stands for no key (an invalidation point: one a shard, STAMPED, in no slot) is published the same way.
+//
+// Edges
+//   event      the swap of a cell; moving the tail / reading tail and cell: the record, its stamp and value
+//   event-floor emptying a cell, moving the floor / a reader that was overrun
+//   told       setting PUB / reading it: the record is on the ring
+// Model: tests/models/event_ring.pml, with holds. Lock-free: an attempt fails only because another record went in.
+// A thread stopped between hold and swap keeps that one record's memory; elsewhere it costs nothing.
+#ifndef TERN_ENGINE_EVENT_RING_H_
+#define TERN_ENGINE_EVENT_RING_H_
+
+#include <cstdint>
+
+#include "alloc/sync.h"
+#include "engine/slot_word.h"
+
+namespace tern::detail {
+
+class EventCell {
+ public:
+  static constexpr unsigned kLapBits = 24;
+  static constexpr std::uint64_t kLapMask = (std::uint64_t{1} << kLapBits) - 1;
+  static_assert(kLapBits + kOffsetBits == 64, "lap, record");
+
+  constexpr explicit EventCell(std::uint64_t word) noexcept : word_(word) {}
+  static constexpr EventCell of(std::uint64_t lap, std::uint64_t record) noexcept {
+    return EventCell(lap << kOffsetBits | record);
+  }
+  constexpr std::uint64_t word() const noexcept { return word_; }
+  constexpr std::uint64_t lap() const noexcept { return word_ >> kOffsetBits; }
+  constexpr std::uint64_t record() const noexcept { return word_ & kOffsetMask; }
+  constexpr EventCell emptied() const noexcept { return of(lap(), 0); }
+
+ private:
+  std::uint64_t word_;
+};
+
+// What a subscriber finds at a position.
+struct EventSeen {
+  enum What : std::uint8_t { kNothing, kEvent, kGap } what = kNothing;
+  std::uint64_t record = 0;
+  std::uint64_t lost = 0;  // of a gap: positions
+};
+
+// Lies in the store's arena, its cells behind it. Host, for publish and pass:
+//   bool is_told(record); void tell(record)      the record's flag
+//   void hold(record); void unhold(record)       inside the guard that found it: never the last hold
+//   void release(record)                         a cell's hold, after a grace period
+template <class Sync>
+class alignas(128) EventRing {
+ public:
+  using Word = typename Sync::template Atomic<std::uint64_t>;
+  static constexpr std::uint64_t kCellsMin = 2;
+
+  static constexpr std::uint64_t bytes_for(std::uint64_t cells) noexcept {
+    return sizeof(EventRing) + (cells * sizeof(Word) + 127) / 128 * 128;
+  }
+  // In zeroed memory.
+  void open(std::uint64_t cells) noexcept { cells_ = cells; }
+  std::uint64_t cells() const noexcept { return cells_; }
+
+  std::uint64_t tail() const noexcept { return tail_.load(std::memory_order_seq_cst); }    // [event] seq_cst
+  std::uint64_t floor() const noexcept { return floor_.load(std::memory_order_seq_cst); }  // [event-floor] seq_cst
+  // The first position that may still be there.
+  std::uint64_t first() const noexcept {
+    const std::uint64_t f = floor();
+    const std::uint64_t t = tail();
+    return t > cells_ && t - cells_ > f ? t - cells_ : f;
+  }
+
+  // Inside the guard in which the record was found where it is current.
+  template <class Host>
+  void publish(Host& host, std::uint64_t record) noexcept {
+    bool held = false;
+    const bool early = planted<Sync>(Mutant::kEventFlagBeforeTail) && !host.is_told(record);
+    for (;;) {
+      const std::uint64_t p = tail();
+      Word& cell = at(p);
+      const EventCell c(cell.load(std::memory_order_seq_cst));  // [event] seq_cst
+      Sync::point("event.cell");
+      if (c.lap() == lap_of(p)) {
+        if (c.record() != 0) host.tell(c.record());
+        move_tail(p);
+        continue;
+      }
+      if (((c.lap() + 1) & EventCell::kLapMask) != lap_of(p)) continue;  // the tail has moved on
+      if (!early && host.is_told(record)) break;
+      if (!held) {
+        host.hold(record);
+        held = true;
+      }
+      std::uint64_t expected = c.word();
+      Sync::point("event.swap");
+      if (!cell.compare_exchange_strong(expected, EventCell::of(lap_of(p), record).word(),
+                                        std::memory_order_seq_cst)) {  // [event] seq_cst
+        continue;
+      }
+      if (planted<Sync>(Mutant::kEventTailBeforeFlag)) move_tail(p);
+      Sync::point("event.in");
+      host.tell(record);
+      Sync::point("event.told");
+      move_tail(p);
+      if (c.record() != 0) host.release(c.record());
+      return;
+    }
+    if (held && !planted<Sync>(Mutant::kEventLoserHolds)) host.unhold(record);
+  }
+
+  // Gives up the oldest position. False: there is none.
+  template <class Host>
+  bool pass(Host& host) noexcept {
+    std::uint64_t p = floor();
+    const std::uint64_t t = tail();
+    if (p >= t && !planted<Sync>(Mutant::kEventFloorPastTail)) return false;
+    if (t > cells_ && p < t - cells_) {  // these were filled again
+      floor_.compare_exchange_strong(p, t - cells_, std::memory_order_seq_cst);  // [event-floor] seq_cst
+      return true;
+    }
+    Word& cell = at(p);
+    std::uint64_t word = cell.load(std::memory_order_seq_cst);  // [event] seq_cst
+    const EventCell c(word);
+    Sync::point("event.pass");
+    if (c.lap() == lap_of(p) && c.record() != 0 &&
+        cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst)) {  // [event-floor] seq_cst
+      host.release(c.record());
+    }
+    floor_.compare_exchange_strong(p, p + 1, std::memory_order_seq_cst);  // [event-floor] seq_cst
+    return true;
+  }
+
+  // Inside a guard, whose end is the end of the record that it answers.
+  EventSeen read(std::uint64_t position) const noexcept {
+    const std::uint64_t t = tail();
+    if (position == t) return {};
+    if (t - position <= cells_) {
+      const EventCell c(at(position).load(std::memory_order_seq_cst));  // [event] seq_cst
+      Sync::point("event.read");
+      if (c.lap() == lap_of(position) && c.record() != 0) return {EventSeen::kEvent, c.record(), 0};
+    }
+    const std::uint64_t to = first();
+    return {EventSeen::kGap, 0, to > position ? to - position : 1};
+  }
+
+  // The record at a position, if it is there; to fetch it ahead.
+  std::uint64_t peek(std::uint64_t position) const noexcept {
+    return EventCell(at(position).load(std::memory_order_relaxed)).record();  // a hint
+  }
+
+  // fn(record) for each cell that names one; with nobody else inside.
+  template <class Fn>
+  void for_each(Fn&& fn) const noexcept {
+    for (std::uint64_t p = 0; p != cells_; ++p) {
+      const std::uint64_t record = EventCell(at(p).load(std::memory_order_acquire)).record();  // [event] acquire
+      if (record != 0) fn(record);
+    }
+  }
+
+ private:
+  std::uint64_t lap_of(std::uint64_t position) const noexcept {
+    return (position / cells_ + 1) & EventCell::kLapMask;
+  }
+  Word& at(std::uint64_t position) noexcept { return reinterpret_cast<Word*>(this + 1)[position & (cells_ - 1)]; }
+  const Word& at(std::uint64_t position) const noexcept {
+    return reinterpret_cast<const Word*>(this + 1)[position & (cells_ - 1)];
+  }
+  void move_tail(std::uint64_t p) noexcept {
+    tail_.compare_exchange_strong(p, p + 1, std::memory_order_seq_cst);  // [event] seq_cst
+  }
+
+  Word tail_;
+  Word floor_;
+  std::uint64_t cells_;  // constant once it is open
+};
+
+// What a store's rings have in common. The first four are set before anybody writes.
+template <class Sync>
+struct EventState {
+  using Word = typename Sync::template Atomic<std::uint64_t>;
+  unsigned shards = 0;
+  std::uint64_t cells = EventRing<Sync>::kCellsMin;  // of each ring
+  std::uint64_t bytes_max = 0;                       // of records that are nowhere but in rings
+  void (*wake)(void* user) noexcept = nullptr;       // whoever sleeps
+  std::uint64_t (*held_bytes)(void* user) noexcept = nullptr;  // an upper bound on what else holds such records
+  void* user = nullptr;
+  Word place{};      // of the rings; 0: there are none yet
+  Word session{};    // how often somebody came when nobody listened
+  Word sleepers{};
+  Word shortened{};  // how often want of memory took events
+  Word pinned{};     // records that listeners hold for their callers
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_EVENT_RING_H_

@@ -1,0 +1,209 @@
+// Events: every change that can be read is told once, in its shard's ring, while somebody listens.
+//
+//   commit      the head is told before it is replaced, the new record once it is stamped (rule Q5)
+//   batch       the same at the install, and when a record is settled; a husk is never told
+//   buried      a tomb is told before it leaves its slot
+//   moved, healed    what is copied is told before, and the copy carries the flag
+//
+// Who listens is one word on the line of the view clock, which each write reads anyway:
+//
+//   listeners   63..48 how many | 47..0 from     0: nobody
+//
+// A record needs to be told if its stamp is past `from`, and it isn't told yet. A listener is in the word before it moves
+// the clock to take its own stamp, s; so whoever stamps past s sees it, although the word is read relaxed. `from` is not
+// past any listener's s: it was the clock when the first of those who listen came. What was stamped before is told to
+// nobody, however late it is replaced; a listener passes over what has a stamp of s or less, so what was told in between
+// does no harm.
+//
+// Records that change nothing for a reader are born with the flag and so never told: a batch's placeholders, a negative
+// answer over nothing and its end, a record that only got another deadline.
+//
+// Memory. The rings are one extent, made when somebody listens for the first time, and kept: a store without listeners
+// pays nothing for them. A record that is current costs the ring nothing; one that was replaced or removed stays while a
+// cell names it. The bytes of such records are counted where they become so (Space::reclaim): past the rings' share
+// each record that is told pushes up to kPassedEach of its ring's oldest out. A write that found no room, although it
+// has evicted what it could, does so on all rings (shorten).
+//
+// Who sleeps sets `sleepers` and looks at the tails once more; who told moved the tail before it looks at `sleepers`.
+//
+// Edges: those of event_ring.h; and
+//   listen    entering and leaving the word; the rings' place
+//   sleep     setting `sleepers` / a writer's look at it
+// Lock-free, but for what the system does when a sleeper is woken. A record that a batch wrote doesn't say so: the header has
+// no room for the batch's name, and a stamp is shared by neighbours.
+#ifndef TERN_ENGINE_EVENTS_H_
+#define TERN_ENGINE_EVENTS_H_
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <new>
+
+#include "engine/event_ring.h"
+#include "engine/space.h"
+#include "engine/table.h"
+#include "engine/versions.h"
+
+namespace tern::detail {
+
+template <class Sync>
+class Events {
+ public:
+  using Spc = Space<Sync>;
+  using Thr = Thread<Sync>;
+  using Rec = Record<Sync>;
+  using Ring = EventRing<Sync>;
+  using State = EventState<Sync>;
+
+  static constexpr unsigned kPassedEach = 4;
+  static constexpr std::uint64_t kListenersMax = 0xFFFF;
+
+  explicit Events(Spc& space) noexcept : space_(space), state_(space.events) {}
+
+  // --- for writers, inside a guard -----------------------------------------------------------------------------
+
+  // The one load that a write pays where nobody listens.
+  [[gnu::always_inline]] static bool wanted(const Spc& space) noexcept {
+    // Relaxed: who stamps past a listener's stamp has read the clock after it was moved, and so sees this.
+    return space.views.listeners().load(std::memory_order_relaxed) != 0;
+  }
+
+  // `r` is the newest decided record of a key of this shard, or was when the guard found it. Only if wanted().
+  [[gnu::noinline]] static void tell(Spc& space, Thr& t, const Shard<Sync>& shard, Rec& r) noexcept {
+    tell(space, t, static_cast<unsigned>(&shard - space.geometry.shards), r);
+  }
+  static void tell(Spc& space, Thr& t, unsigned shard, Rec& r) noexcept {
+    const Stamp s = r.stamp_word();
+    const bool husk = planted<Sync>(Mutant::kEventAbortedTold) && s.aborted();
+    if ((!s.stamped() && !husk) || s.told()) return;
+    const std::uint64_t word = space.views.listeners().load(std::memory_order_relaxed);  // see wanted()
+    if (word == 0 || (s.stamp() <= from_of(word) && !husk)) return;
+    Events events(space);
+    Ring* ring = events.ring(shard);
+    if (ring == nullptr) return;  // then the listener's stamp isn't before this one either
+    Host host{space, t};
+    ring->publish(host, space.offset_of(r));
+    events.keep_to_share(host, *ring);
+    if (events.state_.sleepers.load(std::memory_order_seq_cst) != 0) [[unlikely]] events.wake();  // [sleep] seq_cst
+  }
+
+  // Gives up to `count` of each ring's oldest events up. False: there were none.
+  bool shorten(Thr& t, unsigned count) noexcept {
+    bool some = false;
+    Host host{space_, t};
+    for (unsigned i = 0; i != state_.shards; ++i) {
+      Ring* r = ring(i);
+      if (r == nullptr) return false;
+      for (unsigned n = 0; n != count && r->pass(host); ++n) some = true;
+    }
+    if (some) state_.shortened.fetch_add(1, std::memory_order_relaxed);  // a figure
+    return some;
+  }
+
+  // Nobody listens any more: what the ring still holds goes. How many of up to `count`.
+  unsigned drain(Thr& t, unsigned shard, unsigned count) noexcept {
+    Ring* r = ring(shard);
+    if (r == nullptr || wanted(space_)) return 0;
+    Host host{space_, t};
+    unsigned n = 0;
+    while (n != count && r->pass(host)) ++n;
+    return n;
+  }
+
+  // --- for those who listen ------------------------------------------------------------------------------------
+
+  // In three steps, in this order: enter, read the tails, move the clock (or open a view). False: no memory for the rings,
+  // or too many listen.
+  bool enter() noexcept {
+    if (!open_rings()) return false;
+    auto& word = space_.views.listeners();
+    const std::uint64_t from = space_.views.now();
+    std::uint64_t w = word.load(std::memory_order_relaxed);  // the swap decides
+    for (;;) {
+      if (count_of(w) == kListenersMax) return false;
+      const std::uint64_t to = w == 0 ? kOne | from : w + kOne;
+      Sync::point("event.listen");
+      if (!word.compare_exchange_weak(w, to, std::memory_order_seq_cst)) continue;  // [listen] seq_cst
+      if (w == 0) state_.session.fetch_add(1, std::memory_order_seq_cst);         // [listen] seq_cst
+      return true;
+    }
+  }
+  // True: nobody listens any more; the rings are to be drained.
+  bool leave() noexcept {
+    auto& word = space_.views.listeners();
+    std::uint64_t w = word.load(std::memory_order_relaxed);  // the swap decides
+    while (!word.compare_exchange_weak(w, count_of(w) == 1 ? 0 : w - kOne, std::memory_order_seq_cst)) {  // [listen]
+    }
+    return count_of(w) == 1;
+  }
+  std::uint64_t listeners() const noexcept { return count_of(space_.views.listeners().load(std::memory_order_relaxed)); }  // a figure
+  // Grows when somebody listens after nobody did: positions of another session mean nothing.
+  std::uint64_t session() const noexcept { return state_.session.load(std::memory_order_seq_cst); }  // [listen] seq_cst
+
+  unsigned shards() const noexcept { return state_.shards; }
+  Ring* ring(unsigned shard) const noexcept {
+    const std::uint64_t at = state_.place.load(std::memory_order_acquire);  // [listen] acquire
+    if (at == 0) return nullptr;
+    return reinterpret_cast<Ring*>(space_.heap.template at<std::byte>(at) + shard * Ring::bytes_for(state_.cells));
+  }
+
+  // A listener is about to sleep: whoever tells something from now on wakes it. It looks at the tails after this.
+  void announce_sleep() noexcept { state_.sleepers.store(1, std::memory_order_seq_cst); }  // [sleep] seq_cst
+  void wake() noexcept {
+    if (state_.sleepers.exchange(0, std::memory_order_seq_cst) == 0) return;  // [sleep] seq_cst
+    if (state_.wake != nullptr) state_.wake(state_.user);
+  }
+
+ private:
+  static constexpr std::uint64_t kOne = std::uint64_t{1} << 48;
+  static constexpr std::uint64_t count_of(std::uint64_t word) noexcept { return word >> 48; }
+  static constexpr std::uint64_t from_of(std::uint64_t word) noexcept { return word & (kOne - 1); }
+
+  struct Host {
+    Spc& space;
+    Thr& t;
+    bool is_told(std::uint64_t record) const noexcept { return space.record(record)->stamp_word().told(); }
+    void tell(std::uint64_t record) const noexcept {
+      space.record(record)->w0.fetch_or(Stamp::kTold, std::memory_order_seq_cst);  // [told] seq_cst
+    }
+    void hold(std::uint64_t record) const noexcept {
+      space.record(record)->meta.fetch_add(Hold::kOne, std::memory_order_acq_rel);  // [hold] inside the guard that found it
+    }
+    void unhold(std::uint64_t record) const noexcept { space.drop_hold(t, record); }
+    void release(std::uint64_t record) const noexcept { space.retire_hold(t, record); }
+  };
+
+  void keep_to_share(Host& host, Ring& ring) noexcept {
+    for (unsigned n = 0; n != kPassedEach && is_past_share(); ++n) {
+      if (!ring.pass(host)) return;
+    }
+  }
+  bool is_past_share() const noexcept {
+    const std::uint64_t left = space_.orphan_bytes();
+    if (left <= state_.bytes_max) [[likely]] return false;
+    return left > state_.bytes_max + (state_.held_bytes != nullptr ? state_.held_bytes(state_.user) : 0);
+  }
+
+  bool open_rings() noexcept {
+    if (state_.place.load(std::memory_order_acquire) != 0) return true;  // [listen] acquire
+    const std::uint64_t bytes = Ring::bytes_for(state_.cells) * state_.shards;
+    const std::uint64_t at = space_.heap.allocate_extent(bytes);
+    if (at == 0) return false;
+    std::byte* memory = space_.heap.template at<std::byte>(at);
+    std::memset(memory, 0, bytes);
+    for (unsigned i = 0; i != state_.shards; ++i) {
+      (new (memory + i * Ring::bytes_for(state_.cells)) Ring)->open(state_.cells);
+    }
+    std::uint64_t none = 0;
+    Sync::point("event.open");
+    if (!state_.place.compare_exchange_strong(none, at, std::memory_order_acq_rel)) space_.heap.free_extent(at, bytes);  // [listen]
+    return true;
+  }
+
+  Spc& space_;
+  State& state_;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_EVENTS_H_

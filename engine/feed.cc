@@ -1,0 +1,334 @@
+#include "engine/feed.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "alloc/platform.h"
+#include "alloc/private_memory.h"
+
+namespace tern::detail {
+
+namespace {
+
+// A token: these, then a position for each shard.
+struct Token {
+  static constexpr std::uint64_t kMagic = 0x31544157'4E524554;  // "TERNWAT1"
+  std::uint64_t magic = kMagic;
+  std::uint64_t incarnation = 0;
+  std::uint64_t session = 0;
+  std::uint64_t stamp = 0;
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+  std::uint64_t lost = 0;
+};
+
+ChangeKind kind_of(Stamp s, TombReason reason) noexcept {
+  if (s.absent()) return ChangeKind::kExpire;  // a negative answer over what had expired
+  if (!s.tomb()) return ChangeKind::kPut;
+  switch (reason) {
+    case TombReason::kDeleted: break;
+    case TombReason::kExpired: return ChangeKind::kExpire;
+    case TombReason::kEvicted: return ChangeKind::kEvict;
+    case TombReason::kInvalidated: return ChangeKind::kInvalidate;
+  }
+  return ChangeKind::kDelete;
+}
+
+}  // namespace
+
+Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
+                         const KeyInterest* interest) noexcept {
+  if (options.kinds == 0 || (options.kinds & ~kEveryKind) != 0) return {Status::kInvalidArgument, Field::kKinds};
+  if (options.initial && !options.resume.empty()) return {Status::kInvalidArgument, Field::kResume};
+  // One key lies in one shard.
+  const bool one = interest == nullptr && filter.kind() == KeyFilter::Kind::kKey;
+  auto& core = store.core;
+  const unsigned first = one ? core.table.shard_index(core.hash_of(filter.start())) : 0;
+  const unsigned count = one ? 1 : core.table.shard_count();
+  const std::size_t bytes = sizeof(Feed) + count * sizeof(std::uint64_t);
+  void* memory = alloc::private_allocate_aligned(bytes, alignof(Feed));
+  if (memory == nullptr) return Status::kOutOfMemory;
+  Feed* feed = new (memory) Feed(store);
+  auto* positions = reinterpret_cast<std::uint64_t*>(static_cast<std::byte*>(memory) + sizeof(Feed));
+  feed->filter_ = std::move(filter);
+  feed->interest_ = interest;
+  feed->kinds_ = options.kinds;
+  feed->keys_only_ = options.keys_only;
+  feed->coalesce_ = options.coalesce;
+  store.add_handle();
+  Error error{Status::kOutOfMemory, Field::kWatches};
+  if (feed->place_.enter(first, count, positions)) {
+    error = feed->begin(options, positions);
+    if (error.status == Status::kOk) return feed;
+    if (Thr* t = store.thread()) feed->place_.end(*t);
+  } else if (feed->place_.events().listeners() < Events<Sync>::kListenersMax) {
+    error.field = Field::kRingBytes;
+  }
+  feed->~Feed();
+  alloc::private_free(memory);
+  store.drop_handle();
+  return error;
+}
+
+Error Feed::begin(const WatchOptions& options, std::uint64_t*) noexcept {
+  if (!options.resume.empty()) {
+    Token token;
+    const std::size_t bytes = sizeof token + place_.count() * sizeof(std::uint64_t);
+    if (options.resume.size() < sizeof token) return {Status::kInvalidArgument, Field::kResume};
+    std::memcpy(&token, options.resume.data(), sizeof token);
+    if (token.magic != Token::kMagic) return {Status::kInvalidArgument, Field::kResume};
+    if (token.incarnation != store_.incarnation()) return {Status::kCompacted, Field::kResume};
+    if (options.resume.size() != bytes || token.first != place_.first() || token.count != place_.count()) {
+      return {Status::kInvalidArgument, Field::kResume};
+    }
+    auto* positions = static_cast<std::uint64_t*>(alloc::private_allocate(bytes - sizeof token));
+    if (positions == nullptr) return {Status::kOutOfMemory, Field::kNone};
+    std::memcpy(positions, options.resume.data() + sizeof token, bytes - sizeof token);
+    const bool there = place_.begin_at(token.session, token.stamp, positions);
+    alloc::private_free(positions);
+    lost_ = token.lost;
+    return there ? Error{} : Error{Status::kCompacted, Field::kResume};
+  }
+  if (!options.initial) {
+    place_.begin();
+    return {};
+  }
+  view_ = Views<Sync>(store_.core).open();
+  if (!view_.opened.ok()) return {Status::kTooLarge, Field::kViews};
+  has_view_ = is_listing_ = true;
+  place_.begin_with(view_.opened.stamp);
+  return {};
+}
+
+void Feed::close() noexcept {
+  StoreCore& store = store_;
+  // A store that was closed keeps nothing for anybody: what is left goes with its memory.
+  Thr* t = store.is_closed() ? nullptr : store.thread();
+  end(t);
+  this->~Feed();
+  alloc::private_free(this);
+  store.drop_handle();
+}
+
+void Feed::end(Thr* t) noexcept {
+  if (t != nullptr) {
+    let_go(*t);
+    for (; pending_at_ != pending_count_; ++pending_at_) {
+      store_.core.space.drop_hold(*t, pending_[pending_at_]);
+      store_.core.space.events.pinned.fetch_sub(1, std::memory_order_relaxed);  // a figure
+    }
+  }
+  if (has_view_) Views<Sync>(store_.core).close(t, view_);
+  if (descriptor_ >= 0) store_.bus.close_descriptor(descriptor_);
+  if (t != nullptr) place_.end(*t);
+}
+
+void Feed::let_go(Thr& t) noexcept {
+  auto& space = store_.core.space;
+  if (kept_count_ == 0) return;
+  for (unsigned i = 0; i != kept_count_; ++i) space.drop_hold(t, kept_[i]);
+  space.events.pinned.fetch_sub(kept_count_, std::memory_order_relaxed);  // a figure
+  kept_count_ = 0;
+}
+
+bool Feed::keep(std::uint64_t record) noexcept {
+  if (!store_.core.space.try_hold(*store_.core.space.record(record))) return false;
+  kept_[kept_count_++] = record;
+  return true;
+}
+
+Change Feed::describe(std::uint64_t record, Stamp s) const noexcept {
+  const auto& space = store_.core.space;
+  const auto& r = *space.record(record);
+  const auto key = space.key_of(r, s);
+  Change c;
+  c.kind = kind_of(s, r.link_word().reason());
+  c.key = {key.data, key.size};
+  if (c.kind == ChangeKind::kPut && !keys_only_) {
+    const auto value = space.value_of(r, s, key.size);
+    c.value = {value.data, value.size};
+  }
+  c.version = r.hold_word().version();
+  c.stamp = s.stamp();
+  return c;
+}
+
+Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
+  if (store_.is_closed()) return Status::kClosed;
+  Thr* t = store_.thread();
+  if (t == nullptr) return Status::kOutOfMemory;
+  if (view_ended_) return Status::kViewExpired;
+  let_go(*t);
+  out = out.first(std::min(out.size(), Watch::kPollMax));
+  is_behind_ = true;
+  std::size_t n = 0;
+  while (is_listing_ && n != out.size()) {
+    if (!list(*t, out, n)) break;
+  }
+  if (view_ended_ && n == 0) return Status::kViewExpired;
+  if (!is_listing_) {
+    const unsigned listed = kept_count_;
+    is_behind_ = follow(*t, out, n);
+    store_.core.space.events.pinned.fetch_add(kept_count_ - listed, std::memory_order_relaxed);  // a figure
+  }
+  if (descriptor_ >= 0 && !is_behind_) {
+    alloc::platform::lower_flag(descriptor_);
+    place_.events().announce_sleep();
+    if (place_.has_more() || store_.is_closed()) alloc::platform::raise_flag(descriptor_);
+  }
+  return n;
+}
+
+// A part of the initial contents. False: the view was ended, or something is held too often.
+bool Feed::list(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
+  auto& core = store_.core;
+  for (; pending_at_ != pending_count_ && n != out.size(); ++pending_at_) {
+    const std::uint64_t record = pending_[pending_at_];
+    const Stamp s = core.space.record(record)->stamp_word();
+    kept_[kept_count_++] = record;
+    out[n] = describe(record, s);
+    out[n++].initial = true;
+  }
+  if (n == out.size()) return true;
+  pending_at_ = pending_count_ = 0;
+  Views<Sync>::Step step;
+  bool ended = false;
+  bool more;
+  {
+    const Guard<Sync> guard(core.space, t);
+    more = Views<Sync>(core).step(view_, cursor_, step, ended);
+    for (unsigned i = 0; i != step.count; ++i) {
+      if (!wants(ChangeKind::kPut) || !wants(step.key[i])) continue;
+      if (core.space.try_hold(*core.space.record(step.record[i]))) pending_[pending_count_++] = step.record[i];
+    }
+  }
+  core.space.events.pinned.fetch_add(pending_count_, std::memory_order_relaxed);  // a figure
+  if (more) return true;
+  Views<Sync>(core).close(&t, view_);
+  has_view_ = is_listing_ = false;
+  view_ended_ = ended;
+  if (ended) return false;
+  Change synced;
+  synced.kind = ChangeKind::kSynced;
+  synced.stamp = place_.stamp();
+  out[n++] = synced;
+  return true;
+}
+
+// Whether a later change of the key waits in the ring.
+bool Feed::is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept {
+  auto& core = store_.core;
+  const auto found = core.table.find(core.hash_of(key), key);
+  if (!found) return !tomb;
+  const auto seen = Versions<Sync>::resolve(core.space, *found.record);
+  return seen.record != nullptr && seen.record->hold_word().version() > version;
+}
+
+// Whether what was next is for this feed, and as what.
+bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
+  if (next.what == EventSeen::kGap) {
+    c = Change();
+    c.kind = ChangeKind::kGap;
+    c.lost = next.lost;
+  } else {
+    c = describe(next.record, next.stamp);
+    if (!wants(c.kind)) return false;
+    if (c.kind != ChangeKind::kInvalidate) {
+      if (!wants(c.key)) return false;
+      if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
+    }
+  }
+  c.shard = next.shard;
+  c.sequence = next.sequence;
+  return true;
+}
+
+// True: it stopped before the end.
+bool Feed::follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
+  Subscription<Sync>::Next next;
+  for (unsigned scanned = 0; scanned < kScannedMax; scanned += kInOneGuard) {
+    const Guard<Sync> guard(store_.core.space, t);
+    for (unsigned i = 0; i != kInOneGuard; ++i) {
+      if (n == out.size()) return place_.has_more();
+      if (!place_.next(next)) return false;
+      if (!is_for_it(next, out[n])) continue;
+      if (next.what == EventSeen::kGap) {
+        lost_ += next.lost;
+      } else if (!keep(next.record)) {  // as many hold it as can: it is told again next time
+        place_.step_back(next);
+        return true;
+      }
+      ++n;
+    }
+  }
+  return true;
+}
+
+// Passes over what is for others. True: something is for this feed, or there is too much to look at now.
+bool Feed::skip(Thr& t) noexcept {
+  Subscription<Sync>::Next next;
+  Change c;
+  for (unsigned scanned = 0; scanned < kScannedMax; scanned += kInOneGuard) {
+    const Guard<Sync> guard(store_.core.space, t);
+    for (unsigned i = 0; i != kInOneGuard; ++i) {
+      if (!place_.next(next)) return false;
+      if (!is_for_it(next, c)) continue;
+      place_.step_back(next);
+      return true;
+    }
+  }
+  return true;
+}
+
+Result<bool> Feed::wait(std::uint64_t ns) noexcept {
+  const std::uint64_t end = alloc::platform::monotonic_ns() + ns;
+  Thr* t = store_.is_closed() ? nullptr : store_.thread();
+  if (t == nullptr) return store_.is_closed() ? Status::kClosed : Status::kOutOfMemory;
+  for (;;) {
+    if (store_.is_closed()) return Status::kClosed;
+    if (is_listing_ || view_ended_ || (place_.has_more() && skip(*t))) return true;
+    const std::uint32_t rung = store_.bus.bell.rung();
+    place_.events().announce_sleep();
+    if (place_.has_more() || store_.is_closed()) continue;
+    const std::uint64_t now = alloc::platform::monotonic_ns();
+    if (now >= end) return false;
+    store_.bus.bell.sleep(rung, end - now);
+  }
+}
+
+Result<int> Feed::descriptor() noexcept {
+  if (store_.is_closed()) return Status::kClosed;
+  if (descriptor_ < 0) {
+    const int d = store_.bus.open_descriptor();
+    if (d == -2) return Status::kIo;
+    if (d < 0) return {Status::kTooLarge, Field::kWatches};
+    descriptor_ = d;
+    alloc::platform::raise_flag(d);  // the first poll finds out, and arms it
+  }
+  return descriptor_;
+}
+
+Result<Value> Feed::token() const noexcept {
+  if (is_listing_ || view_ended_) return Status::kUnavailable;
+  if (store_.is_closed()) return Status::kClosed;
+  Token head;
+  head.incarnation = store_.incarnation();
+  head.session = const_cast<Subscription<Sync>&>(place_).events().session();
+  head.stamp = place_.stamp();
+  head.first = place_.first();
+  head.count = place_.count();
+  head.lost = lost_;
+  Value token;
+  char* bytes = static_cast<char*>(alloc::private_allocate(sizeof head + head.count * sizeof(std::uint64_t)));
+  if (bytes == nullptr) return Status::kOutOfMemory;
+  std::memcpy(bytes, &head, sizeof head);
+  std::memcpy(bytes + sizeof head, place_.positions(), head.count * sizeof(std::uint64_t));
+  const bool whole = token.assign({bytes, sizeof head + head.count * sizeof(std::uint64_t)});
+  alloc::private_free(bytes);
+  if (!whole) return Status::kOutOfMemory;
+  return token;
+}
+
+}  // namespace tern::detail

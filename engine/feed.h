@@ -1,0 +1,96 @@
+// Feed: what a Watch has: a place in the rings, the keys that it is for, initial contents on their way, and what its last
+// poll has answered, held for the caller.
+#ifndef TERN_ENGINE_FEED_H_
+#define TERN_ENGINE_FEED_H_
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <tern/watch.h>
+
+#include "engine/key_filter.h"
+#include "engine/store_core.h"
+#include "engine/subscription.h"
+#include "engine/views.h"
+
+namespace tern::detail {
+
+// Which keys a feed is for, where one filter doesn't say it.
+class KeyInterest {
+ public:
+  virtual bool wants(std::string_view key) const noexcept = 0;
+
+ protected:
+  ~KeyInterest() = default;
+};
+
+class Feed {
+ public:
+  using Sync = StdSync;
+  using Thr = Thread<Sync>;
+
+  // Takes a handle of the store. `interest`, if there is one, decides instead of the filter, and must outlive the feed.
+  static Result<Feed*> open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
+                            const KeyInterest* interest = nullptr) noexcept;
+  // And everything that it has given out.
+  void close() noexcept;
+
+  Result<std::size_t> poll(std::span<Change> out) noexcept;
+  Result<bool> wait(std::uint64_t ns) noexcept;
+  Result<int> descriptor() noexcept;
+  Result<Value> token() const noexcept;
+  std::uint64_t lost() const noexcept { return lost_; }
+  std::uint64_t lag() const noexcept { return place_.lag(); }
+  StoreCore& store() noexcept { return store_; }
+
+ private:
+  static constexpr unsigned kScannedMax = 65'536;  // changes that one poll looks at
+  static constexpr unsigned kInOneGuard = 64;
+  static constexpr unsigned kPendingMax = Views<Sync>::kStepKeys;
+
+  explicit Feed(StoreCore& store) noexcept : store_(store), place_(store.core) {}
+  Error begin(const WatchOptions& options, std::uint64_t* positions) noexcept;
+  void end(Thr* t) noexcept;
+  bool wants(std::string_view key) const noexcept {
+    return interest_ != nullptr ? interest_->wants(key) : filter_.matches(key);
+  }
+  bool wants(ChangeKind kind) const noexcept { return (kinds_ & kind_bit(kind)) != 0; }
+  void let_go(Thr& t) noexcept;
+  bool keep(std::uint64_t record) noexcept;
+  bool is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept;
+  bool skip(Thr& t) noexcept;
+  bool list(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
+  bool is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept;
+  bool follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
+  Change describe(std::uint64_t record, Stamp s) const noexcept;
+
+  StoreCore& store_;
+  Subscription<Sync> place_;
+  KeyFilter filter_;
+  const KeyInterest* interest_ = nullptr;
+  std::uint32_t kinds_ = kEveryKind;
+  bool keys_only_ = false;
+  bool coalesce_ = false;
+  bool is_behind_ = false;  // the last poll stopped before it had looked at everything
+  int descriptor_ = -1;
+  std::uint64_t lost_ = 0;
+
+  // Initial contents.
+  bool is_listing_ = false;
+  bool has_view_ = false;
+  bool view_ended_ = false;
+  ViewHandle<Sync> view_;
+  ViewCursor cursor_;
+  unsigned pending_at_ = 0;
+  unsigned pending_count_ = 0;
+  std::uint64_t pending_[kPendingMax];  // held
+
+  // What the last poll has answered: held until the next.
+  unsigned kept_count_ = 0;
+  std::uint64_t kept_[Watch::kPollMax];
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_FEED_H_

@@ -1,0 +1,133 @@
+// Watch: every change of the keys that it is for, in order, exactly once, or a gap that says how many were lost.
+//
+//   auto watch = store.watch_prefix("session:");
+//   tern::Change changes[64];
+//   while (watch->wait(1s)) {
+//     for (const tern::Change& c : std::span(changes).first(*watch->poll(changes))) handle(c);
+//   }
+//
+// Changes of one key come in the order in which they happened, and no sooner than a get can read them; there is no order
+// between keys. A change that didn't commit is never told, and neither is what changes no value: a new deadline, a
+// condition of a batch. A key that expires is told when it is removed, which may be later than the moment from which reads
+// miss it; if it is overwritten before that, by its put alone. The records of a batch come one by one, and so
+// does what clear and del_prefix remove, as deletions, when it is swept: a key that is set before that by its put alone.
+//
+// Changes wait in rings of a bounded size (Options::ring_bytes), one a shard. A writer never waits for who watches: one
+// that is overtaken gets one kGap for each time, with the number of changes lost in that shard, and goes on from what
+// is still there. Lost ones are counted before they are looked at: some may not have been for this watch. To be whole
+// again, begin another with WatchOptions::initial.
+//
+// While anybody watches, each change in the store costs its writer about 30 ns, whoever it is for. At most 65,535 watches and
+// sets a store; of thousands, make one WatchSet (watch_set.h), which reads each change once. One thread at a
+// time may use a Watch; which one doesn't matter.
+#ifndef TERN_WATCH_H_
+#define TERN_WATCH_H_
+
+#include <tern/result.h>
+#include <tern/value.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace tern {
+
+namespace detail {
+class Feed;
+enum class WatchKind : std::uint8_t { kKey, kPrefix, kGlob, kRegex };
+}
+
+enum class ChangeKind : std::uint8_t {
+  kPut,
+  kDelete,
+  kExpire,
+  kEvict,
+  kInvalidate,  // forget what you have up to `stamp`, of the scope that `key` names
+  kGap,         // `lost` changes of one shard were overrun
+  kSynced,      // the initial contents are complete; what follows are changes
+};
+constexpr std::uint32_t kind_bit(ChangeKind kind) noexcept { return std::uint32_t{1} << static_cast<unsigned>(kind); }
+inline constexpr std::uint32_t kEveryKind = (1u << 7) - 1;
+
+// The bytes are the store's own: good until the next poll() of the watch, or its end.
+struct Change {
+  ChangeKind kind = ChangeKind::kPut;
+  bool initial = false;  // of a put: it was there when the watch began
+  unsigned shard = 0;
+  std::string_view key{};
+  std::string_view value{};    // of a put
+  std::uint64_t version = 0;   // of the key; grows with each change, gets say the same
+  std::uint64_t stamp = 0;     // where views stand in the order of changes (View::stamp)
+  std::uint64_t sequence = 0;  // in its shard's ring
+  std::uint64_t lost = 0;      // of a gap
+};
+
+struct WatchOptions {
+  // Which kinds to tell, kind_bit() of each. Gaps and kSynced are always told.
+  std::uint32_t kinds = kEveryKind;
+  // Without values: cheaper for large ones, whose memory then isn't kept.
+  bool keys_only = false;
+  // First every key that is there now, as a put with `initial`, from a view; then kSynced; then every later change, with
+  // nothing between lost or doubled. If the view is ended to make room, poll answers view_expired: begin again.
+  bool initial = false;
+  // Of several changes of a key that are waiting, the last alone. What was passed over isn't counted.
+  bool coalesce = false;
+  // Goes on where another watch of the same kind stood: its token(). `compacted` if the store can't: it is another one,
+  // nobody has watched for a while, or what came since is gone. Not together with initial.
+  std::string_view resume{};
+  char separator = '.';    // of watch_glob
+  bool fold_case = false;  // of watch_glob and watch_regex: ASCII letters match in both cases
+};
+
+// Counts as a handle of its store. After close() of the store every call answers `closed`.
+class TERN_API Watch {
+ public:
+  // Changes that one poll answers at most.
+  static constexpr std::size_t kPollMax = 256;
+
+  Watch() noexcept = default;
+  Watch(Watch&& other) noexcept : feed_(other.feed_) { other.feed_ = nullptr; }
+  Watch& operator=(Watch&& other) noexcept;
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+  ~Watch() { close(); }
+
+  // Ends it, and what the last poll has answered. Idempotent; safe while its changes are being handled.
+  void close() noexcept;
+  bool is_open() const noexcept { return feed_ != nullptr; }
+
+  // What has happened since the last call, oldest first, up to out.size() and kPollMax; 0: nothing. Never blocks, takes no
+  // lock, allocates nothing, makes no system call. Values lie in the store and are kept until the next call: at most
+  // kPollMax of them. Looks at no more than 65,536 changes that are for others. closed, view_expired (initial).
+  Result<std::size_t> poll(std::span<Change> out) noexcept;
+
+  // Until there is something to poll (true) or the time is over (false), which may be 0. Passes over what is for others;
+  // sleeps in the system.
+  Result<bool> wait(std::chrono::milliseconds timeout) noexcept;
+
+  // A descriptor for epoll and its like: readable when a poll may have something; a poll that answers less than it was
+  // asked for lowers it. The watch's own: don't read or close it. io: the system refused. too_large (watches): 64 of
+  // one store have one.
+  Result<int> descriptor() noexcept;
+
+  // Where the watch stands, to be given to WatchOptions::resume of another one: after everything that the last poll has
+  // answered. unavailable while initial contents are under way. 8 bytes a shard and 56.
+  Result<Value> token() const noexcept;
+
+  // Changes that were lost, in all gaps so far.
+  std::uint64_t lost() const noexcept;
+  // Changes of the store that it has yet to look at.
+  std::uint64_t lag() const noexcept;
+
+ private:
+  friend class Store;
+  explicit Watch(detail::Feed* feed) noexcept : feed_(feed) {}
+
+  detail::Feed* feed_ = nullptr;
+};
+
+}  // namespace tern
+
+#endif  // TERN_WATCH_H_

@@ -1,0 +1,142 @@
+// Subscription: one listener's place in the rings: a position a shard, and the stamp from which on changes are its own.
+//
+//   begin   enter, read the tails, move the clock: s. A change past s is stamped by somebody who saw the listener, and
+//           lies behind the tails; one that isn't past s is passed over. Nothing is lost between, nothing comes twice.
+//   begin with a view       the view's stamp is s: what the view has, then every later change
+//   begin at a token        positions and s of another one of the same session, if the rings still go back so far
+//   next    the next change of some shard; a few of one shard in a row, then the next shard's
+//
+// One thread at a time. next() and the record that it answers are inside the caller's guard.
+#ifndef TERN_ENGINE_SUBSCRIPTION_H_
+#define TERN_ENGINE_SUBSCRIPTION_H_
+
+#include <cstdint>
+
+#include "engine/core.h"
+#include "engine/events.h"
+#include "engine/prefetch.h"
+
+namespace tern::detail {
+
+template <class Sync>
+class Subscription {
+ public:
+  using Rec = Record<Sync>;
+  using Thr = Thread<Sync>;
+  static constexpr unsigned kInARow = 64;
+  static constexpr unsigned kAhead = 6;  // records on their way while others are looked at
+
+  struct Next {
+    EventSeen::What what = EventSeen::kNothing;
+    unsigned shard = 0;
+    std::uint64_t sequence = 0;
+    std::uint64_t lost = 0;
+    std::uint64_t record = 0;
+    Stamp stamp{0};
+  };
+
+  explicit Subscription(Core<Sync>& core) noexcept : core_(core), events_(core.space) {}
+
+  // Of `count` shards from `first` on; `positions` has room for them. False: nothing has begun.
+  bool enter(unsigned first, unsigned count, std::uint64_t* positions) noexcept {
+    first_ = first;
+    count_ = count;
+    positions_ = positions;
+    if (!events_.enter()) return false;
+    for (unsigned i = 0; i != count_; ++i) positions_[i] = events_.ring(first_ + i)->tail();
+    Sync::point("event.subscribed");
+    return true;
+  }
+  void begin() noexcept { stamp_ = core_.space.views.move(); }
+  void begin_with(std::uint64_t view_stamp) noexcept { stamp_ = view_stamp; }
+  // False: what lay between is gone, or nobody has kept it.
+  bool begin_at(std::uint64_t session, std::uint64_t stamp, const std::uint64_t* positions) noexcept {
+    if (session != events_.session()) return false;
+    for (unsigned i = 0; i != count_; ++i) {
+      auto& ring = *events_.ring(first_ + i);
+      if (positions[i] < ring.first() || positions[i] > ring.tail()) return false;
+      positions_[i] = positions[i];
+    }
+    stamp_ = stamp;
+    return true;
+  }
+  // The last one empties the rings.
+  void end(Thr& t) noexcept {
+    if (!events_.leave()) return;
+    for (unsigned i = 0; i != events_.shards(); ++i) {
+      for (bool more = true; more;) {
+        Guard<Sync> guard(core_.space, t);
+        more = events_.drain(t, i, kInARow) == kInARow;
+      }
+    }
+    core_.space.epoch.reclaim(core_.space, t);
+  }
+
+  // Inside a guard. False: there is nothing now.
+  bool next(Next& out) noexcept {
+    for (unsigned empty = 0; empty != count_;) {
+      std::uint64_t& position = positions_[at_];
+      auto& ring = *events_.ring(first_ + at_);
+      const EventSeen seen = ring.read(position);
+      if (seen.what == EventSeen::kNothing || row_ == kInARow) {
+        if (seen.what == EventSeen::kNothing) ++empty;
+        row_ = 0;
+        at_ = at_ + 1 == count_ ? 0 : at_ + 1;
+        continue;
+      }
+      ++row_;
+      out.what = seen.what;
+      out.shard = first_ + at_;
+      out.sequence = position;
+      if (seen.what == EventSeen::kGap) {
+        out.lost = seen.lost;
+        position += seen.lost;
+        if (planted<Sync>(Mutant::kEventGapSwallowed)) continue;
+        return true;
+      }
+      ++position;
+      if constexpr (!Sync::kWordwise) prefetch_near(core_.space.record(ring.peek(position + kAhead)));
+      const Stamp s = core_.space.record(seen.record)->stamp_word();
+      if (s.stamp() <= stamp_ && !planted<Sync>(Mutant::kEventOldDelivered)) continue;
+      out.record = seen.record;
+      out.stamp = s;
+      return true;
+    }
+    return false;
+  }
+  // What was answered last comes again.
+  void step_back(const Next& last) noexcept { positions_[last.shard - first_] = last.sequence; }
+  // Whether there may be something; outside of guards.
+  bool has_more() const noexcept {
+    for (unsigned i = 0; i != count_; ++i) {
+      if (events_.ring(first_ + i)->tail() != positions_[i]) return true;
+    }
+    return false;
+  }
+  // Positions that it is behind.
+  std::uint64_t lag() const noexcept {
+    std::uint64_t sum = 0;
+    for (unsigned i = 0; i != count_; ++i) sum += events_.ring(first_ + i)->tail() - positions_[i];
+    return sum;
+  }
+
+  Events<Sync>& events() noexcept { return events_; }
+  unsigned first() const noexcept { return first_; }
+  unsigned count() const noexcept { return count_; }
+  std::uint64_t stamp() const noexcept { return stamp_; }
+  const std::uint64_t* positions() const noexcept { return positions_; }
+
+ private:
+  Core<Sync>& core_;
+  Events<Sync> events_;
+  unsigned first_ = 0;
+  unsigned count_ = 0;
+  unsigned at_ = 0;   // the shard whose turn it is
+  unsigned row_ = 0;  // how many of it in a row
+  std::uint64_t stamp_ = 0;
+  std::uint64_t* positions_ = nullptr;
+};
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_SUBSCRIPTION_H_

@@ -1,0 +1,71 @@
+// Watches as their users have them.
+#include <tern/watch.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/feed.h"
+
+namespace tern {
+
+using detail::Call;
+using detail::Feed;
+using detail::KeyFilter;
+
+namespace {
+
+Result<Feed*> open_feed(const detail::Context& context, KeyFilter::Kind kind, std::string_view text,
+                        const WatchOptions& options) noexcept {
+  const Call call(context);
+  if (!call.ok()) return call.error();
+  if (kind == KeyFilter::Kind::kKey) {
+    if (const Error e = Call::key_error(text); e.status != Status::kOk) return e;
+  } else if (kind == KeyFilter::Kind::kPrefix && text.size() > kKeyBytesMax) {
+    return {Status::kTooLarge, Field::kKey};
+  }
+  KeyFilter filter;
+  if (const Error e = filter.open(kind, text, options.separator, options.fold_case); e.status != Status::kOk) return e;
+  return Feed::open(call.store(), std::move(filter), options);
+}
+
+constexpr std::int64_t kWaitMsMax = std::int64_t{365} * 86'400'000;
+
+}  // namespace
+
+Result<Watch> Store::watch(detail::WatchKind kind, std::string_view text, const WatchOptions& options) const noexcept {
+  const Result<Feed*> feed = open_feed(context(), static_cast<KeyFilter::Kind>(kind), text, options);
+  if (!feed) return feed.error();
+  return Result<Watch>(Watch(*feed));
+}
+
+Watch& Watch::operator=(Watch&& other) noexcept {
+  Watch moved(std::move(other));
+  std::swap(feed_, moved.feed_);
+  return *this;
+}
+
+void Watch::close() noexcept {
+  if (Feed* feed = std::exchange(feed_, nullptr)) feed->close();
+}
+
+Result<std::size_t> Watch::poll(std::span<Change> out) noexcept {
+  if (feed_ == nullptr) return Status::kClosed;
+  return feed_->poll(out);
+}
+Result<bool> Watch::wait(std::chrono::milliseconds timeout) noexcept {
+  if (feed_ == nullptr) return Status::kClosed;
+  const std::int64_t ms = std::clamp<std::int64_t>(timeout.count(), 0, kWaitMsMax);
+  return feed_->wait(static_cast<std::uint64_t>(ms) * 1'000'000);
+}
+Result<int> Watch::descriptor() noexcept {
+  if (feed_ == nullptr) return Status::kClosed;
+  return feed_->descriptor();
+}
+Result<Value> Watch::token() const noexcept {
+  if (feed_ == nullptr) return Status::kClosed;
+  return feed_->token();
+}
+std::uint64_t Watch::lost() const noexcept { return feed_ == nullptr ? 0 : feed_->lost(); }
+std::uint64_t Watch::lag() const noexcept { return feed_ == nullptr ? 0 : feed_->lag(); }
+
+}  // namespace tern
