@@ -14,6 +14,7 @@
 #include "bench/cachebench.h"
 #include "bench/driver.h"
 #include "bench/options.h"
+#include "bench/order.h"
 #include "bench/results.h"
 #include "bench/seeds.h"
 #include "bench/snapshot.h"
@@ -256,6 +257,7 @@ int run_bench(const BenchOptions& options) {
     if (options.suite == "views") {
       run_views(options, results);
       run_batches(options, results);
+      run_order(options, results);
     }
     print_targets(results);
     return finish(options, results);

@@ -88,9 +88,9 @@ struct Options {
   // Whether a full store makes room by removing what is least likely to be asked for. Off: writes are refused.
   bool eviction = true;
   // Keeps the keys in the order of their bytes, too: scan, iterate and keys() then seek to their first key instead of
-  // going over the whole store (view.h). Costs an entry its key and about 30 to 40 bytes more of the budget, and the
-  // set that brings a key in, or the removal that takes it out, a descent of the index (half a set's time in a million
-  // keys); an overwrite and a read nothing. Fixed for the store's life.
+  // going over the whole store (view.h). Costs an entry its key and about 35 bytes more of the budget; the set that
+  // brings a key in, and the removal that takes it out, a descent of the index and a node's copy (a fill with a million keys
+  // in no order takes about three times as long); an overwrite and a read nothing. Fixed for the store's life.
   bool ordered = false;
   WhenFull full = WhenFull::kError;
   // In a child process after fork a store is closed: there nobody does it.

@@ -375,6 +375,24 @@ TEST(OrderedStore, EvictionTakesTheLeavesToo) {
   EXPECT_EQ(store.keys()->size(), store.stats().entries);
 }
 
+TEST_P(ScanTest, WhatWasClearedIsNotShown) {
+  for (unsigned i = 0; i != 2'000; ++i) ASSERT_TRUE(store.set(numbered(i % 2 != 0 ? "a:" : "b:", i), "v"));
+  Result<View> view = store.view();
+  ASSERT_TRUE(view);
+  ASSERT_TRUE(store.del_prefix("a:"));
+  EXPECT_EQ(store.keys()->size(), 1'000u);
+  EXPECT_EQ(store.keys(ScanOptions{.prefix = "a:"})->size(), 0u);
+  EXPECT_EQ(view->keys()->size(), 2'000u);
+  fill({"a:1"});
+  EXPECT_EQ(names_of(store.keys(ScanOptions{.prefix = "a:"})), Names{"a:1"});
+  ASSERT_TRUE(store.clear());
+  EXPECT_EQ(names_of(store.keys()), Names());
+  EXPECT_EQ(view->keys(ScanOptions{.reverse = true})->size(), 2'000u);
+  view->close();
+  for (int i = 0; i != 1'000 && store.stats().index_bytes != 0; ++i) ASSERT_TRUE(store.tick(1000us));
+  EXPECT_EQ(store.stats().index_bytes, 0u);
+}
+
 TEST(OrderedStore, SaysWhatTheIndexTakes) {
   Options o = small_options();
   o.ordered = true;

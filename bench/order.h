@@ -1,0 +1,16 @@
+// Keys in order: scans by prefix beside ordered maps and RocksDB, what the index costs, patterns.
+#ifndef TERN_BENCH_ORDER_H_
+#define TERN_BENCH_ORDER_H_
+
+#include "bench/options.h"
+#include "bench/results.h"
+
+namespace tern::bench {
+
+// Adds the targets scan100-vs-tbb, -vs-btree and -vs-rocksdb, get-ordered and pattern-1m, and figures beside them without a
+// floor.
+void run_order(const BenchOptions& options, Results& results);
+
+}  // namespace tern::bench
+
+#endif  // TERN_BENCH_ORDER_H_
