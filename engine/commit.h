@@ -41,6 +41,10 @@ struct Time {
   std::uint64_t (*now_ms)(const void*) = nullptr;
   const void* source = nullptr;
   std::uint64_t now() const noexcept { return now_ms(source); }
+  // One that stands still, at `ms`, which is to live as long: for many looks, or one that was taken already.
+  static Time at(const std::uint64_t& ms) noexcept {
+    return {[](const void* at) noexcept { return *static_cast<const std::uint64_t*>(at); }, &ms};
+  }
 };
 
 // A key's state, as a Change judges it and a read answers it.
@@ -160,16 +164,18 @@ class Commit {
     return h;
   }
 
-  // Inside a guard. `hash` is the key's.
+  // Inside a guard. `hash` is the key's. `known`: where somebody found it, in this guard; null: it is looked up.
   template <class Change>
-  [[gnu::always_inline]] Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
+  [[gnu::always_inline]] Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change,
+                                          const Place<Sync>* known = nullptr) noexcept {
     Shd& s = table_.shard_of(hash);
     std::uint64_t tomb = 0;
     bool silent = false;
     for (;;) {
       const std::uint64_t made_at = Change::kDerives ? space_.views.now() : 0;
       const bool points = space_.has_points();
-      const Place<Sync> place = Ins::locate(table_, t, s, hash, key);
+      const Place<Sync> place = known != nullptr ? *known : Ins::locate(table_, t, s, hash, key);
+      known = nullptr;
       if (place.out_of_memory) return refused(t, tomb);
       if (!place.found) {
         const Decision wanted = change.judge(Head<Sync>{});
@@ -291,7 +297,10 @@ class Commit {
         s.live.fetch_sub(1, std::memory_order_relaxed);  // a count
       }
       if (trimmed.note) Kept<Sync>(table_, this).note(t, s, hash);
-      if (!trimmed.left && Versions<Sync>::alone(r, r.stamp_word())) bury(t, s, hash, key, own);
+      if (const Stamp stamp = r.stamp_word(); !trimmed.left && Versions<Sync>::alone(r, stamp)) {
+        // Where it was put, if it is still there.
+        if (!Kept<Sync>(table_, this).empty_slot(t, s, {place.found.slot, &r, to, stamp}, version)) bury(t, s, hash, key, own);
+      }
       return {Outcome::kRemoved, version};
     }
   }

@@ -265,7 +265,7 @@ class Core {
   static constexpr unsigned kYieldsMax = 64;
   static constexpr std::uint64_t kIndexRoomBytes = 256;  // a leaf and a node's copy
   static constexpr unsigned kRoundsMax = 5;
-  static constexpr unsigned kRoundsMaxEvicting = 12;
+  static constexpr unsigned kRoundsMaxEvicting = 16;
 
   // --- writes --------------------------------------------------------------------------------------------------
 
@@ -345,7 +345,9 @@ class Core {
     }
     // Victims first: they may be of the size that is wanted. (Of what is evicted or moved now nothing would come back.)
     if (room.rounds < kRoundsMaxEvicting && !in_vain) {
-      const bool freed = room.victims != 0 && eviction.make_room(t, bytes, room.victims);
+      // Twice as much each time: of another size than what is wanted, they may have helped nothing.
+      const std::uint64_t enough = bytes << (room.rounds - 2);
+      const bool freed = room.victims != 0 && eviction.make_room(t, bytes, enough, room.victims);
       hand_out_removals(t);
       if (freed && room.rounds == 2) return true;
       if (take_from_views(t, bytes, room)) return true;
@@ -616,7 +618,10 @@ class Core {
     {
       Grd guard(space, t);
       space.epoch.admit(space, t);  // what it frees is let through when the limbo is past its cap
-      Expiry<Sync> expiry(table, committer(), t, s, time.now());
+      // One look at the clock for all of them.
+      const std::uint64_t now = time.now();
+      const Time then = Time::at(now);
+      Expiry<Sync> expiry(table, Commit<Sync>(table, then, bound, evicts ? &eviction : nullptr), t, s, now);
       done = expiry.step(steps);
       t.work += done;
       if (unfiled && done < steps && expiry.sweep(steps / 8)) done += steps / 8;

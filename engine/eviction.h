@@ -262,14 +262,15 @@ class Eviction {
 
   // --- for a write that found no memory, outside of its guard --------------------------------------------------
 
-  // Room for `bytes`, by a part of the `victims` that the call may take. False: nothing was done; more won't help.
-  bool make_room(Thr& t, std::uint64_t bytes, unsigned& victims) noexcept {
+  // Room for `bytes`, by a part of the `victims` that the call may take: as much as they free before it is `enough`.
+  // False: nothing was done; more won't help.
+  bool make_room(Thr& t, std::uint64_t bytes, std::uint64_t enough, unsigned& victims) noexcept {
     auto& epoch = space().epoch;
     raise_reserve();
     if (stands_still(bytes)) return false;
     std::uint64_t freed = 0;
     epoch.enter(t.epoch);
-    for (unsigned n = 0; n != kRoundVictims && victims != 0 && freed < bytes + bytes / 4; ++n, --victims) {
+    for (unsigned n = 0; n != kRoundVictims && victims != 0 && freed < enough + enough / 4; ++n, --victims) {
       const std::uint64_t one = evict_one(t);
       if (one == 0) break;
       freed += one;
@@ -278,9 +279,11 @@ class Eviction {
     epoch.reclaim(space(), t, kRoundUnits);
     return freed != 0;
   }
-  // A bounded share of it for one call: a constant, and what n bytes take the place of if they are all small.
+  // A bounded share of it for one call: a constant, and what n bytes take the place of if they are all small. The constant
+  // is for victims of another size: they help once a span is empty of them, or half of one, and moves do the rest.
+  static constexpr unsigned kVictimsAWrite = 1024;
   static unsigned victims_for(std::uint64_t bytes) noexcept {
-    return static_cast<unsigned>(std::min<std::uint64_t>(64 + bytes / 32, std::uint64_t{1} << 30));
+    return static_cast<unsigned>(std::min<std::uint64_t>(kVictimsAWrite + bytes / 32, std::uint64_t{1} << 30));
   }
   void owe(std::uint64_t bytes) noexcept {
     std::uint64_t owed = owed_.load(std::memory_order_relaxed);  // a figure
@@ -327,6 +330,8 @@ class Eviction {
     std::uint64_t record = 0;
     Stamp stamp{0};
     Hold hold{0};
+    std::uint64_t now_ms = 0;  // if it has a deadline
+    Place<Sync> place{};
   };
   Judged judge(Thr& t, std::uint64_t entry) noexcept {
     Judged j;
@@ -344,7 +349,9 @@ class Eviction {
       return j;
     }
     if (j.stamp.tomb()) return j;
-    j.kind = is_expired(r, j.stamp) && !planted<Sync>(Mutant::kEvictExpiredInTurn) ? Judged::kExpired : Judged::kCandidate;
+    j.place = {{named.slot, &r, named.word, j.stamp}, named.home, named.home_index, false};
+    if (j.stamp.has_x()) j.now_ms = time_->now();
+    j.kind = is_expired(r, j.stamp, j.now_ms) && !planted<Sync>(Mutant::kEvictExpiredInTurn) ? Judged::kExpired : Judged::kCandidate;
     // One hold of a record that was told is, as a rule, its event's: that gives way with the ring.
     if (j.hold.holds() > (j.stamp.told() ? 1u : 0u) && !planted<Sync>(Mutant::kEvictHeld)) j.kind = Judged::kStays;
     return j;
@@ -419,7 +426,7 @@ class Eviction {
 
   std::uint64_t remove_or_stay(Thr& t, Group& g, std::uint64_t entry, const Judged& j) noexcept {
     const std::uint64_t hash = queues_.format().hash(entry);
-    const std::uint64_t bytes = remove(t, j.record, j.stamp, hash, j.kind == Judged::kExpired);
+    const std::uint64_t bytes = remove(t, j.record, j.stamp, hash, j.kind == Judged::kExpired, j.now_ms, &j.place);
     if (bytes == 0) return planted<Sync>(Mutant::kEvictEntryLost) ? 0 : stays(t, g.main, entry);
     if (j.kind != Judged::kExpired) policy_.evicted(key_of(entry));
     return bytes;
@@ -445,21 +452,23 @@ class Eviction {
     std::uint64_t expected = seen.word();
     r.meta.compare_exchange_strong(expected, seen.with_access(access).word(), std::memory_order_relaxed);  // a count
   }
-  bool is_expired(Rec& r, Stamp s) const noexcept {
+  static bool is_expired(Rec& r, Stamp s, std::uint64_t now_ms) noexcept {
     if (!s.has_x()) return false;
     const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
-    return !x.never() && time_->now() >= x.ms();
+    return !x.never() && now_ms >= x.ms();
   }
 
-  // By way of commit. 0: it isn't there any more, or there is no memory for the tomb.
-  std::uint64_t remove(Thr& t, std::uint64_t record, Stamp s, std::uint64_t hash, bool expired) noexcept {
+  // By way of commit, which takes the time to be `now_ms`. 0: it isn't there any more, or there is no memory for the tomb.
+  std::uint64_t remove(Thr& t, std::uint64_t record, Stamp s, std::uint64_t hash, bool expired, std::uint64_t now_ms,
+                       const Place<Sync>* place) noexcept {
     const Rec& r = *space().record(record);
     const std::uint64_t bytes = space().bytes_of(record);
     const auto k = space().key_of(r, s);
     const std::string_view key(k.data, k.size);
     EvictChange<Sync> change(space(), t, key, r, expired);
     Sync::point("evict.remove");
-    const Committed c = Commit<Sync>(*table_, *time_, *bound_, this).commit(t, hash, key, change);
+    const Time then = Time::at(now_ms);
+    const Committed c = Commit<Sync>(*table_, then, *bound_, this).commit(t, hash, key, change, place);
     if (c.outcome != Committed::Outcome::kRemoved) return 0;
     (change.expired ? t.counters.expired : t.counters.evicted).add();
     return bytes;
@@ -497,13 +506,14 @@ class Eviction {
       const Hold hold = r.hold_word();
       const Stamp stamp = Versions<Sync>::finalise(space(), r);
       if (stamp.tomb() || stamp.intent() || hold.keep() || hold.holds() != 0) return true;
-      const bool expired = is_expired(r, stamp);
+      const std::uint64_t now_ms = stamp.has_x() ? time_->now() : 0;
+      const bool expired = is_expired(r, stamp, now_ms);
       if (!expired && hold.access() > access_max) {
         if (forget) set_access(r, hold, hold.access() - 1);
         return true;
       }
       const auto k = space().key_of(r, stamp);
-      bytes = remove(t, w.offset(), stamp, table_->hash_of({k.data, k.size}), expired);
+      bytes = remove(t, w.offset(), stamp, table_->hash_of({k.data, k.size}), expired, now_ms, nullptr);
       return bytes == 0;
     });
     return bytes;

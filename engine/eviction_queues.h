@@ -195,8 +195,11 @@ class EvictionQueues {
     bool found = false;
     bool in_the_way = false;  // a split that can't be completed for want of memory: it may be there
     SlotWord word{0};
+    typename Tbl::Word* slot = nullptr;
+    Bucket<Sync>* home = nullptr;
+    std::uint32_t home_index = 0;
   };
-  // The slot that the entry names, LIVE.
+  // The slot that the entry names, LIVE, its home bucket ready.
   Named find(Thr& t, std::uint64_t entry) noexcept {
     const std::uint64_t hash = format_.hash(entry);
     const unsigned gen = EntryFormat::gen(entry);
@@ -209,12 +212,15 @@ class EvictionQueues {
       if (!b.control().ready() && !Growth<Sync>::help_split(*table_, t, s, home)) return {false, true};
       Named named;
       bool frozen = false;
-      table_->for_each_slot(b, [&](auto&, SlotWord w) {
+      table_->for_each_slot(b, [&](auto& slot, SlotWord w) {
         if (!w.is_current_of(tag)) return true;
         if (w.gen() != gen && !planted<Sync>(Mutant::kEvictOtherIncarnation)) return true;
         frozen = w.is_frozen();
         named.found = !frozen;
         named.word = w;
+        named.slot = &slot;
+        named.home = &b;
+        named.home_index = home;
         return frozen;
       });
       if (named.found) return named;

@@ -103,7 +103,7 @@ class Expiry {
       const std::uint64_t due = Tks::due_of(x, Tks::span_of(*found.record, found.stamp));
       if (due > now_) return due;
       Sync::point("expiry.due");
-      const Removed removed = remove(*found.record, found.stamp);
+      const Removed removed = remove(ticket, found);
       if (removed == Removed::kYes) return 0;
       if (removed == Removed::kNoMemory) return now_ + 1;
       // A batch is under way on the key: whoever finishes it, the next look will see.
@@ -134,12 +134,22 @@ class Expiry {
     return table_.bucket(shard_, Tbl::size_of(shard_).home(ticket.hash()));
   }
 
-  // The record was the key's a moment ago, and past its deadline.
+  // The record was the key's a moment ago, and past its deadline. Where it was found, it isn't looked up once more, and the
+  // ticket has all bits of the hash that matter.
+  Removed remove(Ticket ticket, const typename Tks::Found& found) noexcept {
+    const bool there = found.home != nullptr && found.word.is_live() && !found.in_batch;
+    const Place<Sync> place{{const_cast<typename Tbl::Word*>(found.slot), found.record, found.word, found.stamp}, found.home, found.home_index, false};
+    return remove(*found.record, found.stamp, ticket.hash() | table_.hash_in(shard_), there ? &place : nullptr);
+  }
   Removed remove(const Rec& r, Stamp s) noexcept {
+    const auto k = space_.key_of(r, s);
+    return remove(r, s, table_.hash_of({k.data, k.size}), nullptr);
+  }
+  Removed remove(const Rec& r, Stamp s, std::uint64_t hash, const Place<Sync>* place) noexcept {
     const auto k = space_.key_of(r, s);
     const std::string_view key(k.data, k.size);
     ExpireChange<Sync> change(space_, thread_, key, r, now_);
-    const Committed done = commit_.commit(thread_, table_.hash_of(key), key, change);
+    const Committed done = commit_.commit(thread_, hash, key, change, place);
     if (done.outcome == Committed::Outcome::kOutOfMemory) return Removed::kNoMemory;
     if (done.outcome != Committed::Outcome::kRemoved) return Removed::kNo;
     ++expired;

@@ -204,6 +204,11 @@ class Table {
   unsigned shard_index(std::uint64_t hash) const noexcept {
     return static_cast<unsigned>(&shard_of(hash) - shards_);
   }
+  // The bits of a hash that choose this shard.
+  std::uint64_t hash_in(const Shd& s) const noexcept {
+    return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&s) - reinterpret_cast<const std::byte*>(shards_))
+           << space_->geometry.shard_shift;
+  }
   Shd& shard_of(std::uint64_t hash) const noexcept { return shard_at(space_->geometry, hash); }
   std::uint64_t hash_of(std::string_view key) const noexcept {
     return simd::hash_bytes(key.data(), key.size(), space_->geometry.hash_keys);

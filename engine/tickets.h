@@ -81,6 +81,8 @@ class Tickets {
     SlotWord word{0};  // of the key's head, `record` or what lies over it
     Stamp stamp{0};
     bool in_batch = false;  // the head is an intent
+    Bucket<Sync>* home = nullptr;  // where the key is looked for; null: its split isn't complete
+    std::uint32_t home_index = 0;
     explicit operator bool() const noexcept { return record != nullptr; }
   };
 
@@ -144,6 +146,7 @@ class Tickets {
     for (;;) {
       const std::uint32_t home = Tbl::size_of(s).home(ticket.hash());
       auto& b = table.bucket(s, home);
+      const bool ready = b.control().ready();
       Found found;
       const auto look = [&](auto& slot, SlotWord w) {
         if (!w.is_current() || w.tag() != tag) return true;
@@ -155,7 +158,7 @@ class Tickets {
             const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
             if (x.ticket() == ticket.number()) {
               const bool in_batch = table.space().record(w.offset())->stamp_word().batch();
-              found = {&slot, &r, w, stamp, in_batch};
+              found = {&slot, &r, w, stamp, in_batch, ready ? &b : nullptr, home};
               return false;
             }
           }
@@ -163,7 +166,7 @@ class Tickets {
         }
         return true;
       };
-      if (!b.control().ready()) table.for_each_slot(table.bucket(s, split_source(home)), look);
+      if (!ready) table.for_each_slot(table.bucket(s, split_source(home)), look);
       if (!found) table.for_each_slot(b, look);
       if (found) return found;
       Sync::point("ticket.missed");

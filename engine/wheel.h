@@ -115,12 +115,12 @@ class Wheel {
   unsigned advance(Space<Sync>& space, Thr& t, std::uint64_t now, unsigned steps,
                    Look&& look) noexcept {
     now = std::min(now, kTimeMax);
-    unsigned done = 0;
+    unsigned done = 0, popped = 0;
     while (done < steps) {
       const std::uint64_t time = now_.load(std::memory_order_seq_cst);  // [wheel] seq_cst
       Spot spot;
       if (!find_due(time, spot)) {
-        if (time >= now) return done;
+        if (time >= now) break;
         move(space, t, time, now, look, done);
         continue;
       }
@@ -131,10 +131,11 @@ class Wheel {
         unmark(spot, list);
         continue;
       }
-      entries_.fetch_sub(1, std::memory_order_relaxed);  // a count
+      ++popped;
       look.ahead(list.peek(space, 8), list.peek(space, 3));
       take(space, t, ticket, look);
     }
+    if (popped != 0) entries_.fetch_sub(popped, std::memory_order_relaxed);  // a count
     return done;
   }
 

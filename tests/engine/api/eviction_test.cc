@@ -451,7 +451,7 @@ TEST(EvictionTest, ALargeValueFindsRoomAmongSmallOnes) {
   for (unsigned n = 0; n < 20; ++n) {
     const std::uint64_t before = store.stats().evicted;
     const Result<std::uint64_t> r = store.set(numbered("large", n), pattern(kMiB, n));
-    EXPECT_LE(store.stats().evicted - before, 64 + kMiB / 32) << "more than its bound";
+    EXPECT_LE(store.stats().evicted - before, 1'024 + kMiB / 32) << "more than its bound";
     if (r) {
       ++done;
       continue;
@@ -468,6 +468,25 @@ TEST(EvictionTest, ALargeValueFindsRoomAmongSmallOnes) {
   }
   EXPECT_GT(store.stats().entries, 200'000u);
   EXPECT_TRUE(whole(store));
+}
+
+// Keys grow by a digit, and their records by a size class, while the oldest that go are of the class before: each helps only
+// once a span is empty of them. Blocks of the wheel's queues are room that no record can have.
+TEST(EvictionTest, ASmallStoreTakesEveryWriteWhenItsSizesShiftByOneClass) {
+  for (const bool all_expire : {false, true}) {
+    for (const std::size_t bytes : {64u, 100u, 128u}) {
+      ManualClock clock;
+      Options options = bounded(4 * kMiB, &clock);
+      options.hash_seed = 42;
+      const Store store = open_or_fail(options);
+      SetOptions expires;
+      expires.ttl = 1h;
+      ASSERT_TRUE(store.set("k0", "v", expires));
+      for (unsigned i = 0; i < 60'000; ++i) {
+        ASSERT_TRUE(store.set(numbered("k", i), pattern(bytes, i), all_expire ? expires : SetOptions{})) << bytes << ' ' << i;
+      }
+    }
+  }
 }
 
 TEST(EvictionTest, SizesMayShift) {
