@@ -6,8 +6,9 @@
 //
 // When. Room is what the heap can still hand out, plus the limbo: what is in limbo will be free soon, unless a thread
 // stands still inside a call, and then evicting would empty the cache without giving a byte back. An insert that finds
-// less room than the reserve evicts up to two; so memory is ready before it is needed, and the grace period passes
-// meanwhile. The reserve follows the limbo: a 64th of the budget, and what was seen to be in limbo at most and a
+// less room than the reserve evicts one, or up to four if that doesn't keep up, and looks at a bounded number of entries;
+// so memory is ready before it is needed, the grace period passes meanwhile, and each insert pays an equal share. What
+// the next victims will touch is on its way when one goes. The reserve follows the limbo: a 64th of the budget, and what was seen to be in limbo at most and a
 // quarter more, up to the limbo's cap. Memory can also be short of one size alone: then the write itself evicts, a
 // bounded number (make_room), and answers out_of_memory if that gave nothing; what it would have needed is owed, and
 // maintenance goes on.
