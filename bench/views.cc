@@ -31,6 +31,7 @@ class ViewsSuite {
     o.view_bytes_max = o.memory_bytes;
     o.entries_expected = count_;
     o.eviction = false;
+    o.maintenance = Maintenance::kTick;  // what is measured is this thread's
     o.huge_pages = options_.huge_pages;
     Result<Store> store = Store::open(o);
     if (!store) return results_.errors.push_back("views: the store can't be opened");
@@ -39,6 +40,7 @@ class ViewsSuite {
     open_and_close();
     writes();
     walk();
+    removals();
     store_ = Store();
     stamps();
   }
@@ -145,6 +147,50 @@ class ViewsSuite {
       require(all.ok() && seen == count_, "views: a walk missed keys");
     }
     results_.add_target("view-walk", spread(ns), "ns", "an entry of for_each", 0, true);
+  }
+
+  // All keys of a prefix gone: by an invalidation and all of its sweep, and by a view's walk whose keys are deleted one by
+  // one. Beside them half as many that stay.
+  void removals() {
+    std::vector<double> call, ratios, per_key;
+    const std::uint64_t others = count_ / 2;
+    const auto other = [&](std::uint64_t i) {
+      const int n = std::snprintf(key_, sizeof key_, "session:%012llu", static_cast<unsigned long long>(i));
+      return std::string_view(key_, static_cast<std::size_t>(n));
+    };
+    for (std::uint64_t i = 0; i != others; ++i) require(store_.set(other(i), kValue).ok(), "views: a set was refused");
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      double seconds[2] = {};
+      for (const bool by_scan : {false, true}) {
+        for (std::uint64_t i = 0; i != count_; ++i) require(store_.set(key(i), kValue).ok(), "views: a set was refused");
+        settle();
+        double from = thread_cpu_seconds();
+        if (by_scan) {
+          Result<View> view = store_.view();
+          std::vector<std::string> found;
+          require(view->for_each([&](std::string_view k, std::string_view) {
+            if (k.starts_with("account:")) found.emplace_back(k);
+            return true;
+          }).ok(), "views: a walk failed");
+          view->close();
+          for (const std::string& k : found) require(store_.del(k).ok(), "views: a del was refused");
+          seconds[1] = thread_cpu_seconds() - from;
+        } else {
+          const Result<std::uint64_t> id = store_.del_prefix("account:");
+          require(id.ok(), "views: del_prefix was refused");
+          call.push_back((thread_cpu_seconds() - from) * 1e6);
+          while (store_.stats().owed.invalidations != 0) require(store_.tick(std::chrono::milliseconds(10)).ok(), "views: tick");
+          seconds[0] = thread_cpu_seconds() - from;
+          per_key.push_back(seconds[0] / static_cast<double>(count_) * 1e9);
+          require(store_.invalidated(*id)->entries == count_, "views: del_prefix removed another number of keys");
+        }
+        require(store_.stats().entries == others, "views: keys are left");
+      }
+      ratios.push_back(seconds[1] / seconds[0]);
+    }
+    results_.add_target("del-prefix-call", spread(call), "us", "the call, after which none is read", 0, true);
+    results_.add_target("del-prefix-sweep", spread(per_key), "ns", "call and sweep, for each key that goes", 0, true);
+    results_.add_target("del-prefix-vs-scan", spread(ratios), "ratio", "a view's walk that deletes one by one", 0, false);
   }
 
   // By a program of its own, which has the engine twice (stamp_cost.cc).

@@ -19,7 +19,9 @@ struct WriteBatch::Operation {
   std::size_t key_at, key_size;
   std::size_t value_at, value_size;
   std::uint64_t version;  // of a condition; then what a set was given
-  SetOptions options;
+  SetOptions options;     // but for its tags
+  std::size_t tags_at, tags_size;
+  bool bad_tags;
 };
 
 WriteBatch::WriteBatch(WriteBatch&& other) noexcept { *this = std::move(other); }
@@ -89,6 +91,19 @@ void WriteBatch::set(std::string_view key, std::string_view value, const SetOpti
   op->kind = detail::BatchOperation::Kind::kSet;
   op->has_options = true;
   op->options = options;
+  op->options.tags = {};
+  if (options.tags.empty()) return;
+  detail::TagBlock tags;
+  op->bad_tags = !tags.set(options.tags);
+  const std::string_view block = tags.block();
+  if (op->bad_tags || !grow(bytes_, bytes_capacity_, used_, used_ + block.size())) {
+    out_of_memory_ = out_of_memory_ || !op->bad_tags;
+    return;
+  }
+  std::memcpy(bytes_ + used_, block.data(), block.size());
+  op->tags_at = used_;
+  op->tags_size = block.size();
+  used_ += block.size();
 }
 void WriteBatch::del(std::string_view key) noexcept {
   if (Operation* op = add(key, {})) op->kind = detail::BatchOperation::Kind::kDel;
@@ -155,7 +170,10 @@ class BatchList {
     out.value = {list.bytes_ + op.value_at, op.value_size};
     if (op.kind != BatchOperation::Kind::kSet) return;
     out.terms = SetTerms{};
-    if (op.has_options) (void)make_terms(call_, op.options, out.terms);
+    if (!op.has_options) return;
+    TagBlock none;
+    (void)make_terms(call_, op.options, out.terms, none);
+    out.terms.tags = {list.bytes_ + op.tags_at, op.tags_size};
   }
   void tell(std::uint32_t i, std::uint64_t version) noexcept {
     if (i >= front_) batch_.operations_[i - front_].version = version;
@@ -198,8 +216,10 @@ class BatchList {
     if (op.value_size > call_.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
     if (!op.has_options) return {};
     if (op.options.return_previous != nullptr) return {Status::kInvalidArgument, Field::kReturnPrevious};
+    if (op.bad_tags) return {Status::kInvalidArgument, Field::kTags};
     SetTerms terms;
-    return make_terms(call_, op.options, terms);
+    TagBlock none;
+    return make_terms(call_, op.options, terms, none);
   }
 
   const Call& call_;

@@ -248,7 +248,7 @@ class BatchWriter {
 
   std::uint64_t build_value(BatchEntry& e, std::string_view key, const BatchOperation& op) noexcept {
     const SetTerms& terms = op.terms;
-    typename Space<Sync>::Spec spec{key, op.value.size(), terms.has_deadline, terms.deadline_ms, false, terms.keep, terms.span};
+    typename Space<Sync>::Spec spec{key, op.value.size(), terms.has_deadline, terms.deadline_ms, false, terms.keep, terms.span, terms.tags};
     e.keeps_lifetime = terms.keep_deadline;
     if (terms.keep_deadline) {
       const Guard<Sync> guard(space_, thread_);

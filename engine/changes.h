@@ -54,12 +54,17 @@ class ChangeBase {
 
   bool existed = false;  // of the head judged last
   bool expired = false;
+  std::string_view tags{};         // of the record in the making: a block (tags.h)
   std::uint64_t bytes_wanted = 0;  // about what the record takes that was asked for last
 
  protected:
   void note(const HeadT& head) noexcept {
     existed = head.present;
     expired = head.expired;
+  }
+  // What changes a value leaves the entry its tags.
+  void inherit_tags(const HeadT& head) noexcept {
+    tags = head.present && head.stamp.has_ext() ? space_.tags_of(*head.record, head.stamp) : std::string_view{};
   }
   void discard() noexcept {
     if (record_ != 0) space_.discard(thread_, record_);
@@ -68,9 +73,9 @@ class ChangeBase {
   // A fresh record with room for `value_size` bytes; null: no memory.
   char* build(std::uint64_t value_size, bool has_deadline, std::uint64_t deadline_ms, Span span = Span()) noexcept {
     discard();
-    bytes_wanted = kRecordHeaderBytes + key_.size + value_size;
+    bytes_wanted = kRecordHeaderBytes + key_.size + value_size + tags.size();
     const auto built = space_.build(
-        thread_, {key_, value_size, has_deadline, deadline_ms, absent_, keep_, has_deadline ? span : Span()});
+        thread_, {key_, value_size, has_deadline, deadline_ms, absent_, keep_, has_deadline ? span : Span(), tags});
     record_ = built.offset;
     return built.value;
   }
@@ -122,6 +127,7 @@ struct SetTerms {
   std::uint64_t deadline_ms = 0;
   bool keep = false;  // never evicted
   Span span{};
+  std::string_view tags{};  // a block
 };
 
 // Copies the previous value somewhere; answers false if there is no memory.
@@ -137,6 +143,7 @@ class SetChange : public ChangeBase<Sync> {
             const SetTerms& terms) noexcept
       : Base(space, t, key), value_(value), terms_(terms) {
     this->keep_ = terms.keep;
+    this->tags = terms.tags;
   }
   // Publishes what the caller has filled in; keeps hold of it until then.
   SetChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, const SetTerms& terms,
@@ -257,6 +264,7 @@ class SwapChange : public ChangeBase<Sync> {
     return equal ? Decision::kPut : Decision::kKeep;
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
+    this->inherit_tags(head);
     return this->build_from(desired_, head.has_deadline, head.deadline_ms, head.span);
   }
 
@@ -283,6 +291,7 @@ class AppendChange : public ChangeBase<Sync> {
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
     const std::uint64_t before = head.present ? head.value_size : 0;
+    this->inherit_tags(head);
     char* to = this->build(before + tail_.size(), head.present && head.has_deadline, head.deadline_ms, head.span);
     if (to == nullptr) return 0;
     if (before != 0) std::memcpy(to, head.value, before);
@@ -323,6 +332,7 @@ class AddChange : public ChangeBase<Sync> {
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
     char text[192];  // a number takes 24; copy_bytes has a branch that could read 128 and a compiler that warns of it
     const std::to_chars_result end = std::to_chars(text, text + sizeof text, sum);
+    this->inherit_tags(head);
     return this->build_from({text, static_cast<std::size_t>(end.ptr - text)}, head.present && head.has_deadline,
                             head.deadline_ms, head.span);
   }
@@ -374,6 +384,7 @@ class UpdateChange : public ChangeBase<Sync> {
     return Decision::kKeep;
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
+    this->inherit_tags(head);
     return this->build_from(answer.value(), head.present && head.has_deadline, head.deadline_ms, head.span);
   }
 
@@ -403,6 +414,7 @@ class DeadlineChange : public ChangeBase<Sync> {
     return Decision::kPut;
   }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
+    this->inherit_tags(head);
     return this->build_from(head.bytes(), deadline_ms_ != Deadline::kNever, deadline_ms_, span_);
   }
 

@@ -395,15 +395,20 @@ class Core {
       if (home == 0) home = space.build_from_reserve(t, spec).offset;
     } while (home == 0 && find_room(t, bytes, room));
     if (home == 0) return false;
-    for (;;) {
+    for (bool again = true;;) {
       {
         Grd guard(space, t);
         Commit<Sync> commit = committer();
         if (Invalidation<Sync>(commit).make(home, scope, stamp)) return true;
       }
-      // There are as many as can be. Those are swept first; of those that are, what still needs them is a view.
-      if (sweep_points(t, kSweptAtOnce)) continue;
+      // There are as many as can be: they are swept first, here if by nobody else. What still needs one after that is a view.
+      const bool swept = sweep_points(t, kSweptAtOnce);
+      if (swept || again) {
+        again = swept;
+        continue;
+      }
       if (space.has_points() || !space.views.end_oldest()) break;
+      again = true;
       if (space.log.call != nullptr) space.log.call(space.log.user, "a view was ended: every invalidation point waited for it");
     }
     space.discard(t, home);

@@ -1,4 +1,4 @@
-// clear, del_prefix and what they have removed: arguments are checked here, and nowhere below.
+// clear, del_prefix, del_tag and what they have removed: arguments are checked here, and nowhere below.
 #include <tern/operations.h>
 
 #include "engine/store_core.h"
@@ -31,6 +31,13 @@ Result<std::uint64_t> del_prefix(Context c, std::string_view prefix) noexcept {
   if (prefix.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
   if (prefix.empty()) return invalidate(call, {});
   return invalidate(call, {PointScope::Kind::kPrefix, prefix});
+}
+
+Result<std::uint64_t> del_tag(Context c, std::string_view tag) noexcept {
+  const Call call(c);
+  if (!call.ok()) return call.error();
+  if (tag.empty() || tag.size() > TagBlock::kTagBytesMax) return {Status::kInvalidArgument, Field::kTags};
+  return invalidate(call, {PointScope::Kind::kTag, tag});
 }
 
 Lookup<Invalidated> invalidated(Context c, std::uint64_t id) noexcept {

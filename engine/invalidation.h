@@ -238,7 +238,7 @@ class Invalidation {
     if (s.absent()) Commit<Sync>::mark_silent(r, false, false, false);
     r.link.store(r.link_word().over(old).with_reason(head.expired ? TombReason::kExpired : TombReason::kDeleted).word(),
                  std::memory_order_relaxed);  // [publish] as above
-    r.meta.store(Hold(0).with_version(head.version + 1).word(), std::memory_order_relaxed);  // [publish] as above
+    r.meta.store(Hold(0).with_version(space_.next_version(head.version)).word(), std::memory_order_relaxed);  // [publish] as above
     std::uint64_t more = 0, less = 1;
     if (commit_.bound_.weigher != nullptr) commit_.weigh(key, nullptr, &o, more, less);
     const Hold before = o.hold_word();

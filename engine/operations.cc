@@ -10,7 +10,7 @@
 
 namespace tern::detail {
 
-Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcept {
+Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBlock& tags) noexcept {
   if (o.if_absent && (o.if_present || o.if_version)) return {Status::kInvalidArgument, Field::kConditions};
   if (o.ttl && o.keep_ttl) return {Status::kInvalidArgument, Field::kTtl};
   if (o.idle && (o.ttl || o.keep_ttl)) return {Status::kInvalidArgument, Field::kIdle};
@@ -19,6 +19,10 @@ Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcep
   terms.if_version = o.if_version;
   terms.keep_deadline = o.keep_ttl;
   terms.keep = !o.evictable;
+  if (!o.tags.empty()) {
+    if (!tags.set(o.tags)) return {Status::kInvalidArgument, Field::kTags};
+    terms.tags = tags.block();
+  }
   if (o.ttl) {
     if (o.ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
     const DeadlineAt d = deadline_after(call, o.ttl->count());
@@ -156,7 +160,8 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
   if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   SetTerms terms;
-  if (const Error e = make_terms(call, o, terms); e.status != Status::kOk) return e;
+  TagBlock tags;
+  if (const Error e = make_terms(call, o, terms, tags); e.status != Status::kOk) return e;
   const std::uint64_t hash = core.hash_of(key);
   core.prefetch_bucket(hash);
   SetChange<StdSync> change(core.space, call.thread(), key, value, terms);
@@ -358,8 +363,10 @@ Result<std::uint64_t> publish(DraftState& draft, const SetOptions& o) noexcept {
   const auto k = core.space.key_of(r, r.stamp_word());
   const std::string_view key(k.data, k.size);
   SetTerms terms;
+  TagBlock tags;
   if (o.idle) return {Status::kInvalidArgument, Field::kIdle};  // the record is made, and has no word for it
-  if (const Error e = make_terms(call, o, terms); e.status != Status::kOk) return e;
+  if (!o.tags.empty()) return {Status::kInvalidArgument, Field::kTags};  // nor room for these
+  if (const Error e = make_terms(call, o, terms, tags); e.status != Status::kOk) return e;
   SetChange<StdSync> change(core.space, call.thread(), key, terms, draft.record);
   if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);
   const Result<std::uint64_t> done = answer(change, core.write(call.thread(), core.hash_of(key), key, change));

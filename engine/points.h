@@ -38,6 +38,7 @@
 
 #include "alloc/sync.h"
 #include "engine/record.h"
+#include "engine/tags.h"
 
 namespace tern::detail {
 
@@ -237,7 +238,7 @@ class Points {
         return std::string_view(key.data, key.size).starts_with(p.bytes());
       }
       case PointScope::Kind::kTag:
-        break;
+        return flags.has_ext() && has_tag(space.tags_of(r, flags), p.bytes());
     }
     return false;
   }

@@ -19,6 +19,7 @@
 #include "engine/prefetch.h"
 #include "engine/record.h"
 #include "engine/removals.h"
+#include "engine/tags.h"
 #include "engine/upkeep.h"
 #include "engine/view_clock.h"
 #include "simd/hash.h"
@@ -161,6 +162,7 @@ class Space {
     bool absent = false;
     bool keep = false;  // never to be evicted
     Span span{};  // only with a deadline
+    std::string_view tags{};  // a block (tags.h)
   };
   struct Built {
     std::uint64_t offset = 0;  // 0: no memory
@@ -316,6 +318,16 @@ class Space {
     return {r.bytes() + kRecordHeaderBytes + (s.has_x() ? 8 : 0) + 8 + (e.has_ref() ? 8 : 0) + key_size, size};
   }
 
+  // Of a record with an EXT: its tags, as a block.
+  [[gnu::noinline]] std::string_view tags_of(const Rec& r, Stamp s) const noexcept {
+    const Ext e = r.ext(s);
+    if (!e.tags()) return {};
+    const Bytes key = key_of(r, s);
+    const std::uint64_t value = e.extent() ? 0 : value_of(r, s, key.size).size;
+    const char* at = r.bytes() + RecordLayout::of(s.has_x(), true, e.has_ref(), e.key_in_extent() ? 0 : key.size, value).bytes;
+    return {at, tag_block_bytes(at)};
+  }
+
   std::uint64_t bytes_of(std::uint64_t offset) const noexcept {
     const Rec& r = *record(offset);
     const Stamp s = r.stamp_word();
@@ -330,7 +342,7 @@ class Space {
   // if there is no memory, once.
   [[gnu::always_inline]] Built build(Thr& t, const Spec& spec) noexcept {
     const std::size_t bytes = kRecordHeaderBytes + spec.key.size() + spec.value_size;
-    if (!spec.has_deadline && !spec.absent && !spec.keep && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
+    if (!spec.has_deadline && !spec.absent && !spec.keep && spec.tags.empty() && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
       const std::uint64_t offset = heap.allocate(t.cache, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
       if (offset != 0) [[likely]] return build_plain(offset, spec);
     }
@@ -353,20 +365,20 @@ class Space {
   [[gnu::noinline]] Built build_any(Thr& t, const Spec& spec) noexcept {
     const bool long_key = spec.key.size() > kShortKeyMax;
     const bool long_value = spec.value_size > kShortValueMax;
-    bool ext = long_key || long_value || spec.span.bits() != 0;
+    bool ext = long_key || long_value || spec.span.bits() != 0 || !spec.tags.empty();
     RecordLayout l = RecordLayout::of(spec.has_deadline, ext, false, spec.key.size(), spec.value_size);
     std::uint64_t where = 0;  // what of it lies in an extent
-    if (l.bytes > heap.largest_block()) {
+    if (l.bytes + spec.tags.size() > heap.largest_block()) {
       ext = true;
       where = Ext::kExtent;
       l = RecordLayout::of(spec.has_deadline, true, true, spec.key.size(), 0);
-      if (l.bytes > heap.largest_block()) {
+      if (l.bytes + spec.tags.size() > heap.largest_block()) {
         where |= Ext::kKeyInExtent;
         l = RecordLayout::of(spec.has_deadline, true, true, 0, 0);
       }
     }
     const bool key_in_extent = (where & Ext::kKeyInExtent) != 0;
-    std::size_t bytes = l.bytes;
+    std::size_t bytes = l.bytes + spec.tags.size();
     if (align_records && bytes > 64 && bytes <= 128) bytes = 128;
     std::uint64_t extent_at = 0;
     if (where != 0) {
@@ -389,9 +401,11 @@ class Space {
       new (r.bytes() + RecordLayout::kXAt) Word;
       r.x().store(Deadline::at(spec.deadline_ms).word(), std::memory_order_relaxed);  // [publish] as above
     }
-    Sync::plain_write(r.bytes() + l.ext_at, l.bytes - l.ext_at);
+    Sync::plain_write(r.bytes() + l.ext_at, l.bytes + spec.tags.size() - l.ext_at);
     if (ext) {
-      r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where | spec.span.bits() << Ext::kSpanShift).word());
+      const std::uint64_t tagged = spec.tags.empty() ? 0 : Ext::tags_with(where);
+      r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where | tagged | spec.span.bits() << Ext::kSpanShift).word());
+      if (!spec.tags.empty()) std::memcpy(r.bytes() + l.bytes, spec.tags.data(), spec.tags.size());
       if (where != 0) r.put_plain_word(l.ref_at, extent_at);
     }
     char* in_extent = heap.template at<char>(extent_at) + sizeof(ExtentHeader);
@@ -449,7 +463,8 @@ class Space {
     const bool extent_value = e.extent();
     const std::size_t bytes = RecordLayout::of(s.has_x(), s.has_ext(), e.has_ref(), e.key_in_extent() ? 0 : key.size,
                                                extent_value ? 0 : value_size)
-                                  .bytes;
+                                  .bytes +
+                              (s.has_ext() ? tags_of(r, s).size() : 0);
     const std::uint64_t to = allocate(t, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
     if (to == 0) return 0;
     Rec& c = *new (heap.at(to)) Rec;

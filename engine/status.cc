@@ -63,6 +63,7 @@ const char* field_name(Field field) noexcept {
     case Field::kKinds: return "kinds";
     case Field::kResume: return "resume";
     case Field::kWatches: return "watches";
+    case Field::kTags: return "tags";
     case Field::kViews: return "views";
     case Field::kClock: return "clock";
     case Field::kName: return "name";

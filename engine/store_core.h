@@ -247,7 +247,7 @@ inline DeadlineAt deadline_after(const Call& call, std::int64_t ttl_ms) noexcept
 }
 
 // What a set's options ask for; an error names what can't be.
-Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms) noexcept;
+Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBlock& tags) noexcept;
 
 // Of a transaction, before it gives up.
 inline constexpr unsigned kTransactTurns = 16;

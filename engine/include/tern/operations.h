@@ -75,7 +75,7 @@ struct LoadOptions {
   std::chrono::milliseconds stale{0};
 };
 
-// What a clear or del_prefix has removed so far.
+// What a clear, del_prefix or del_tag has removed so far.
 struct Invalidated {
   std::uint64_t entries = 0;
   bool done = false;  // nothing more will be found
@@ -146,6 +146,7 @@ TERN_API Result<void> del_many(Context, std::span<const std::string_view> keys, 
 TERN_API Result<void> write(Context, WriteBatch& batch) noexcept;
 TERN_API Result<std::uint64_t> clear(Context) noexcept;
 TERN_API Result<std::uint64_t> del_prefix(Context, std::string_view prefix) noexcept;
+TERN_API Result<std::uint64_t> del_tag(Context, std::string_view tag) noexcept;
 TERN_API Lookup<Invalidated> invalidated(Context, std::uint64_t id) noexcept;
 TERN_API Result<bool> transact(Context, const WriteBatch& conditions, WriteBatch& then, WriteBatch& otherwise) noexcept;
 
@@ -351,7 +352,7 @@ class Operations {
   // --- many keys at one moment, by what they have in common ----------------------------------------------------
   // An invalidation: at one moment during the call every entry in its scope is gone, for every kind of read and write, and
   // for views opened afterwards; views opened before keep theirs. Nothing set after that moment is touched. The call does
-  // not go over the entries: it takes about a microsecond, whatever the size of the store. Until they are swept (by tick or
+  // not go over the entries: it takes a few microseconds, whatever the size of the store. Until they are swept (by tick or
   // the background thread, by each write a little, and before anything is evicted) the dead entries take their memory and
   // count in Stats::entries and against entries_max, reads take about half as long again, and on_removed is told of each
   // when it goes (RemovalCause::kCleared).
@@ -364,6 +365,8 @@ class Operations {
   Result<std::uint64_t> clear() const noexcept { return detail::clear(ctx()); }
   // Every entry whose key begins with these bytes; an empty prefix: every entry. too_large past 65,527 bytes.
   Result<std::uint64_t> del_prefix(std::string_view prefix) const noexcept { return detail::del_prefix(ctx(), prefix); }
+  // Every entry that has this tag (SetOptions::tags). A tag that no entry can have: invalid_argument (tags).
+  Result<std::uint64_t> del_tag(std::string_view tag) const noexcept { return detail::del_tag(ctx(), tag); }
   // How many entries an invalidation has removed: known when they are swept. Of two whose scopes meet, the earlier one
   // counts what both have in theirs; what expires before it is swept counts as expired. A miss: it is no id, or not of the
   // last 256.

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace tern {
@@ -168,6 +169,10 @@ struct SetOptions {
   // Whether the entry may be evicted. One that may not stays until it is removed or expires, and keeps that through
   // append, increment, update and compare_and_swap.
   bool evictable = true;
+  // Names by which del_tag finds the entry: up to 16, of 1 to 255 bytes each, 1,000 bytes together. The bytes are copied.
+  // A set replaces those that the entry had; append, increment, update, compare_and_swap and expire keep them. Cost 8 bytes
+  // an entry, 2 more and each tag's bytes and one. Not with Draft::publish.
+  std::span<const std::string_view> tags{};
   // Receives the value that was replaced (empty if there was none), of the same moment.
   Value* return_previous = nullptr;
 };

@@ -68,6 +68,7 @@ enum class Field : std::uint16_t {
   kKinds,        // of changes: none, or unknown ones
   kResume,       // no token of a watch like this
   kWatches,      // more listen than may
+  kTags,         // of an entry
   kViews,        // more views are open than there may be
   kClock,
   kName,

@@ -1,0 +1,64 @@
+// Tags: names that an entry has beside its key, so that del_tag can remove all that have one of them. They lie behind the
+// value, whole: what is compared is the tag itself, so no entry is ever removed for another tag's hash.
+//
+//   15..0 bytes of the block, these two included | length of a tag (1 to 255) | its bytes | the next one's length ...
+#ifndef TERN_ENGINE_TAGS_H_
+#define TERN_ENGINE_TAGS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace tern::detail {
+
+// A block in the making.
+class TagBlock {
+ public:
+  static constexpr std::size_t kTagsMax = 16;
+  static constexpr std::size_t kTagBytesMax = 255;
+  static constexpr std::size_t kBytesMax = 1024;
+
+  // False: too many, too long, or an empty one. No tags: an empty block.
+  bool set(std::span<const std::string_view> tags) noexcept {
+    size_ = 0;
+    if (tags.empty()) return true;
+    if (tags.size() > kTagsMax) return false;
+    std::size_t at = sizeof(std::uint16_t);
+    for (const std::string_view tag : tags) {
+      if (tag.empty() || tag.size() > kTagBytesMax || tag.size() + 1 > kBytesMax - at) return false;
+      bytes_[at] = static_cast<char>(tag.size());
+      std::memcpy(bytes_ + at + 1, tag.data(), tag.size());
+      at += 1 + tag.size();
+    }
+    const auto size = static_cast<std::uint16_t>(at);
+    std::memcpy(bytes_, &size, sizeof size);
+    size_ = at;
+    return true;
+  }
+  std::string_view block() const noexcept { return {bytes_, size_}; }
+
+ private:
+  std::size_t size_ = 0;
+  char bytes_[kBytesMax];
+};
+
+// Where a block begins: its size.
+inline std::size_t tag_block_bytes(const char* at) noexcept {
+  std::uint16_t size;
+  std::memcpy(&size, at, sizeof size);
+  return size;
+}
+inline bool has_tag(std::string_view block, std::string_view tag) noexcept {
+  for (std::size_t at = sizeof(std::uint16_t); at < block.size();) {
+    const std::size_t size = static_cast<unsigned char>(block[at]);
+    if (block.substr(at + 1, size) == tag) return true;
+    at += 1 + size;
+  }
+  return false;
+}
+
+}  // namespace tern::detail
+
+#endif  // TERN_ENGINE_TAGS_H_
