@@ -5,11 +5,15 @@
 // threads on different shards share what is made for sharing: heap, bound, eviction's queues.
 //
 // The table is sized for the entries at open. Chains that get longer than that are split as an insert would.
+//
+// place_beside_others does the same where the store serves already: then the record enters as any insert's does. Whoever
+// calls it sees to it that no call on the key itself runs at the same time, so what is found of it was brought before.
 #ifndef TERN_ENGINE_INTAKE_H_
 #define TERN_ENGINE_INTAKE_H_
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "engine/core.h"
 
@@ -67,37 +71,59 @@ class Intake {
       slot = &space_.heap.template at<Bucket<Sync>>(more)->slot[0];
       in_overflow = true;
     }
-    const auto built = space_.build(t, {in.key, in.value.size(), in.has_deadline, in.deadline_ms, false, in.keep, in.span});
-    if (built.offset == 0) return no_memory(weight);
-    Sync::plain_write(built.value, in.value.size());
-    simd::copy_bytes(built.value, in.value.data(), in.value.size());
+    LifetimeChange lifetime;
+    const std::uint64_t own = build(t, in, lifetime);
+    if (own == 0) return no_memory(weight);
     if (table_.ordered() != nullptr && Leaves<Sync>::expect(table_, t, hash, in.key) == nullptr) {
       Leaves<Sync>::withdraw(table_, t, hash, in.key);
-      space_.discard(t, built.offset);
+      space_.discard(t, own);
       return no_memory(weight);
     }
-    Rec& r = *space_.record(built.offset);
-    Hold meta = Hold(r.meta.load(std::memory_order_relaxed)).with_version(in.version);  // nobody else sees it
-    if (core_.evicts) meta = meta.with_access(in.access);
-    r.meta.store(meta.word(), std::memory_order_relaxed);                               // [publish] with the slot
-    r.link.store(r.link_word().of_type(in.type).word(), std::memory_order_relaxed);     // [publish] as above
-    r.w0.store(r.stamp_word().stamped_at(0).word(), std::memory_order_relaxed);         // [publish] as above
-    LifetimeChange lifetime;
-    if (in.has_deadline) {
-      lifetime.has = true;
-      lifetime.number = Tickets<Sync>::new_number(t);
-      lifetime.due = Tickets<Sync>::due_of(Deadline::at(in.deadline_ms), in.span);
-      r.x().store(Deadline::at(in.deadline_ms, lifetime.number).word(), std::memory_order_relaxed);  // [publish] as above
-    }
+    Rec& r = *space_.record(own);
+    r.w0.store(r.stamp_word().stamped_at(0).word(), std::memory_order_relaxed);  // [publish] with the slot
     if (in_overflow) home.ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);  // [chain] seq_cst
     const auto gen = static_cast<unsigned>(Insertion<Sync>::next_random(t));
-    slot->store(SlotWord::tentative(tag, gen, built.offset).validated().word(), std::memory_order_seq_cst);  // [publish]
-    const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
-    if (in.keep) t.counters.kept.add();
-    if (lifetime.has) Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
-    if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
-    if (core_.evicts) core_.eviction.entered(t, hash, gen, in.keep);
+    slot->store(SlotWord::tentative(tag, gen, own).validated().word(), std::memory_order_seq_cst);  // [publish]
+    entered(t, s, hash, gen, in, lifetime);
     return Outcome::kPlaced;
+  }
+
+  // Among others' calls on other keys. kTwice: there is something of the key. May evict; the caller hands out the removals.
+  Outcome place_beside_others(Thr& t, std::uint64_t hash, const TakenIn& in) noexcept {
+    using Ins = Insertion<Sync>;
+    Shard<Sync>& s = table_.shard_of(hash);
+    const Guard<Sync> guard(space_, t);
+    const std::uint64_t weight = core_.bound.weigher == nullptr ? 1 : weight_of(in);
+    if (!core_.bound.take(weight)) return Outcome::kFull;
+    std::uint64_t own = 0;
+    LifetimeChange lifetime;
+    const auto give_up = [&](Outcome why) noexcept {
+      if (own != 0) space_.discard(t, own);
+      core_.bound.give_back(weight);
+      return why;
+    };
+    for (;;) {
+      const Place<Sync> place = Ins::locate(table_, t, s, hash, in.key);
+      if (place.out_of_memory) return give_up(Outcome::kNoMemory);
+      if (place.found) return give_up(Outcome::kTwice);
+      if (own == 0) own = build(t, in, lifetime);
+      if (own == 0) return give_up(Outcome::kNoMemory);
+      const auto gen = static_cast<unsigned>(Ins::next_random(t));
+      switch (Ins::insert(table_, t, s, place, hash, in.key, own, gen)) {
+        case Ins::Outcome::kRetry: continue;
+        case Ins::Outcome::kNoLeaf: return give_up(Outcome::kNoMemory);
+        case Ins::Outcome::kNoBucket:
+          if (core_.evicts && core_.eviction.evict_from(t, *place.home)) continue;
+          return give_up(Outcome::kNoMemory);
+        case Ins::Outcome::kKilled:  // growth has overtaken it; others may have seen it
+          space_.retire(t, std::exchange(own, 0));
+          continue;
+        case Ins::Outcome::kLive: break;
+      }
+      Versions<Sync>::stamp_own(space_, t, own, 0);
+      entered(t, s, hash, gen, in, lifetime);
+      return Outcome::kPlaced;
+    }
   }
 
   // Where something is evicted: whether as much is left as eviction always keeps ready. Past it, taking more in would
@@ -107,6 +133,35 @@ class Intake {
   }
 
  private:
+  // A record that nobody else sees, but for its stamp. 0: no memory.
+  std::uint64_t build(Thr& t, const TakenIn& in, LifetimeChange& lifetime) noexcept {
+    const auto built = space_.build(t, {in.key, in.value.size(), in.has_deadline, in.deadline_ms, false, in.keep, in.span});
+    if (built.offset == 0) return 0;
+    Sync::plain_write(built.value, in.value.size());
+    simd::copy_bytes(built.value, in.value.data(), in.value.size());
+    Rec& r = *space_.record(built.offset);
+    Hold meta = Hold(r.meta.load(std::memory_order_relaxed)).with_version(in.version);  // nobody else sees it
+    if (core_.evicts) meta = meta.with_access(in.access);
+    r.meta.store(meta.word(), std::memory_order_relaxed);                            // [publish] with the slot
+    r.link.store(r.link_word().of_type(in.type).word(), std::memory_order_relaxed);  // [publish] as above
+    // That it comes is no change: who watches isn't told.
+    r.w0.store(r.stamp_word().word() | Stamp::kTold, std::memory_order_relaxed);  // [publish] as above
+    if (in.has_deadline) {
+      lifetime.has = true;
+      lifetime.number = Tickets<Sync>::new_number(t);
+      lifetime.due = Tickets<Sync>::due_of(Deadline::at(in.deadline_ms), in.span);
+      r.x().store(Deadline::at(in.deadline_ms, lifetime.number).word(), std::memory_order_relaxed);  // [publish] as above
+    }
+    return built.offset;
+  }
+  // It is in its slot. Inside the guard.
+  void entered(Thr& t, Shard<Sync>& s, std::uint64_t hash, unsigned gen, const TakenIn& in, const LifetimeChange& lifetime) noexcept {
+    const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
+    if (in.keep) t.counters.kept.add();
+    if (lifetime.has) Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
+    if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
+    if (core_.evicts) core_.eviction.entered(t, hash, gen, in.keep);
+  }
   std::uint64_t weight_of(const TakenIn& in) const noexcept {
     return std::max<std::uint64_t>(1, core_.bound.weigher(core_.bound.weigher_user, in.key, in.value));
   }

@@ -175,12 +175,19 @@ StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns) noexcept {
   }
   Ticked done;
   unsigned idle = 0;
+  bool brought = false;  // of a snapshot that is being loaded, a block a step
   do {
-    const bool worked = chores.step();
+    bool worked = chores.step();
+    if (Incoming* const rest = incoming()) [[unlikely]] {
+      brought = rest->bring_some(t);
+      worked = worked || brought;
+    } else {
+      brought = false;
+    }
     done.worked = done.worked || worked;
     if (!worked && ++idle % kIdleStepsALook != 0) continue;  // looking at the time costs as much
     done.out_of_time = alloc::platform::monotonic_ns() >= end_ns;
-  } while (!done.out_of_time && !chores.is_over());
+  } while (!done.out_of_time && (!chores.is_over() || brought));
   next_shard_.store(chores.shard(), std::memory_order_relaxed);  // as above
   return done;
 }
@@ -193,6 +200,7 @@ Owed StoreCore::owed() const noexcept {
   owed.shrink_bytes = core.space.heap.shrinking_bytes();
   owed.invalidations = core.space.points.in_table();
   if (core.evicts) owed.room_bytes = core.eviction.owed_bytes();
+  if (const Incoming* const rest = incoming()) owed.snapshot_blocks = rest->pieces_left();
   for (unsigned i = 0; i != core.table.shard_count(); ++i) {
     auto& s = core.table.shard(i);
     const std::uint64_t live = s.live.load(std::memory_order_relaxed);  // a count
@@ -207,7 +215,7 @@ Owed StoreCore::owed() const noexcept {
 }  // namespace detail
 
 Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
-  const Call call(context());
+  const Call call(context(), Call::Keys::kNone);
   if (!call.ok()) return call.error();
   const std::uint64_t ns = budget.count() > 0 ? static_cast<std::uint64_t>(budget.count()) * 1000 : 0;
   call.store().tick(call.thread(), alloc::platform::monotonic_ns() + ns);

@@ -251,6 +251,46 @@ void StoreCore::drop_handle() noexcept {
   if (keeper.stop()) let_go();
 }
 
+void StoreCore::close() noexcept {
+  Mode now = mode_.load(std::memory_order_relaxed);  // the swap decides
+  // Between two instructions of the thread that completes it; bounded, since in a forked child that thread is not there.
+  for (unsigned turns = 0; now != Mode::kClosed;) {
+    if (now == Mode::kComplete && ++turns < 1'000) {
+      alloc::platform::yield_processor();
+      now = mode_.load(std::memory_order_relaxed);  // as above
+      continue;
+    }
+    if (mode_.compare_exchange_weak(now, Mode::kClosed, std::memory_order_seq_cst)) break;  // [close] seq_cst: as below
+  }
+  fast_key_max_.store(0, std::memory_order_seq_cst);  // [close] seq_cst: before who sleeps is woken
+  if (core.space.events.place.load(std::memory_order_relaxed) != 0) bus.ring();  // somebody watches, or did
+}
+
+void StoreCore::complete() noexcept {
+  Mode expected = Mode::kIncoming;
+  if (!mode_.compare_exchange_strong(expected, Mode::kComplete, std::memory_order_acq_rel)) return;  // [close] release
+  fast_key_max_.store(kFastKeyMax, std::memory_order_release);                                       // [close] release
+  mode_.store(Mode::kServing, std::memory_order_release);                                            // [close] release
+}
+
+void Call::begin_slowly(const Context& c) noexcept {
+  if (core_ == nullptr || core_->is_closed()) return;
+  Thread<StdSync>* const t = core_->thread(c);
+  Incoming* const incoming = core_->incoming();
+  if (t == nullptr) return;
+  if (incoming != nullptr) incoming_error_ = incoming->bring_all(*t);
+  if (incoming_error_.status == Status::kOk) thread_ = t;
+}
+
+void Call::begin_slowly(const Context& c, std::string_view key) noexcept {
+  if (core_ == nullptr || core_->is_closed() || key.size() - 1 >= kKeyBytesMax) return;
+  Thread<StdSync>* const t = core_->thread(c);
+  Incoming* const incoming = core_->incoming();
+  if (t == nullptr) return;
+  if (incoming != nullptr) incoming_error_ = incoming->bring(*t, core_->core.hash_of(key));
+  if (incoming_error_.status == Status::kOk) thread_ = t;
+}
+
 void StoreCore::let_go() noexcept {
   if (Attachment* const a = std::exchange(attachment, nullptr)) {
     a->~Attachment();
@@ -340,7 +380,7 @@ void Store::close() noexcept {
 bool Store::is_open() const noexcept { return core_ != nullptr && !core_->is_closed(); }
 
 Result<Session> Store::session() const noexcept {
-  const detail::Call call(context());
+  const detail::Call call(context(), detail::Call::Keys::kNone);
   if (!call.ok()) return call.error();
   Session s;
   core_->add_handle();

@@ -46,6 +46,20 @@ class Attachment {
   virtual ~Attachment() = default;
 };
 
+// Entries that the store is to have and has not yet: a snapshot that serves while it is loaded (persist/). A call on one
+// key brings what concerns that key; a call on more than one, all of it. Safe from any thread; waits, if another thread is at
+// the same piece, for that thread: only calls made before everything has come do.
+class Incoming {
+ public:
+  virtual ~Incoming() = default;
+  // After ok, what the store says about the hash's keys is so.
+  virtual Error bring(Thread<StdSync>& t, std::uint64_t hash) noexcept = 0;
+  virtual Error bring_all(Thread<StdSync>& t) noexcept = 0;
+  // A bounded piece. False: nothing was left that could be brought.
+  virtual bool bring_some(Thread<StdSync>& t) noexcept = 0;
+  virtual std::uint64_t pieces_left() const noexcept = 0;
+};
+
 class StoreCore {
  public:
   using Sync = StdSync;
@@ -53,12 +67,23 @@ class StoreCore {
 
   static Result<StoreCore*> open(const Options& options) noexcept;
 
-  bool is_closed() const noexcept { return fast_key_max() == 0; }
-  void close() noexcept {
-    fast_key_max_.store(0, std::memory_order_seq_cst);  // [close] seq_cst: before who sleeps is woken
-    if (core.space.events.place.load(std::memory_order_relaxed) != 0) bus.ring();  // somebody watches, or did
+  // What a call meets. On a line that a read has loaded.
+  enum class Mode : std::uint8_t { kServing, kIncoming, kComplete /* on its way to serving */, kClosed };
+  Mode mode() const noexcept { return mode_.load(std::memory_order_acquire); }  // [close] acquire
+  bool is_serving() const noexcept { return mode() == Mode::kServing; }
+  bool is_closed() const noexcept { return mode() == Mode::kClosed; }
+  void close() noexcept;
+  // Before anybody else has a handle. `incoming` is the attachment's.
+  void expect(Incoming& incoming) noexcept {
+    incoming_ = &incoming;
+    fast_key_max_.store(0, std::memory_order_relaxed);         // nobody else is here
+    mode_.store(Mode::kIncoming, std::memory_order_relaxed);  // as above
   }
-  // Keys up to this length may go the short way of reads; 0 once the store is closed: one comparison for both.
+  // All has come: the short ways are open. Once.
+  void complete() noexcept;
+  // Null: there is nothing to wait for.
+  Incoming* incoming() const noexcept { return is_serving() ? nullptr : incoming_; }
+  // Keys up to this length may go the short way of reads; 0 while the store isn't serving: one comparison for both.
   std::size_t fast_key_max() const noexcept { return fast_key_max_.load(std::memory_order_acquire); }  // [close] acquire
 
   void add_handle() noexcept { handles_.fetch_add(1, std::memory_order_relaxed); }  // the caller has one
@@ -114,7 +139,7 @@ class StoreCore {
   Ticked tick(Thr& t, std::uint64_t end_ns) noexcept;
   Owed owed() const noexcept;
   // Whether a keeper has to look by itself.
-  bool is_watching() const noexcept { return pressure.is_open() || core.awaits_upkeep(); }
+  bool is_watching() const noexcept { return pressure.is_open() || core.awaits_upkeep() || mode() == Mode::kIncoming; }
 
   // A set found no room: out_of_memory, or ok with version 0 if the store drops such writes.
   Result<std::uint64_t> refuse_or_drop(Thr& t, std::uint64_t hash, std::string_view key) noexcept;
@@ -139,7 +164,6 @@ class StoreCore {
   // Of snapshots (persist/).
   Attachment* attachment = nullptr;  // in private memory
   std::uint64_t birth_wall_ms = 0;   // 0: of a store that was opened empty and never saved
-  std::uint64_t generation = 0;      // that was opened or saved last
 
   // Of the list of live stores; under its mutex.
   StoreCore* previous_live = nullptr;
@@ -158,6 +182,8 @@ class StoreCore {
   Thr* thread_cache_hit() const noexcept;
 
   alignas(128) std::atomic<std::size_t> fast_key_max_{kFastKeyMax};
+  std::atomic<Mode> mode_{Mode::kServing};
+  Incoming* incoming_ = nullptr;  // as long as the store lives
   alignas(128) std::atomic<std::uint64_t> handles_{1};
   std::atomic<std::uint64_t> held_{0};
   static constexpr std::uint64_t kBusyLookNs = 50'000'000;
@@ -187,10 +213,23 @@ inline StoreCore::Thr* StoreCore::thread() noexcept {
 class Call {
  public:
   explicit Call(const Context& c) noexcept : core_(c.core) {
-    if (core_ != nullptr && !core_->is_closed()) [[likely]] thread_ = core_->thread(c);
+    if (core_ != nullptr && core_->is_serving()) [[likely]] {
+      thread_ = core_->thread(c);
+    } else {
+      begin_slowly(c);
+    }
   }
   Call(const Context& c, std::string_view key) noexcept : core_(c.core) {
-    if (core_ != nullptr && !core_->is_closed() && key.size() - 1 < kKeyBytesMax) [[likely]] thread_ = core_->thread(c);
+    if (core_ != nullptr && core_->is_serving() && key.size() - 1 < kKeyBytesMax) [[likely]] {
+      thread_ = core_->thread(c);
+    } else {
+      begin_slowly(c, key);
+    }
+  }
+  // Of a call that asks nothing about keys: what hasn't come yet needn't.
+  enum class Keys : std::uint8_t { kNone };
+  Call(const Context& c, Keys) noexcept : core_(c.core) {
+    if (core_ != nullptr && !core_->is_closed()) [[likely]] thread_ = core_->thread(c);
   }
   bool ok() const noexcept { return thread_ != nullptr; }
   // Why it isn't; `key` is the one that the call was made with.
@@ -200,8 +239,10 @@ class Call {
     if (key_size > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
     return {Status::kOutOfMemory, Field::kNone};
   }
-  Error error(std::string_view key) const noexcept { return error(core_, key.size()); }
-  Error error() const noexcept { return error(core_, 1); }
+  Error error(std::string_view key) const noexcept {
+    return incoming_error_.status != Status::kOk ? incoming_error_ : error(core_, key.size());
+  }
+  Error error() const noexcept { return error("-"); }
   StoreCore& store() const noexcept { return *core_; }
   Core<StdSync>& core() const noexcept { return core_->core; }
   Thread<StdSync>& thread() const noexcept { return *thread_; }
@@ -225,8 +266,13 @@ class Call {
   }
 
  private:
+  // The store isn't serving: closed, or it is still on its way.
+  [[gnu::noinline, gnu::cold]] void begin_slowly(const Context& c) noexcept;
+  [[gnu::noinline, gnu::cold]] void begin_slowly(const Context& c, std::string_view key) noexcept;
+
   StoreCore* core_;
   Thread<StdSync>* thread_ = nullptr;
+  Error incoming_error_{};
 };
 
 // 139 years: a ttl past it is out of range, and so is a deadline that the 43 bits of X can't hold.

@@ -2,7 +2,6 @@
 // each take whole shards; if one finds damage, the store is thrown away and the generation before is tried.
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <new>
 #include <utility>
 
@@ -11,11 +10,11 @@
 #include "alloc/platform.h"
 #include "alloc/platform_worker.h"
 #include "alloc/private_memory.h"
-#include "engine/intake.h"
 #include "engine/store_core.h"
 #include "persist/format.h"
 #include "persist/generations.h"
 #include "persist/ownership.h"
+#include "persist/placing.h"
 #include "persist/reader.h"
 
 namespace tern::persist {
@@ -32,8 +31,8 @@ bool is_error(const Error& e) noexcept { return e.status != Status::kOk; }
 // What the threads of one load share.
 class Load {
  public:
-  Load(const Reader& reader, detail::StoreCore& store, std::uint64_t wall_now_ms) noexcept
-      : reader_(reader), store_(store), core_(store.core), wall_now_ms_(wall_now_ms) {
+  Load(const Reader& reader, detail::StoreCore& store, const Instant& opened) noexcept
+      : reader_(reader), store_(store), core_(store.core), opened_(opened) {
     const unsigned of_file = reader.header().shard_count, of_store = core_.table.shard_count();
     // Shards of the file and of the store that hold the same keys, whichever are more: no two groups meet in one.
     groups_ = of_file < of_store ? of_file : of_store;
@@ -93,51 +92,21 @@ class Load {
   }
 
   void take_shard(detail::Thread<Sync>& t, unsigned shard, BlockBuffer& buffer, Part& part) noexcept {
-    Trouble& trouble = part.trouble;
     const ShardEntry& s = reader_.shard(shard);
-    detail::Intake<Sync> intake(core_);
-    using Outcome = detail::Intake<Sync>::Outcome;
-    const std::uint64_t now_ms = core_.time.now();
+    Placing placing(reader_, store_, opened_);
     for (std::uint64_t b = s.first_block; b != s.first_block + s.block_count; ++b) {
-      if (is_error(reader_.read_block(b, buffer, trouble))) return;
-      reader_.for_each_record(
-          b, shard, buffer, core_.space.geometry.hash_keys, trouble, [&](const FileRecord& r, std::uint64_t hash) noexcept -> Error {
-            if (r.has_deadline && r.deadline_wall_ms <= wall_now_ms_) {
-              ++part.expired;
-              return {};
-            }
-            if (r.value.size() > store_.value_bytes_max) {
-              return trouble.refused(reader_.name(), {Status::kOutOfRange, Field::kValueBytesMax}, "a value is longer than value_bytes_max");
-            }
-            std::uint64_t deadline_ms = r.has_deadline ? r.deadline_wall_ms - wall_now_ms_ + now_ms : 0;
-            if (deadline_ms >= detail::Deadline::kNever) deadline_ms = detail::Deadline::kNever - 1;
-            Outcome outcome = Outcome::kNoMemory;
-            if (intake.has_room()) {
-              outcome = intake.place(t, hash, {r.key, r.value, r.version, r.has_deadline, deadline_ms, r.span, r.access, r.type, r.keep});
-            }
-            switch (outcome) {
-              case Outcome::kPlaced: ++part.placed; return {};
-              case Outcome::kTwice: return reader_.damaged(b, trouble, "a key is there twice");
-              case Outcome::kNoMemory:
-              case Outcome::kFull: break;
-            }
-            if (core_.evicts) {
-              ++part.left_out;
-              return {};
-            }
-            if (outcome == Outcome::kFull) {
-              return trouble.refused(reader_.name(), {Status::kOutOfRange, Field::kEntriesMax}, "it has more entries than entries_max");
-            }
-            return trouble.refused(reader_.name(), {Status::kOutOfRange, Field::kMemoryBytes}, "its contents don't fit into memory_bytes");
-          });
-      if (!trouble.ok()) return;
+      if (is_error(reader_.read_block(b, buffer, part.trouble))) break;
+      if (is_error(placing.place_block(t, shard, b, buffer, Placing::Others::kNone, part.trouble))) break;
     }
+    part.placed += placing.placed;
+    part.expired += placing.expired;
+    part.left_out += placing.left_out;
   }
 
   const Reader& reader_;
   detail::StoreCore& store_;
   detail::Core<Sync>& core_;
-  const std::uint64_t wall_now_ms_;
+  const Instant opened_;
   unsigned groups_ = 1;
   unsigned shards_a_group_ = 1;
   Part parts_[kThreadsMax];
@@ -165,9 +134,10 @@ struct Opened {
   OpenReport report;
 };
 
-// A new store with what the file holds.
-Error load(const Reader& reader, const Options& options, const SnapshotOptions& how, std::uint64_t version_base, Opened& out,
+// A new store with what the file holds, or that will have it.
+Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& how, std::uint64_t version_base, Opened& out,
            Trouble& trouble) noexcept {
+  const Reader& reader = arrivals.reader();
   const Header& h = reader.header();
   Options o = options;
   if (o.hash_seed && *o.hash_seed != h.hash_seed) {
@@ -175,33 +145,46 @@ Error load(const Reader& reader, const Options& options, const SnapshotOptions& 
   }
   o.hash_seed = h.hash_seed;
   o.maintenance = Maintenance::kTick;  // nobody else is inside until all is there
-  if (o.entries_expected == 0) {
+  // What doesn't fit for certain is refused now; what a call brings later answers out_of_memory.
+  if (!how.copy && !o.eviction && o.memory == nullptr && h.directory_at - kHeaderBytes > o.memory_bytes) {
+    return trouble.refused(reader.name(), {Status::kOutOfRange, Field::kMemoryBytes}, "its contents don't fit into memory_bytes");
+  }
+  // A table made at its size is quicker to fill, and takes its time to make.
+  if (o.entries_expected == 0 && how.copy) {
     const std::uint64_t budget = o.memory != nullptr ? o.memory_size / 2 : o.memory_bytes;
     o.entries_expected = h.entries < budget / 64 ? h.entries : budget / 64;
   }
-  const Result<detail::StoreCore*> opened = detail::StoreCore::open(o);
-  if (!opened) return trouble.refused(reader.name(), opened.error(), "the store can't be opened with these options");
-  detail::StoreCore& store = **opened;
+  const Result<detail::StoreCore*> made = detail::StoreCore::open(o);
+  if (!made) return trouble.refused(reader.name(), made.error(), "the store can't be opened with these options");
+  detail::StoreCore& store = **made;
   std::uint64_t wall_ms = how.wall_now ? static_cast<std::uint64_t>(how.wall_now->count()) : platform::wall_ns() / 1'000'000;
   if (wall_ms < h.wall_ms) wall_ms = h.wall_ms;  // a clock that was set back gives no entry a longer life
-  unsigned threads = how.threads;
-  if (threads == 0) {
-    threads = platform::hardware_threads();
-    if (threads > kThreadsByDefaultMax) threads = kThreadsByDefaultMax;
-    if (options.maintenance == Maintenance::kTick) threads = 1;
-  }
-  Load work(reader, store, wall_ms);
-  trouble = {};
-  if (const Error e = work.run(threads, trouble); is_error(e)) {
-    store.drop_handle();
-    return e;
+  const Instant opened{wall_ms, store.core.time.now()};
+  out.report = {h.generation, h.entries, 0, 0, 0};
+  if (how.copy) {
+    unsigned threads = how.threads;
+    if (threads == 0) {
+      threads = platform::hardware_threads();
+      if (threads > kThreadsByDefaultMax) threads = kThreadsByDefaultMax;
+      if (options.maintenance == Maintenance::kTick) threads = 1;
+    }
+    Load work(reader, store, opened);
+    trouble = {};
+    if (const Error e = work.run(threads, trouble); is_error(e)) {
+      store.drop_handle();
+      return e;
+    }
+    out.report = {h.generation, work.placed, work.expired, work.left_out, 0};
   }
   store.core.space.version_base = version_base;
   raise_floors(reader, store.core);
   store.birth_wall_ms = h.birth_wall_ms;
-  store.generation = h.generation;
+  if (how.copy) {
+    arrivals.let_go();
+  } else {
+    arrivals.serve(store, opened);
+  }
   out.store = &store;
-  out.report = {h.generation, work.placed, work.expired, work.left_out, 0};
   return {};
 }
 
@@ -232,15 +215,19 @@ Error open(std::string_view path, const Options& options, const SnapshotOptions&
   Trouble first;
   unsigned missing = 0;
   for (unsigned back = 0; !is_error(e) && out.store == nullptr; ++back) {
-    Reader reader;
+    if (back != 0) {  // a fresh one for each file
+      owner->arrivals.~Arrivals();
+      new (&owner->arrivals) Arrivals;
+    }
+    const Reader& reader = owner->arrivals.reader();
     std::uint64_t version_base = 0;
-    e = reader.open(files.file(back), trouble);
+    e = owner->arrivals.open(files.file(back), trouble);
     // Before the store: a base that was given out and not used does no harm.
     if (!is_error(e) && how.own) {
       const Header& h = reader.header();
       e = files.begin_life(h.version_max > h.version_base ? h.version_max : h.version_base, version_base, trouble);
     }
-    if (!is_error(e)) e = load(reader, options, how, version_base, out, trouble);
+    if (!is_error(e)) e = load(owner->arrivals, options, how, version_base, out, trouble);
     if (!is_error(e)) {
       out.report.fallbacks = back;
       break;
@@ -260,7 +247,8 @@ Error open(std::string_view path, const Options& options, const SnapshotOptions&
     trouble = first;
     e = first.error;
   }
-  if (out.store != nullptr && how.own) {
+  if (out.store != nullptr && (how.own || !how.copy)) {
+    owner->generation = out.report.generation;
     out.store->attachment = owner;
   } else {
     owner->~Ownership();
@@ -291,12 +279,7 @@ Result<Store> Store::open_snapshot(std::string_view path, const Options& options
   }
   detail::StoreCore& store = *opened.store;
   if (how.report != nullptr) *how.report = opened.report;
-  if (opened.report.left_out != 0) {
-    char text[160];
-    std::snprintf(text, sizeof text, "snapshot: %llu entries were left out: memory_bytes or entries_max is less than it needs",
-                  static_cast<unsigned long long>(opened.report.left_out));
-    store.log(text);
-  }
+  persist::tell_left_out(store, opened.report.left_out);
   if (options.maintenance == Maintenance::kBackground) {
     store.keeper.open();
     store.core.space.upkeep.ask();

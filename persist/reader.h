@@ -39,6 +39,9 @@ class Reader {
   // Header and directory. not_found, io, corrupt, unsupported (newer), out_of_memory.
   Error open(const FileName& name, Trouble& trouble) noexcept;
 
+  // Nothing is read any more; header and directory stay.
+  void close_file() noexcept { alloc::platform::close_file(file_); }
+
   const Header& header() const noexcept { return header_; }
   const ShardEntry& shard(unsigned i) const noexcept { return shards_[i]; }
   const BlockEntry& block(std::uint64_t i) const noexcept { return blocks_[i]; }

@@ -64,8 +64,14 @@ class BlockList {
 
 class Saver {
  public:
-  Saver(detail::StoreCore& store, const SaveOptions& options, Generations& generations, Trouble& trouble) noexcept
-      : store_(store), core_(store.core), options_(options), generations_(generations), trouble_(trouble) {}
+  Saver(detail::StoreCore& store, const SaveOptions& options, Generations& generations, std::uint64_t last_generation,
+        Trouble& trouble) noexcept
+      : store_(store),
+        core_(store.core),
+        options_(options),
+        generations_(generations),
+        last_generation_(last_generation),
+        trouble_(trouble) {}
   ~Saver() {
     platform::close_file(file_);
     if (made_) platform::remove_file(temporary_.text);
@@ -81,7 +87,6 @@ class Saver {
     if (Error e = walk(); is_error(e)) return e;
     if (Error e = finish(); is_error(e)) return e;
     report = {header_.generation, header_.entries, header_.file_bytes};
-    store_.generation = header_.generation;
     return {};
   }
 
@@ -95,9 +100,7 @@ class Saver {
     buffer_ = static_cast<char*>(alloc::private_allocate_aligned(kBufferBytes, 4096));
     shards_ = static_cast<ShardEntry*>(alloc::private_allocate(sizeof(ShardEntry) * core_.table.shard_count()));
     if (buffer_ == nullptr || shards_ == nullptr) return no_memory();
-    header_.generation = newest_generation(generations_);
-    if (header_.generation < store_.generation) header_.generation = store_.generation;
-    ++header_.generation;
+    header_.generation = std::max(newest_generation(generations_), last_generation_) + 1;
     int error = 0;
     platform::File folder = platform::open_file(generations_.file(0).text, platform::OpenMode::kDirectory, &error);
     platform::close_file(folder);
@@ -340,6 +343,7 @@ class Saver {
   detail::Core<Sync>& core_;
   const SaveOptions& options_;
   Generations& generations_;
+  const std::uint64_t last_generation_;
   Trouble& trouble_;
   FileName temporary_{};
   platform::File file_;
@@ -374,8 +378,9 @@ Error save(detail::StoreCore& store, std::string_view path, const SaveOptions& o
     if (!owner->begin_save()) {
       e = trouble.refused(owner->generations.lock_name().text, {Status::kUnavailable, Field::kPath}, "the store is being saved there already");
     } else {
-      auto* saver = new (memory) Saver(store, options, owner->generations, trouble);
+      auto* saver = new (memory) Saver(store, options, owner->generations, owner->generation, trouble);
       e = saver->run(report);
+      if (e.status == Status::kOk) owner->generation = report.generation;
       saver->~Saver();
       owner->end_save();
     }
@@ -383,7 +388,7 @@ Error save(detail::StoreCore& store, std::string_view path, const SaveOptions& o
     Generations generations(path);
     e = generations.lock(trouble);
     if (e.status == Status::kOk) {
-      auto* saver = new (memory) Saver(store, options, generations, trouble);
+      auto* saver = new (memory) Saver(store, options, generations, 0, trouble);
       e = saver->run(report);
       saver->~Saver();
     }

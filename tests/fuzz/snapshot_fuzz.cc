@@ -1,5 +1,6 @@
 // A snapshot made of any bytes: opened, walked, verified. The first byte chooses what they are: a whole file, a block with
-// a header and checksums that fit, or changes to a good file whose checksums are then made right.
+// a header and checksums that fit, or changes to a good file whose checksums are then made right; and whether it is copied
+// or serves at once.
 #include <sys/mman.h>
 #include <tern/store.h>
 #include <unistd.h>
@@ -66,9 +67,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.maintenance = Maintenance::kTick;
   SnapshotFault fault;
   OpenReport report;
-  const auto store = Store::open(path, options, {.own = false, .wall_now = std::chrono::milliseconds(1'000), .report = &report, .fault = &fault});
+  const bool copy = kind < 128;
+  const auto store = Store::open(path, options, {.own = false, .copy = copy, .wall_now = std::chrono::milliseconds(1'000), .report = &report, .fault = &fault});
   if (!store) {
     check(fault.reason[0] != 0, "an error without a reason");
+    return 0;
+  }
+  if (!copy) {
+    // One key's block, then all of them; damage is met on the way.
+    const auto hit = store->get("a");
+    const auto all = store->view();
+    check(!hit.failed() || !all.ok(), "a block that is damaged for one call and not for all");
+    if (!all.ok()) {
+      check(all.status() == Status::kCorrupt || all.status() == Status::kOutOfRange, "another error than damage");
+      return 0;
+    }
+    check(store->verify().ok(), "a store that isn't whole");
     return 0;
   }
   check(store->verify().ok(), "a store that isn't whole");

@@ -64,7 +64,7 @@ struct SaveReport {
 
 struct OpenReport {
   std::uint64_t generation = 0;
-  std::uint64_t entries = 0;     // that are in the store now
+  std::uint64_t entries = 0;     // that are in the store now; with copy = false, in the file
   std::uint64_t expired = 0;     // whose deadline passed between the save and this call: left out
   std::uint64_t left_out = 0;    // for want of room, where eviction is on; without it a file that doesn't fit is refused
   unsigned fallbacks = 0;        // newer generations that were damaged or missing
@@ -76,7 +76,13 @@ struct SnapshotOptions {
   // a copy of what the file holds, for any number of processes, from a folder that may be read-only; what it
   // writes may get versions that others give out, too.
   bool own = true;
-  // Threads that read and verify; 0: one for each processor, at most 8, and one alone with Maintenance::kTick.
+  // True: everything is read and verified before the call returns. False: header and directory are, and the store serves at once:
+  // a call on a key first brings the block that the key's entry would be in (about 64 KiB, verified before its first use; it waits
+  // if another thread is bringing that one), and calls on many keys, views and saves first bring all. Maintenance brings the
+  // rest. Damage in a block is met when it is brought: calls on its keys answer corrupt, and the generation before isn't
+  // fallen back to. Until all has come, statistics count what has; the file may be renamed and removed, not written to.
+  bool copy = true;
+  // Threads that read and verify, with copy; 0: one for each processor, at most 8, and one alone with Maintenance::kTick.
   unsigned threads = 0;
   // As SaveOptions::wall_now: when this is, for deadlines. Never before the moment that was saved.
   std::optional<std::chrono::milliseconds> wall_now{};

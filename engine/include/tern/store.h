@@ -45,6 +45,7 @@ struct Owed {
   std::uint64_t shrink_bytes = 0;
   std::uint64_t shards_with_expired = 0;    // where entries may be past their deadline
   std::uint64_t invalidations = 0;          // clear, del_prefix, del_tag: those whose entries are not all swept, or whom a view needs
+  std::uint64_t snapshot_blocks = 0;        // of a snapshot that is being loaded (SnapshotOptions::copy = false)
 };
 
 // Counters since open and the state of the budget; a sum over threads and shards that is exact when nobody writes.

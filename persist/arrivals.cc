@@ -1,0 +1,148 @@
+#include "persist/arrivals.h"
+
+#include <algorithm>
+#include <new>
+
+#include "alloc/platform.h"
+#include "alloc/private_memory.h"
+
+namespace tern::persist {
+
+namespace platform = alloc::platform;
+
+Arrivals::~Arrivals() {
+  alloc::private_free(reach_);
+  alloc::private_free(state_);
+  alloc::private_free(error_);
+}
+
+Error Arrivals::open(const FileName& name, Trouble& trouble) noexcept {
+  if (const Error e = reader_.open(name, trouble); e.status != Status::kOk) return e;
+  const std::uint64_t blocks = reader_.header().block_count;
+  reach_ = static_cast<std::uint64_t*>(alloc::private_allocate(blocks * sizeof *reach_));
+  state_ = static_cast<std::atomic<std::uint8_t>*>(alloc::private_allocate(blocks * sizeof *state_));
+  error_ = static_cast<Error*>(alloc::private_allocate(blocks * sizeof *error_));
+  if (reach_ == nullptr || state_ == nullptr || error_ == nullptr) {
+    return trouble.refused(name.text, {Status::kOutOfMemory, Field::kNone}, "no memory for the blocks' states");
+  }
+  for (unsigned s = 0; s != reader_.header().shard_count; ++s) {
+    const ShardEntry& shard = reader_.shard(s);
+    std::uint64_t reach = 0;
+    for (std::uint64_t b = shard.first_block; b != shard.first_block + shard.block_count; ++b) {
+      reach = std::max(reach, reader_.block(b).last_place);
+      reach_[b] = reach;
+      new (state_ + b) std::atomic<std::uint8_t>(kWaiting);
+      error_[b] = {};
+    }
+  }
+  left_.store(blocks, std::memory_order_relaxed);  // nobody else is here
+  return {};
+}
+
+void Arrivals::serve(detail::StoreCore& store, const Instant& opened) noexcept {
+  store_ = &store;
+  opened_ = opened;
+  if (pieces_left() != 0) {
+    store.expect(*this);
+  } else {
+    reader_.close_file();
+  }
+}
+
+Error Arrivals::bring(Thr& t, std::uint64_t hash) noexcept {
+  const unsigned shard = shard_of(hash, reader_.header().shard_count);
+  const std::uint64_t place = place_of(hash);
+  const ShardEntry& s = reader_.shard(shard);
+  // The first that begins past the key; all that could hold it lie before.
+  std::uint64_t low = s.first_block, high = s.first_block + s.block_count;
+  while (low != high) {
+    const std::uint64_t middle = low + (high - low) / 2;
+    if (reader_.block(middle).first_place <= place) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  while (low != s.first_block && reach_[low - 1] >= place) {
+    --low;
+    if (reader_.block(low).last_place < place) continue;
+    if (const Error e = bring_block(t, shard, low); e.status != Status::kOk) return e;
+  }
+  return {};
+}
+
+Error Arrivals::bring_all(Thr& t) noexcept {
+  for (unsigned shard = 0; shard != reader_.header().shard_count; ++shard) {
+    const ShardEntry& s = reader_.shard(shard);
+    for (std::uint64_t b = s.first_block; b != s.first_block + s.block_count; ++b) {
+      if (const Error e = bring_block(t, shard, b); e.status != Status::kOk) return e;
+    }
+  }
+  return {};
+}
+
+bool Arrivals::bring_some(Thr& t) noexcept {
+  const std::uint64_t blocks = reader_.header().block_count;
+  for (std::uint64_t n = next_.load(std::memory_order_relaxed); n < blocks;) {  // shared out by the additions below
+    n = next_.fetch_add(1, std::memory_order_relaxed);                          // as above
+    if (n >= blocks) break;
+    if (state_[n].load(std::memory_order_relaxed) != kWaiting) continue;  // a hint: bring_block looks again
+    if (bring_block(t, shard_of_block(n), n).status == Status::kOutOfMemory) {
+      next_.store(n, std::memory_order_relaxed);  // later; whoever asks for it tries it, too
+      return false;
+    }
+    return true;
+  }
+  return false;
+}
+
+unsigned Arrivals::shard_of_block(std::uint64_t block) const noexcept {
+  unsigned low = 0, high = reader_.header().shard_count;
+  while (high - low > 1) {
+    const unsigned middle = (low + high) / 2;
+    (reader_.shard(middle).first_block <= block ? low : high) = middle;
+  }
+  return low;
+}
+
+Error Arrivals::bring_block(Thr& t, unsigned shard, std::uint64_t b) noexcept {
+  for (;;) {
+    std::uint8_t now = state_[b].load(std::memory_order_acquire);  // [arrival] acquire
+    if (now == kDone) return {};
+    if (now == kFailed) return error_[b];
+    if (now == kWaiting && state_[b].compare_exchange_strong(now, kBusy, std::memory_order_acq_rel)) {  // [arrival] acquire
+      break;
+    }
+    platform::yield_processor();
+  }
+  const Error e = load(t, shard, b);
+  if (e.status == Status::kOutOfMemory) {
+    state_[b].store(kWaiting, std::memory_order_release);  // [arrival] release
+  } else if (e.status != Status::kOk) {
+    error_[b] = e;
+    state_[b].store(kFailed, std::memory_order_release);  // [arrival] release
+  } else {
+    state_[b].store(kDone, std::memory_order_release);  // [arrival] release
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) {  // [arrival] acq_rel: nobody reads the file any more
+      reader_.close_file();
+      store_->complete();
+      tell_left_out(*store_, left_out_.load(std::memory_order_relaxed));  // [arrival] the last sees them all
+    }
+  }
+  store_->core.hand_out_removals(t);
+  return e;
+}
+
+Error Arrivals::load(Thr& t, unsigned shard, std::uint64_t b) noexcept {
+  Trouble trouble;
+  BlockBuffer buffer;
+  Placing placing(reader_, *store_, opened_);
+  Error e = reader_.read_block(b, buffer, trouble);
+  if (e.status == Status::kOk) e = placing.place_block(t, shard, b, buffer, Placing::Others::kInside, trouble);
+  t.counters.expired.add(placing.expired);
+  left_out_.fetch_add(placing.left_out, std::memory_order_relaxed);  // [arrival] comes with the block's state
+  if (e.status != Status::kOk && e.status != Status::kOutOfMemory) store_->log(TroubleText(trouble.fault).text);
+  return e;
+}
+
+}  // namespace tern::persist
