@@ -17,9 +17,10 @@
 // is still there. Lost ones are counted before they are looked at: some may not have been for this watch. To be whole
 // again, begin another with WatchOptions::initial.
 //
-// While anybody watches, each change in the store costs its writer about 30 ns, whoever it is for. At most 65,535 watches and
-// sets a store; of thousands, make one WatchSet (watch_set.h), which reads each change once. One thread at a
-// time may use a Watch; which one doesn't matter.
+// While anybody watches, each change in the store costs its writer a few atomic operations on its shard's ring, whoever
+// and however many it is for. Each watch reads the changes of its shards itself (a key's watch has one shard), at its
+// own cost: thousands of prefixes are better looked for in the changes of one watch. At most 65,535 watches a store. One
+// thread at a time may use a Watch; which one doesn't matter.
 #ifndef TERN_WATCH_H_
 #define TERN_WATCH_H_
 
