@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <barrier>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -30,9 +31,11 @@ constexpr std::size_t kValueBytes = 64;
 // The keys, end to end.
 class Keys {
  public:
-  explicit Keys(std::uint64_t count) : bytes_(count * kKeyBytes + 1) {
+  explicit Keys(std::uint64_t count) : bytes_(count * kKeyBytes) {
     for (std::uint64_t i = 0; i != count; ++i) {
-      std::snprintf(&bytes_[i * kKeyBytes], kKeyBytes + 1, "account:%012llu", static_cast<unsigned long long>(i));
+      char key[32];  // kKeyBytes of them for less than 10^12 keys
+      std::snprintf(key, sizeof key, "account:%012llu", static_cast<unsigned long long>(i));
+      std::memcpy(&bytes_[i * kKeyBytes], key, kKeyBytes);
     }
   }
   std::uint64_t size() const { return bytes_.size() / kKeyBytes; }
