@@ -320,7 +320,7 @@ class Batches {
         return false;
       case Ins::Outcome::kNoBucket:
         space_.discard(t, tomb);
-        return commit_.eviction_ != nullptr && commit_.eviction_->evict_from(t, *place.home);
+        return commit_.free_a_slot(t, s, *place.home);
       case Ins::Outcome::kKilled:
         space_.retire(t, tomb);
         return true;

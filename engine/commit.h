@@ -405,7 +405,7 @@ class Commit {
         return {true, {Outcome::kOutOfMemory, 0}};
       case Ins::Outcome::kNoBucket:
         bound_.give_back(weight);
-        if (eviction_ != nullptr && eviction_->evict_from(t, *place.home)) return {};
+        if (free_a_slot(t, s, *place.home)) return {};
         return {true, {Outcome::kOutOfMemory, 0}};
       case Ins::Outcome::kKilled: {
         // Others may have seen it: never placed again. The Change goes on with a copy.
@@ -433,6 +433,12 @@ class Commit {
     if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
     if (eviction_ != nullptr) eviction_->inserted(t, hash, gen, hold.keep());
     return {true, {Outcome::kPut, version}};
+  }
+
+  // There is no memory to lengthen a chain: one of its own slots, of a removed key that no view needs any more, or of a
+  // victim.
+  [[gnu::noinline]] bool free_a_slot(Thr& t, Shd& s, Bucket<Sync>& home) noexcept {
+    return Kept<Sync>(table_, this).empty_one(t, s, home) || (eviction_ != nullptr && eviction_->evict_from(t, home));
   }
 
   // One more entry, in place of others if there are as many as there may be. What this makes room for may be taken by

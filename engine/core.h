@@ -361,6 +361,7 @@ class Core {
   // Versions that ended views have left, and what the oldest view keeps: it is ended. A bounded number of keys; the rest
   // is gone over by later calls. False: nothing was found.
   static constexpr unsigned kTakeRoundsMax = 8;
+  static constexpr unsigned kTakeInVain = 4;
   bool take_from_views(Thr& t, std::uint64_t bytes, Room& room) noexcept {
     if (space.views.kept_versions() == 0 || room.from_views == kTakeRoundsMax) return false;
     ++room.from_views;
@@ -372,7 +373,10 @@ class Core {
       Grd guard(space, t);
       kept_keys()->review_any(t, count);
       some = space.views.kept_versions() < before;
-      if (!some && kept_keys()->end_oldest_view()) some = kept_keys()->review_any(t, count) != 0;
+      // What ended views have left may be of no use to this write, round after round: the slots of its chain may be full of
+      // removed keys that the view needs.
+      const bool in_vain = !some || room.from_views % kTakeInVain == 0;
+      if (in_vain && kept_keys()->end_oldest_view()) some = kept_keys()->review_any(t, count) != 0 || some;
     }
     space.epoch.reclaim(space, t, 2 * std::uint64_t{count});
     return some;

@@ -152,6 +152,14 @@ class Kept {
            w.done_for.load(std::memory_order_relaxed) != space_.views.ended();                      // as above
   }
 
+  // Trims the keys of one chain and buries its tombs. True: it has an empty slot.
+  bool empty_one(Thr& t, Shd& s, Bucket<Sync>& first) noexcept {
+    look_at_chain(t, s, first, [](SlotWord) { return true; });
+    bool some = false;
+    table_.for_each_slot(first, [&](auto&, SlotWord w) { return !(some = some || w.is_empty()); });
+    return some;
+  }
+
   // LIVE tomb -> EMPTY. False: the slot changed. `version` is the key's last.
   bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found) noexcept {
     return empty_slot(t, s, found, found.record->hold_word().version());

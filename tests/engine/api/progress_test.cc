@@ -102,6 +102,23 @@ const Named kActions[] = {
        (void)s.set(numbered("p.", n), "1");
        (void)s.del_pattern("p.*");
      }},
+    {"clear, del_prefix and what follows",
+     [](const Store& s, unsigned n) {
+       if (n % 40 == 0) (void)s.clear();
+       if (n % 40 == 20) (void)s.del_prefix("k1");
+       (void)s.append(numbered("k", n % kKeys), "2");
+       (void)s.get(numbered("k", (n + 1) % kKeys));
+       (void)s.tick(20us);
+     }},
+    {"a watch",
+     [](const Store& s, unsigned n) {
+       Result<Watch> watch = s.watch_prefix("k");
+       if (!watch) return;
+       (void)s.set("k1", pattern(n % 100));
+       (void)s.del("k2");
+       Change changes[16];
+       (void)watch->poll(changes);
+     }},
     {"tick",
      [](const Store& s, unsigned n) {
        (void)s.set("k1", pattern(n % 100));
@@ -235,6 +252,10 @@ TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
   const Stops stops = stop_everywhere(kActions, &roomy_store);
   EXPECT_GT(stops.count, 40u);
   EXPECT_GT(stops.where.size(), 15u);
+  for (const char* point : {"point.counted", "point.publish", "point.stamp", "point.bury", "point.sweep", "point.swept", "point.drop",
+                            "event.listen", "event.subscribed", "event.cell", "event.swap", "event.in", "event.told", "event.read"}) {
+    EXPECT_TRUE(stops.where.contains(point)) << point;
+  }
 }
 
 TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnEvictionDelaysNobody) {

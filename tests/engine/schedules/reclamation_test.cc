@@ -37,7 +37,9 @@ struct Recycled {
       tern::detail::Guard<typename Rig<M>::Sync> guard(rig.core().space, rig.thread(t));
       const auto head = rig.core().head(key.hash, key.view());
       if (!head.present) return;
-      offset = rig.core().table.find(key.hash, key.view()).word.offset();
+      const auto found = rig.core().table.find(key.hash, key.view());
+      if (!found || found.stamp.tomb()) return;  // removed since
+      offset = found.word.offset();
       auto& record = *rig.core().space.record(offset);
       if (!rig.core().space.try_hold(record)) return;
       const auto v = rig.core().space.value_of(record, record.stamp_word(), key.bytes.size());
