@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "bench/peers/hash.h"
+#include "bench/workload.h"
 
 #if TERN_BENCH_ROCKSDB
 #include <rocksdb/db.h>
@@ -273,7 +274,7 @@ class BatchesSuite {
           Tally& tally = tallies[t];
           tally.pinned = pin(t);
           typename Adapter::Writer writer(a);
-          std::uint64_t random = (options_.seed + slices_ * kThreads + t) * 0x9E3779B97F4A7C15u + 1;
+          Random random(options_.seed + slices_ * kThreads + t);
           std::vector<std::string_view> keys(size);
           std::string value(kValueBytes, ' ');
           std::uint64_t written = 0;
@@ -282,12 +283,9 @@ class BatchesSuite {
           do {
             for (unsigned n = 0; n < 1000; n += size) {
               for (std::string_view& key : keys) {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                key = keys_[random % keys_.size()];
+                key = keys_[random.below(keys_.size())];
               }
-              value.assign(kValueBytes, static_cast<char>('a' + random % 26));
+              value.assign(kValueBytes, static_cast<char>('a' + random.below(26)));
               tally.refused |= !writer.write(keys, value);
               written += size;
             }

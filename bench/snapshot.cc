@@ -13,18 +13,14 @@
 #include <thread>
 #include <vector>
 
+#include "bench/workload.h"
+
 namespace tern::bench {
 namespace {
 
 using Steady = std::chrono::steady_clock;
 
 double seconds_since(Steady::time_point from) { return std::chrono::duration<double>(Steady::now() - from).count(); }
-
-std::uint64_t next(std::uint64_t& state) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  return state ^= state << 17;
-}
 
 class SnapshotSuite {
  public:
@@ -85,10 +81,11 @@ class SnapshotSuite {
     double cpu_seconds = 0;
   };
   void write(Writer& w, std::uint64_t seed) {
+    Random random(seed);
     Text text;
     const double from = thread_cpu_seconds();
     while (!w.stops.load(std::memory_order_relaxed)) {
-      for (unsigned i = 0; i != 1'000; ++i) w.ok = store_.set(key(next(seed) % count_, text), kValue).ok() && w.ok;
+      for (unsigned i = 0; i != 1'000; ++i) w.ok = store_.set(key(random.below(count_), text), kValue).ok() && w.ok;
       w.calls.fetch_add(1'000, std::memory_order_relaxed);
     }
     w.cpu_seconds = thread_cpu_seconds() - from;
@@ -96,7 +93,7 @@ class SnapshotSuite {
   template <class Work>
   double writers_rate_during(Work work) {
     Writer w;
-    std::thread thread([&] { write(w, 88'172'645'463'325'252 + ++seed_); });
+    std::thread thread([&] { write(w, ++seed_); });
     while (w.calls.load(std::memory_order_relaxed) < count_ / 50) std::this_thread::yield();
     work();
     w.stops.store(true, std::memory_order_relaxed);
@@ -171,7 +168,7 @@ class SnapshotSuite {
                     {"open-copy-first-get", "the same, everything verified and copied first", 0, true, 0},
                     {"open-copy-one-thread", "the same on one thread", 0, true, 1}};
     std::vector<double> all;
-    std::uint64_t seed = 7;
+    Random random(7);
     for (unsigned r = 0; r != options_.repeats; ++r) {
       for (Kind& kind : kinds) {
         SnapshotFault fault;
@@ -184,7 +181,7 @@ class SnapshotSuite {
         const Result<Store> store = Store::open(path_, o, how);
         require(store.ok(), std::string("snapshot: the file can't be opened: ") + fault.reason);
         if (!store) return;
-        require(store->get(key(next(seed) % count_, text_)).found(), "snapshot: an entry is missing");
+        require(store->get(key(random.below(count_), text_)).found(), "snapshot: an entry is missing");
         kind.ms.push_back(seconds_since(from) * 1e3);
         if (!kind.copy) {
           const Result<View> view = store->view();  // has them all

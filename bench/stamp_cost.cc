@@ -15,6 +15,7 @@
 #include <unordered_map>
 
 #include "alloc/sync.h"
+#include "bench/workload.h"
 #include "engine/changes.h"
 #include "engine/core.h"
 #include "engine/reads.h"
@@ -22,16 +23,11 @@
 namespace {
 
 using namespace tern::detail;
+using tern::bench::Random;
 
 struct UnstampedSync : StdSync {
   static constexpr bool kUnstamped = true;
 };
-
-std::uint64_t next(std::uint64_t& state) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  return state ^= state << 17;
-}
 
 // A store without what lies above the core: the same for both.
 template <class Sync>
@@ -80,13 +76,13 @@ template <class Sync>
 bool behaves() {
   Bare<Sync> store(10'000);
   std::unordered_map<std::string, std::string> model;
-  std::uint64_t random = 88'172'645'463'325'252;
+  Random random(1);
   char out[64];
   for (unsigned i = 0; i != 100'000; ++i) {
-    const std::string key(key_of(next(random) % 1'000));
-    const std::uint64_t what = next(random) % 8;
+    const std::string key(key_of(random.below(1'000)));
+    const std::uint64_t what = random.below(8);
     if (what < 3) {
-      const std::string value(next(random) % sizeof out, static_cast<char>('a' + i % 26));
+      const std::string value(random.below(sizeof out), static_cast<char>('a' + i % 26));
       if (!store.set(key, value)) return false;
       model[key] = value;
     } else if (what == 3) {
@@ -110,10 +106,10 @@ double cpu_seconds() {
 constexpr std::string_view kValue = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 template <class Store>
-double sets(Store& store, std::uint64_t entries, std::uint64_t count, std::uint64_t& random) {
+double sets(Store& store, std::uint64_t entries, std::uint64_t count, Random& random) {
   const double from = cpu_seconds();
   for (std::uint64_t i = 0; i != count; ++i) {
-    if (!store.set(key_of(next(random) % entries), kValue)) std::exit(1);
+    if (!store.set(key_of(random.below(entries)), kValue)) std::exit(1);
   }
   return static_cast<double>(count) / (cpu_seconds() - from);
 }
@@ -146,7 +142,7 @@ int main(int count, char** arguments) {
   Bare<UnstampedSync> without(entries);
   fill(with, entries);
   fill(without, entries);
-  std::uint64_t random = 88'172'645'463'325'252;
+  Random random(1);
   const std::uint64_t calls = entries / 4 + 1;
   sets(with, entries, calls, random);
   sets(without, entries, calls, random);

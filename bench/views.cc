@@ -8,16 +8,12 @@
 #include <system_error>
 #include <vector>
 
+#include "bench/workload.h"
+
 namespace tern::bench {
 namespace {
 
 constexpr unsigned kManyViews = 8;
-
-std::uint64_t next(std::uint64_t& state) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  return state ^= state << 17;
-}
 
 class ViewsSuite {
  public:
@@ -89,7 +85,7 @@ class ViewsSuite {
   double sets(std::uint64_t calls) {
     const double from = thread_cpu_seconds();
     bool ok = true;
-    for (std::uint64_t i = 0; i != calls; ++i) ok = store_.set(key(next(random_) % count_), kValue).ok() && ok;
+    for (std::uint64_t i = 0; i != calls; ++i) ok = store_.set(key(random_.below(count_)), kValue).ok() && ok;
     require(ok, "views: a set was refused");
     return static_cast<double>(calls) / (thread_cpu_seconds() - from) / 1e6;
   }
@@ -213,7 +209,7 @@ class ViewsSuite {
   const BenchOptions& options_;
   Results& results_;
   std::uint64_t count_;
-  std::uint64_t random_ = 88'172'645'463'325'252;
+  Random random_{1};
   Store store_;
   char key_[32];
 };

@@ -39,7 +39,7 @@ using List = std::vector<Asked>;
 
 class Run {
  public:
-  Run(std::span<const std::uint8_t> bytes, BatchCounts& counts) : in_(bytes), counts_(counts) {
+  explicit Run(std::span<const std::uint8_t> bytes) : in_(bytes) {
     Options o;
     o.memory_bytes = std::size_t{4} << 20;
     o.hash_seed = in_.byte();
@@ -185,7 +185,6 @@ class Run {
       if (batch.version(i) <= newest) fail("a batch's version isn't the key's newest");
       newest = present_[a.key].version = batch.version(i);
     }
-    ++counts_.committed;
   }
   // Whether a refusal for lack of room is to be believed.
   bool may_refuse() const { return entries_max_ != 0 || filled_ != 0; }
@@ -202,7 +201,6 @@ class Run {
     }
     if (r.status() != Status::kConflict) return fail("a batch whose condition is false didn't conflict");
     if (batch_.failed() != wrong) fail("a batch blames another operation");
-    ++counts_.conflicts;
   }
   void transact() {
     const List conditions = list(true), then = list(false), otherwise = list(false);
@@ -218,15 +216,13 @@ class Run {
     if (wrong != chosen.size()) {
       if (r.status() != Status::kConflict) return fail("a transaction whose condition is false didn't conflict");
       if ((yes ? batch_ : no).failed() != wrong) fail("a transaction blames another operation");
-      ++counts_.conflicts;
-      return;
+        return;
     }
     if (!r) return fail("a transaction failed: " + std::string(status_name(r.status())));
     if (*r != yes) return fail("a transaction chose the other list");
     carry_out(yes ? batch_ : no, chosen);
   }
   void refused(bool believed) {
-    ++counts_.refused;
     if (!believed) fail("refused without a reason");
   }
   void set() {
@@ -308,7 +304,6 @@ class Run {
       return;
     }
     if (!r) return fail("a large batch failed");
-    ++counts_.committed;
     batch_.clear();
     for (unsigned i = 0; i != n; ++i) {
       const Lookup<Value> at = store_.get("large" + std::to_string(i));
@@ -353,7 +348,6 @@ class Run {
   }
 
   Bytes in_;
-  BatchCounts& counts_;
   StillClock clock_;
   std::size_t entries_max_ = 0;
   std::uint64_t filled_ = 0;  // keys f0 and up that fill the store
@@ -370,9 +364,6 @@ class Run {
 
 }  // namespace
 
-std::string run_batches(std::span<const std::uint8_t> bytes, BatchCounts* counts) {
-  BatchCounts own;
-  return Run(bytes, counts != nullptr ? *counts : own).run();
-}
+std::string run_batches(std::span<const std::uint8_t> bytes) { return Run(bytes).run(); }
 
 }  // namespace tern::test

@@ -9,12 +9,8 @@
 
 namespace tern::test {
 
-struct BatchCounts {
-  std::uint64_t committed = 0, conflicts = 0, refused = 0;
-};
-
-// What differed first; empty: nothing. Any bytes are a sequence. What happened is added to `counts`.
-std::string run_batches(std::span<const std::uint8_t> bytes, BatchCounts* counts = nullptr);
+// What differed first; empty: nothing. Any bytes are a sequence.
+std::string run_batches(std::span<const std::uint8_t> bytes);
 
 }  // namespace tern::test
 
