@@ -30,6 +30,7 @@ struct TakenIn {
   unsigned access = 0;
   unsigned type = 0;
   bool keep = false;
+  std::string_view tags{};  // a block (tags.h)
 };
 
 template <class Sync>
@@ -135,7 +136,7 @@ class Intake {
  private:
   // A record that nobody else sees, but for its stamp. 0: no memory.
   std::uint64_t build(Thr& t, const TakenIn& in, LifetimeChange& lifetime) noexcept {
-    const auto built = space_.build(t, {in.key, in.value.size(), in.has_deadline, in.deadline_ms, false, in.keep, in.span});
+    const auto built = space_.build(t, {in.key, in.value.size(), in.has_deadline, in.deadline_ms, false, in.keep, in.span, in.tags});
     if (built.offset == 0) return 0;
     Sync::plain_write(built.value, in.value.size());
     simd::copy_bytes(built.value, in.value.data(), in.value.size());

@@ -50,13 +50,30 @@ inline std::size_t tag_block_bytes(const char* at) noexcept {
   std::memcpy(&size, at, sizeof size);
   return size;
 }
-inline bool has_tag(std::string_view block, std::string_view tag) noexcept {
+// fn(std::string_view tag) -> bool whether to go on. The block is one, or empty.
+template <class Fn>
+void for_each_tag(std::string_view block, Fn&& fn) noexcept {
   for (std::size_t at = sizeof(std::uint16_t); at < block.size();) {
     const std::size_t size = static_cast<unsigned char>(block[at]);
-    if (block.substr(at + 1, size) == tag) return true;
+    if (!fn(block.substr(at + 1, size))) return;
     at += 1 + size;
   }
-  return false;
+}
+// Whether a set could have made these bytes, however they came here.
+inline bool is_tag_block(std::string_view bytes) noexcept {
+  if (bytes.size() < sizeof(std::uint16_t) + 2 || bytes.size() > TagBlock::kBytesMax || tag_block_bytes(bytes.data()) != bytes.size()) return false;
+  unsigned tags = 0;
+  for (std::size_t at = sizeof(std::uint16_t); at != bytes.size(); ++tags) {
+    const std::size_t size = static_cast<unsigned char>(bytes[at]);
+    if (size == 0 || size > bytes.size() - at - 1) return false;
+    at += 1 + size;
+  }
+  return tags <= TagBlock::kTagsMax;
+}
+inline bool has_tag(std::string_view block, std::string_view tag) noexcept {
+  bool has = false;
+  for_each_tag(block, [&](std::string_view t) noexcept { return !(has = t == tag); });
+  return has;
 }
 
 }  // namespace tern::detail

@@ -23,6 +23,8 @@ constexpr std::uint64_t kLinkAllowed = std::uint64_t{15} << Link::kTypeShift | L
 constexpr std::uint64_t kMetaAllowed = Hold::kKeep | Hold::kAccessMask | detail::kVersionMask;
 constexpr std::uint64_t kXAllowed = Deadline::kNever << Deadline::kShift;
 constexpr std::uint64_t kExtAllowed = ~(Ext::kExtent | Ext::kKeyRef | Ext::kKeyInExtent);
+// As in an arena, of a record that has no extent.
+constexpr std::uint64_t kTags = Ext::tags_with(0);
 
 std::uint64_t word_at(const char* from) noexcept {
   std::uint64_t word;
@@ -41,12 +43,12 @@ std::size_t put_head(char* to, const FileRecord& r) noexcept {
   words[1] = Link::first(r.value.size() > detail::kShortValueMax ? Link::kLengthMask : r.value.size()).of_type(r.type).word();
   words[2] = Hold(0).with_version(r.version).with_access(r.access).kept(r.keep).word();
   if (r.has_deadline) words[n++] = Deadline::at(r.deadline_wall_ms).word();
-  if (ext) words[n++] = Ext::of(r.key.size(), r.value.size(), r.span.bits() << Ext::kSpanShift).word();
+  if (ext) words[n++] = Ext::of(r.key.size(), r.value.size(), r.span.bits() << Ext::kSpanShift | (r.tags.empty() ? 0 : kTags)).word();
   std::memcpy(to, words, n * sizeof words[0]);
   return n * sizeof words[0];
 }
 
-const char* parse_record(const char* from, std::uint64_t left, FileRecord& r) noexcept {
+const char* parse_record(const char* from, std::uint64_t left, std::uint32_t format_version, FileRecord& r) noexcept {
   if (left < detail::kRecordHeaderBytes) return "a record is cut off";
   const std::uint64_t w0 = word_at(from), link = word_at(from + 8), meta = word_at(from + 16);
   const Stamp s(w0);
@@ -71,10 +73,14 @@ const char* parse_record(const char* from, std::uint64_t left, FileRecord& r) no
   }
   std::uint64_t key_size = s.klen8();
   std::uint64_t value_size = Link(link).length18();
+  bool tagged = false;
   if (s.has_ext()) {
     const Ext e(word_at(from + at));
     at += 8;
-    if ((e.word() & ~kExtAllowed) != 0) return "a record's lengths have bits that a file has not";
+    if ((e.word() & ~(kExtAllowed | (format_version >= kFormatWithTags ? kTags : 0))) != 0) {
+      return "a record's lengths have bits that a file has not";
+    }
+    tagged = (e.word() & kTags) != 0;
     r.span = e.span();
     if (r.span.bits() != 0 && !r.has_deadline) return "a record has a lifetime without a deadline";
     const bool long_key = key_size == 255, long_value = value_size == Link::kLengthMask;
@@ -82,7 +88,7 @@ const char* parse_record(const char* from, std::uint64_t left, FileRecord& r) no
     if (long_value ? e.value_size() <= detail::kShortValueMax : e.value_size() != value_size) {
       return "a record has two value lengths";
     }
-    if (!long_key && !long_value && r.span.bits() == 0) return "a record has a word too many";
+    if (!long_key && !long_value && r.span.bits() == 0 && !tagged) return "a record has a word too many";
     key_size = e.key_size();
     value_size = e.value_size();
   } else if (key_size == 255 || value_size == Link::kLengthMask) {
@@ -93,6 +99,13 @@ const char* parse_record(const char* from, std::uint64_t left, FileRecord& r) no
   if (left - at < key_size + value_size) return "a record is cut off";
   r.key = {from + at, key_size};
   r.value = {from + at + key_size, value_size};
+  if (tagged) {
+    at += key_size + value_size;
+    if (left - at < sizeof(std::uint16_t)) return "a record is cut off";
+    r.tags = {from + at, detail::tag_block_bytes(from + at)};
+    if (left - at < r.tags.size()) return "a record is cut off";
+    if (!detail::is_tag_block(r.tags)) return "a record's tags are none";
+  }
   const std::uint64_t end = r.unpadded_bytes();
   if (left < r.bytes()) return "a record is cut off";
   for (std::uint64_t i = end; i != r.bytes(); ++i) {

@@ -13,8 +13,9 @@
 //    8  link  61..58 type | 57..40 value length, all ones: see EXT | the rest 0
 //   16  meta  62 KEEP | 49..48 access count | 47..0 version, at least 1 | the rest 0
 //   24  [X]   62..20 deadline in milliseconds since 1970, by the wall clock | the rest 0
-//       [EXT] 60..48 span (idle or stale time) | 47..32 key length | 31..0 value length; if one of the three is needed
-//       key, value, zeros up to a multiple of 8
+//       [EXT] 61 TAGS | 60..48 span (idle or stale time) | 47..32 key length | 31..0 value length; if one of the four is needed
+//       key, value, [TAGS], zeros up to a multiple of 8
+//       [TAGS] 15..0 bytes of it all, then for each tag its length in a byte and its bytes (engine/tags.h); from version 2 on
 // What an arena keeps outside of the record (extents) lies in it here. There is one way to write a record: any other is
 // damage.
 #ifndef TERN_PERSIST_FORMAT_H_
@@ -26,13 +27,16 @@
 #include <string_view>
 
 #include "engine/record.h"
+#include "engine/tags.h"
 
 namespace tern::persist {
 
 static_assert(std::endian::native == std::endian::little, "the file is little-endian, and so is what reads and writes it");
 
 inline constexpr char kMagic[8] = {'T', 'E', 'R', 'N', 'S', 'N', 'A', 'P'};
-inline constexpr std::uint32_t kFormatVersion = 1;
+// 1: without tags. 2: with them. What an older version wrote is read as it is.
+inline constexpr std::uint32_t kFormatVersion = 2;
+inline constexpr std::uint32_t kFormatWithTags = 2;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 inline constexpr std::size_t kHeaderBytes = 4096;
 inline constexpr unsigned kShardsMax = 1024;
@@ -116,6 +120,7 @@ constexpr unsigned shard_of(std::uint64_t hash, unsigned shard_count) noexcept {
 struct FileRecord {
   std::string_view key;
   std::string_view value;
+  std::string_view tags;  // a block (engine/tags.h)
   std::uint64_t version = 0;
   bool has_deadline = false;
   std::uint64_t deadline_wall_ms = 0;
@@ -125,11 +130,11 @@ struct FileRecord {
   bool keep = false;
 
   bool has_ext() const noexcept {
-    return key.size() > detail::kShortKeyMax || value.size() > detail::kShortValueMax || span.bits() != 0;
+    return key.size() > detail::kShortKeyMax || value.size() > detail::kShortValueMax || span.bits() != 0 || !tags.empty();
   }
   // Bytes before the key.
   std::size_t head_bytes() const noexcept { return detail::kRecordHeaderBytes + (has_deadline ? 8 : 0) + (has_ext() ? 8 : 0); }
-  std::uint64_t unpadded_bytes() const noexcept { return head_bytes() + key.size() + value.size(); }
+  std::uint64_t unpadded_bytes() const noexcept { return head_bytes() + key.size() + value.size() + tags.size(); }
   std::uint64_t bytes() const noexcept { return (unpadded_bytes() + 7) / 8 * 8; }
 };
 inline constexpr std::size_t kRecordHeadMax = detail::kRecordHeaderBytes + 16;
@@ -137,8 +142,9 @@ inline constexpr std::size_t kRecordHeadMax = detail::kRecordHeaderBytes + 16;
 // Writes the words before the key; answers how many bytes.
 std::size_t put_head(char* to, const FileRecord& r) noexcept;
 
-// The record at `from`, of which `left` bytes (a multiple of 8) are there. Answers what is wrong with it, null if nothing.
-const char* parse_record(const char* from, std::uint64_t left, FileRecord& r) noexcept;
+// The record at `from` in a file of this version, of which `left` bytes (a multiple of 8) are there. Answers what is wrong with
+// it, null if nothing.
+const char* parse_record(const char* from, std::uint64_t left, std::uint32_t format_version, FileRecord& r) noexcept;
 
 std::uint64_t header_checksum(const Header& h) noexcept;
 

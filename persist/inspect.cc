@@ -72,7 +72,14 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
       e = reader.read_block(b, buffer, trouble);
       if (e.status != Status::kOk) return false;
       e = reader.for_each_record(b, shard, buffer, keys, trouble, [&](const FileRecord& r, std::uint64_t) noexcept -> Error {
-        SnapshotEntry entry{r.key, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep};
+        SnapshotEntry entry{r.key, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}};
+        std::string_view tags[detail::TagBlock::kTagsMax];
+        std::size_t tag_count = 0;
+        detail::for_each_tag(r.tags, [&](std::string_view tag) noexcept {
+          tags[tag_count++] = tag;
+          return true;
+        });
+        entry.tags = {tags, tag_count};
         if (r.has_deadline) entry.expires_at = since_1970(r.deadline_wall_ms);
         goes_on = fn(entry);
         return goes_on ? Error{} : Error{Status::kCancelled, Field::kNone};

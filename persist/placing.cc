@@ -28,7 +28,7 @@ Error Placing::place_block(Thr& t, unsigned shard, std::uint64_t block, const Bl
         }
         std::uint64_t deadline_ms = r.has_deadline ? r.deadline_wall_ms - opened_.wall_ms + opened_.store_ms : 0;
         if (deadline_ms >= detail::Deadline::kNever) deadline_ms = detail::Deadline::kNever - 1;
-        const detail::TakenIn in{r.key, r.value, r.version, r.has_deadline, deadline_ms, r.span, r.access, r.type, r.keep};
+        const detail::TakenIn in{r.key, r.value, r.version, r.has_deadline, deadline_ms, r.span, r.access, r.type, r.keep, r.tags};
         Outcome outcome = Outcome::kNoMemory;
         if (intake.has_room()) outcome = others == Others::kNone ? intake.place(t, hash, in) : intake.place_beside_others(t, hash, in);
         switch (outcome) {

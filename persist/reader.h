@@ -59,7 +59,7 @@ class Reader {
     std::uint32_t records = 0;
     while (at != b.bytes) {
       FileRecord r;
-      const char* wrong = parse_record(buffer.data() + at, b.bytes - at, r);
+      const char* wrong = parse_record(buffer.data() + at, b.bytes - at, header_.format_version, r);
       std::uint64_t hash = 0;
       if (wrong == nullptr) {
         hash = simd::hash_bytes(r.key.data(), r.key.size(), hash_keys);

@@ -202,6 +202,7 @@ class Saver {
     FileRecord r;
     r.key = key;
     r.value = h.bytes();
+    if (h.stamp.has_ext()) r.tags = core_.space.tags_of(*h.record, h.stamp);
     const detail::Hold meta = h.record->hold_word();
     r.version = h.version;
     r.access = meta.access();
@@ -239,6 +240,7 @@ class Saver {
       const std::size_t head = put_head(to, r);
       std::memcpy(to + head, r.key.data(), r.key.size());
       std::memcpy(to + head + r.key.size(), r.value.data(), r.value.size());
+      if (!r.tags.empty()) std::memcpy(to + head + r.key.size() + r.value.size(), r.tags.data(), r.tags.size());
       const std::uint64_t end = r.unpadded_bytes();
       std::memset(to + end, 0, r.bytes() - end);
       used_ += r.bytes();
@@ -282,6 +284,7 @@ class Saver {
     int error = put(head, head_bytes);
     if (error == 0) error = put(r.key.data(), r.key.size());
     if (error == 0) error = put(r.value.data(), r.value.size());
+    if (error == 0 && !r.tags.empty()) error = put(r.tags.data(), r.tags.size());
     if (error == 0) error = put(kZeros, r.bytes() - r.unpadded_bytes());
     if (error != 0) return trouble_.system(temporary_.text, "a long value can't be written", error);
     b.checksum = sum.value();

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
+#include <string_view>
+#include <vector>
 
 #include "tools/text_entries.h"
 
@@ -56,7 +58,7 @@ TextEntries entries_of(const std::string& path) {
   TextEntries entries;
   SnapshotFault fault;
   const auto read = read_snapshot(path, [&](const SnapshotEntry& e) {
-    TextEntry t{std::string(e.value), {}, e.idle.count(), e.evictable};
+    TextEntry t{std::string(e.value), {}, e.idle.count(), e.evictable, {e.tags.begin(), e.tags.end()}};
     if (e.expires_at) t.expires_at_ms = e.expires_at->count();
     entries.emplace(e.key, std::move(t));
     return true;
@@ -126,9 +128,11 @@ int dump_snapshot_file(const SnapshotCommand& c) {
   SnapshotFault fault;
   std::uint64_t shown_entries = 0;
   const auto read = read_snapshot(c.snapshot, [&](const SnapshotEntry& e) {
-    std::printf("%s = %s  (%zu bytes, version %llu%s%s)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(), e.value.size(),
+    std::string tags;
+    for (const std::string_view tag : e.tags) tags += (tags.empty() ? ", tags " : " ") + shown(tag, 60);
+    std::printf("%s = %s  (%zu bytes, version %llu%s%s%s)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(), e.value.size(),
                 static_cast<unsigned long long>(e.version), e.expires_at ? (", expires " + instant(*e.expires_at)).c_str() : "",
-                e.evictable ? "" : ", never evicted");
+                e.evictable ? "" : ", never evicted", tags.c_str());
     return c.limit == 0 || ++shown_entries != c.limit;
   }, &fault);
   if (!read) fail(fault, read.error());
@@ -171,6 +175,8 @@ int import_snapshot_file(const SnapshotCommand& c) {
   const TakeEntry take = [&](const std::string& key, const TextEntry& e) {
     SetOptions how;
     how.evictable = e.evictable;
+    const std::vector<std::string_view> tags(e.tags.begin(), e.tags.end());
+    how.tags = tags;
     if (e.idle_ms != 0) how.idle = milliseconds(e.idle_ms);
     if (e.expires_at_ms && e.idle_ms == 0) {
       how.ttl = milliseconds(*e.expires_at_ms) - clock.now();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
@@ -86,6 +87,23 @@ std::int64_t time_under(const Json& value, const char* name) {
   return value.get<std::int64_t>();
 }
 
+void write_tags(std::ostream& out, const std::vector<std::string>& tags) {
+  if (tags.empty()) return;
+  const bool text = std::all_of(tags.begin(), tags.end(), [](const std::string& t) { return quoted(t).has_value(); });
+  out << (text ? ",\"tags\":[" : ",\"tags_base64\":[");
+  for (std::size_t i = 0; i != tags.size(); ++i) out << (i != 0 ? "," : "") << (text ? *quoted(tags[i]) : '"' + base64(tags[i]) + '"');
+  out << ']';
+}
+std::vector<std::string> tags_under(const Json& value, const std::string& name) {
+  std::vector<std::string> tags;
+  if (!value.is_array()) throw std::runtime_error("\"" + name + "\" is no array");
+  for (const Json& tag : value) {
+    if (!tag.is_string()) throw std::runtime_error("\"" + name + "\" holds what is no string");
+    tags.push_back(name == "tags" ? tag.get<std::string>() : from_base64(tag.get<std::string>()));
+  }
+  return tags;
+}
+
 // `prefix` ends with a separator, or is empty at the root.
 void take_tree(const Json& node, const std::string& prefix, const std::string& separator, const TakeEntry& take) {
   for (const auto& [name, child] : node.items()) {
@@ -141,7 +159,7 @@ bool read_fields(std::istream& in, std::uint64_t& line, std::vector<std::string>
   }
 }
 
-constexpr const char* kColumns = "key,value,expires_at_ms,idle_ms,evictable";
+constexpr const char* kColumns = "key,value,expires_at_ms,idle_ms,evictable,tags";
 
 std::int64_t number(const std::string& text, std::uint64_t line) {
   std::int64_t n = 0;
@@ -158,6 +176,7 @@ void write_ndjson(std::ostream& out, const TextEntries& entries) {
     if (e.expires_at_ms && e.idle_ms == 0) out << ",\"expires_at_ms\":" << *e.expires_at_ms;
     if (e.idle_ms != 0) out << ",\"idle_ms\":" << e.idle_ms;
     if (!e.evictable) out << ",\"evictable\":false";
+    write_tags(out, e.tags);
     out << "}\n";
   }
 }
@@ -184,6 +203,8 @@ void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry
           e.idle_ms = time_under(member_value, "idle_ms");
         } else if (name == "evictable" && member_value.is_boolean()) {
           e.evictable = member_value.get<bool>();
+        } else if (name == "tags" || name == "tags_base64") {
+          e.tags = tags_under(member_value, name);
         } else if (name != "key" && name != "value" && name != "key_base64" && name != "value_base64") {
           throw std::runtime_error("\"" + name + "\" has no meaning here");
         }
@@ -204,7 +225,9 @@ void write_csv(std::ostream& out, const TextEntries& entries) {
     if (e.expires_at_ms && e.idle_ms == 0) out << *e.expires_at_ms;
     out << ',';
     if (e.idle_ms != 0) out << e.idle_ms;
-    out << ',' << (e.evictable ? "" : "false") << "\n";
+    std::string tags;
+    for (const std::string& tag : e.tags) tags += (tags.empty() ? "" : ",") + csv_field(tag);
+    out << ',' << (e.evictable ? "" : "false") << ',' << (tags.empty() ? "" : csv_field(tags)) << "\n";
   }
 }
 
@@ -219,7 +242,7 @@ void read_csv(std::istream& in, const TakeEntry& take) {
   while (read_fields(in, line, fields)) {
     if (fields.size() == 1 && fields[0].empty()) continue;
     if (fields.size() != columns) fail(line, "another number of fields than columns");
-    fields.resize(5);
+    fields.resize(6);
     TextEntry e{std::move(fields[1]), {}, 0, true};
     if (!fields[2].empty()) e.expires_at_ms = number(fields[2], line);
     if (!fields[3].empty()) e.idle_ms = number(fields[3], line);
@@ -228,6 +251,11 @@ void read_csv(std::istream& in, const TakeEntry& take) {
     } else if (!fields[4].empty() && fields[4] != "true") {
       fail(line, "'" + fields[4] + "' is neither true nor false");
     }
+    if (!fields[5].empty()) {
+      std::istringstream tags(fields[5]);
+      std::uint64_t tags_line = line - 1;
+      read_fields(tags, tags_line, e.tags);
+    }
     take(std::move(fields[0]), std::move(e));
   }
 }
@@ -235,7 +263,9 @@ void read_csv(std::istream& in, const TakeEntry& take) {
 void write_tree(std::ostream& out, const TextEntries& entries, const std::string& separator) {
   Json root = Json::object();
   for (const auto& [key, e] : entries) {
-    if (e.expires_at_ms || e.idle_ms != 0 || !e.evictable) throw std::runtime_error("a tree can't say how long '" + key + "' lives, or that it is not evictable");
+    if (e.expires_at_ms || e.idle_ms != 0 || !e.evictable || !e.tags.empty()) {
+      throw std::runtime_error("a tree can't say how long '" + key + "' lives, that it is not evictable, or its tags");
+    }
     if (!quoted(key) || !quoted(e.value)) throw std::runtime_error("a tree can't hold bytes that are no UTF-8: '" + key + "'");
     Json* node = &root;
     std::size_t at = 0;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 namespace tern::tools {
 
@@ -17,6 +18,7 @@ struct TextEntry {
   std::optional<std::int64_t> expires_at_ms;
   std::int64_t idle_ms = 0;
   bool evictable = true;
+  std::vector<std::string> tags{};
   friend bool operator==(const TextEntry&, const TextEntry&) = default;
 };
 using TextEntries = std::map<std::string, TextEntry>;

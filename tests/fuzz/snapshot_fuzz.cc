@@ -26,6 +26,7 @@ std::string good_file() {
     r.version = i + 1;
     r.has_deadline = i % 2 != 0;
     r.deadline_wall_ms = r.has_deadline ? 2'000'000'000'000 : 0;
+    if (i >= 2) r.tags = std::string_view("\x09\0\3tag\2a\0", 9);
     r.span = i == 1 ? detail::Span::idle(1'000) : detail::Span();
     block += test::record_bytes(r);
   }
@@ -88,6 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check(store->verify().ok(), "a store that isn't whole");
   const auto view = store->view();
   check(view.ok() && *view->size() == report.entries, "another number of entries than was told");
+  check(store->del_tag("tag").ok() && store->verify().ok(), "tags that can't be told");
   check(store->set("a", "written").ok() && store->get("a").found(), "a store that can't be written");
   return 0;
 }

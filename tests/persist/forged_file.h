@@ -74,6 +74,7 @@ inline std::string record_bytes(const persist::FileRecord& r) {
   std::string bytes(head, persist::put_head(head, r));
   bytes += r.key;
   bytes += r.value;
+  bytes += r.tags;
   bytes.resize(r.bytes());
   return bytes;
 }

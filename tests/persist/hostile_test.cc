@@ -22,6 +22,8 @@ class HostileFile : public SnapshotTest {
     EXPECT_TRUE(store.set("c", "3", {.idle = 10s}).ok());
     EXPECT_TRUE(store.set(pattern(255), "long key").ok());
     EXPECT_TRUE(store.set("d", pattern(100), {.evictable = false}).ok());
+    const std::string_view tags[] = {"t", "tag"};
+    EXPECT_TRUE(store.set("e", "5", {.tags = tags}).ok());
     save_or_fail(store);
     bytes = bytes_of_file(path);
     before = contents_of(store);
@@ -153,7 +155,7 @@ TEST_F(HostileFile, AnythingAtAll) {
 
 TEST_F(HostileFile, OfANewerVersionIsRefusedAndTheOlderGenerationIsNotTakenForIt) {
   persist::Header h = header_of(bytes);
-  h.format_version = 2;
+  ++h.format_version;
   std::string newer = bytes;
   std::memcpy(newer.data(), &h, sizeof h);
   write_file(path + ".1", bytes);
@@ -170,6 +172,41 @@ TEST_F(HostileFile, AKeyTwiceIsDamage) {
   EXPECT_EQ(open_bytes(file_around(record_bytes(r) + record_bytes(r), 2)), (Error{Status::kCorrupt, Field::kPath}));
   EXPECT_STREQ(fault.reason, "a key is there twice");
   EXPECT_EQ(open_bytes(file_around(record_bytes(r), 2)), (Error{Status::kCorrupt, Field::kPath}));
+}
+
+TEST_F(HostileFile, TagsThatNoSetMakesAreDamage) {
+  const auto with_tags = [&](std::string block) {
+    persist::FileRecord r;
+    r.key = "k";
+    r.value = "v";
+    r.version = 1;
+    r.tags = block;
+    return record_bytes(r);
+  };
+  const auto block = [](std::string tags) {
+    const auto size = static_cast<std::uint16_t>(tags.size() + 2);
+    tags.insert(0, reinterpret_cast<const char*>(&size), 2);
+    return tags;
+  };
+  EXPECT_EQ(open_bytes(file_around(with_tags(block("\1a")), 1)), Error{});
+  std::string many;
+  for (unsigned i = 0; i != 16; ++i) many += "\1a";
+  EXPECT_EQ(open_bytes(file_around(with_tags(block(many)), 1)), Error{});
+  std::string long_tags;
+  for (unsigned i = 0; i != 5; ++i) long_tags += '\xff' + std::string(255, 'b');
+  const std::string bad[] = {block(""), block(std::string("\0", 1)), block("\2a"), block("\1a\1"), block(many + "\1a"), block(long_tags),
+                             std::string("\0\0\1a", 4), std::string("\xff\xff\1a", 4), std::string("\1\0\1a", 4)};
+  for (const std::string& b : bad) {
+    EXPECT_EQ(open_bytes(file_around(with_tags(b), 1)), (Error{Status::kCorrupt, Field::kPath})) << testing::PrintToString(b);
+  }
+  // In a file of the version that had none, the bit says nothing.
+  std::string old = file_around(with_tags(block("\1a")), 1);
+  persist::Header h = header_of(old);
+  h.format_version = 1;
+  std::memcpy(old.data(), &h, sizeof h);
+  reseal(old);
+  EXPECT_EQ(open_bytes(old), (Error{Status::kCorrupt, Field::kPath}));
+  EXPECT_STREQ(fault.reason, "a record's lengths have bits that a file has not");
 }
 
 TEST_F(HostileFile, ADeadlineAtTheEndOfTimeIsOne) {

@@ -15,7 +15,8 @@ class SnapshotFile : public SnapshotTest {
     for (unsigned i = 0; i != 3'000; ++i) EXPECT_TRUE(store.set(numbered("k", i), pattern(100, i)).ok());
     EXPECT_TRUE(store.set("ttl", "t", {.ttl = 5s}).ok());
     EXPECT_TRUE(store.set("idle", "i", {.idle = 100ms}).ok());
-    EXPECT_TRUE(store.set("kept", "k", {.evictable = false}).ok());
+    const std::string_view tags[] = {"red", std::string_view("\0", 1)};
+    EXPECT_TRUE(store.set("kept", "k", {.evictable = false, .tags = tags}).ok());
     before = contents_of(store);
     save_or_fail(store);
   }
@@ -31,7 +32,7 @@ class SnapshotFile : public SnapshotTest {
 TEST_F(SnapshotFile, SaysWhatItIs) {
   const auto info = inspect_snapshot(path);
   ASSERT_TRUE(info.ok());
-  EXPECT_EQ(info->format_version, 1u);
+  EXPECT_EQ(info->format_version, 2u);
   EXPECT_EQ(info->generation, 1u);
   EXPECT_EQ(info->entries, 3'003u);
   EXPECT_EQ(info->file_bytes, std::filesystem::file_size(path));
@@ -51,6 +52,8 @@ TEST_F(SnapshotFile, ShowsItsEntries) {
     if (e.expires_at) s.ttl = *e.expires_at - kSavedAt;
     EXPECT_EQ(e.idle.count() != 0, e.key == "idle");
     EXPECT_EQ(e.evictable, e.key != "kept");
+    const std::vector<std::string_view> tags(e.tags.begin(), e.tags.end());
+    EXPECT_EQ(tags, e.key != "kept" ? std::vector<std::string_view>{} : (std::vector<std::string_view>{"red", {"\0", 1}}));
     return true;
   });
   EXPECT_TRUE(*all);

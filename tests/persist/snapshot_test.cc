@@ -67,6 +67,87 @@ TEST_F(SnapshotTest, EverythingComesBackAsItWas) {
   EXPECT_EQ(*again.cleanup_expired(), 3u);
 }
 
+// Entries with tags of every kind and place: short, the most, in records alone and beside extents, with other words.
+unsigned fill_with_tags(const Store& store) {
+  const std::string_view red[] = {"red"};
+  std::vector<std::string> many;
+  for (unsigned i = 0; i != 16; ++i) many.push_back("red" + std::to_string(i));
+  many[7] = "red";
+  const std::vector<std::string_view> sixteen(many.begin(), many.end());
+  const std::string longest(255, 'r');
+  const std::string_view of_bytes[] = {longest, std::string_view("\0\1", 2), "red", longest};
+  const std::string_view blue[] = {"blue", "re", "redd"};
+  EXPECT_TRUE(store.set("r1", "v", {.tags = red}).ok());
+  EXPECT_TRUE(store.set("r2", "", {.ttl = 60s, .tags = sixteen}).ok());
+  EXPECT_TRUE(store.set("r3", "v", {.idle = 127s, .tags = of_bytes}).ok());
+  EXPECT_TRUE(store.set(pattern(300, 5), pattern(300, 5), {.evictable = false, .tags = red}).ok());
+  EXPECT_TRUE(store.set("r4", pattern(16'300), {.tags = of_bytes}).ok());   // on the edge of a block of its own
+  EXPECT_TRUE(store.set("r5", pattern(300'000), {.tags = of_bytes}).ok());  // in an extent
+  EXPECT_TRUE(store.set(pattern(40'000, 6), pattern(300'000, 6), {.ttl = 90s, .tags = red}).ok());
+  for (unsigned i = 0; i != 500; ++i) EXPECT_TRUE(store.set(numbered("t", i), pattern(i), {.tags = i % 2 == 0 ? std::span(red) : std::span<const std::string_view>(blue)}).ok());
+  EXPECT_TRUE(store.set("plain", "red").ok());
+  return 7 + 250;  // that are red
+}
+
+TEST_F(SnapshotTest, TagsComeBackWhole) {
+  Options options = small_options(&clock);
+  const Store store = open_or_fail(options);
+  const unsigned red = fill_with_tags(store);
+  const Contents before = contents_of(store);
+  save_or_fail(store);
+  std::map<std::string, std::vector<std::string>> first, second;
+  const auto read_tags = [&](auto& into) {
+    EXPECT_TRUE(*read_snapshot(path, [&](const SnapshotEntry& e) {
+      into[std::string(e.key)].assign(e.tags.begin(), e.tags.end());
+      return true;
+    }));
+  };
+  read_tags(first);
+  EXPECT_EQ(first["r1"], std::vector<std::string>{"red"});
+  EXPECT_EQ(first["r2"].size(), 16u);
+  EXPECT_EQ(first["r3"], (std::vector<std::string>{std::string(255, 'r'), std::string("\0\1", 2), "red", std::string(255, 'r')}));
+  EXPECT_EQ(first["r5"], first["r3"]);
+  EXPECT_TRUE(first["plain"].empty());
+  for (const bool copy : {true, false}) {
+    options.shard_count = copy ? 4 : 2;
+    const Store again = reopen_or_fail(options, {.own = false, .copy = copy});
+    EXPECT_EQ(contents_of(again), before);
+    ASSERT_TRUE(again.append("r1", "+").ok());  // a change of the value keeps them
+    save_or_fail(again, {.keep = 1});
+    second.clear();
+    read_tags(second);
+    EXPECT_EQ(second, first) << "and in the next file";
+    ASSERT_TRUE(again.del_tag("red").ok());
+    EXPECT_EQ(contents_of(again).size(), before.size() - red);
+    EXPECT_TRUE(again.get("plain").found());
+    EXPECT_TRUE(again.get("t1").found());
+    EXPECT_TRUE(again.get("r5").missing());
+    EXPECT_TRUE(whole(again));
+    save_or_fail(store, {.keep = 1});
+  }
+}
+
+// format_1.tern was written by the version that had format 1.
+TEST_F(SnapshotTest, AFileOfAnOlderFormatIsReadAsItIs) {
+  const std::string old = TERN_TEST_DATA "/format_1.tern";
+  EXPECT_EQ(inspect_snapshot(old)->format_version, 1u);
+  std::filesystem::copy_file(old, path);
+  Options options = small_options(&clock);
+  options.hash_seed.reset();  // the file has its own
+  const Store store = reopen_or_fail(options);
+  EXPECT_EQ(report.entries, 204u);
+  EXPECT_EQ(value_of(store, "key 17"), "value 17");
+  EXPECT_EQ(store.get("long")->size(), 20'000u);
+  EXPECT_GT(**store.ttl("mortal"), 1h);
+  EXPECT_TRUE(store.get("idle").found());
+  EXPECT_EQ(store.stats().unevictable, 1u);
+  EXPECT_TRUE(whole(store));
+  const Contents before = contents_of(store);
+  save_or_fail(store);
+  EXPECT_EQ(inspect_snapshot(path)->format_version, 2u);
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), before);
+}
+
 TEST_F(SnapshotTest, AnEmptyStoreIsASnapshotToo) {
   const Options options = small_options(&clock);
   {

@@ -27,6 +27,9 @@ TextEntries anything() {
   entries["\""] = {",", {}, 0, true};
   entries["one"] = {pattern(1), {}, 0, true};
   entries["two"] = {pattern(2), {}, 0, true};
+  entries["tagged"] = {"t", {}, 0, true, {"red"}};
+  entries["tagged twice"] = {"t", {}, 0, true, {"a,b", "\"quoted\"\r\nline", "red"}};
+  entries["tagged in bytes"] = {"t", {}, 0, false, {std::string("\0\xff", 2), "red"}};
   entries["long"] = {pattern(300'000), {}, 0, true};
   return entries;
 }
@@ -100,10 +103,12 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"ttl\":3}"), "line 1: \"ttl\" has no meaning here");
   EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"idle_ms\":-3}"), "line 1: \"idle_ms\" is no positive integer");
   EXPECT_EQ(ndjson("{\"key\":\"k\",\"value_base64\":\"AA=A\"}"), "line 1: base64 has a character that it doesn't know");
+  EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"tags\":\"t\"}"), "line 1: \"tags\" is no array");
+  EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"tags\":[1]}"), "line 1: \"tags\" holds what is no string");
   EXPECT_NE(ndjson("{\"key\":").find("line 1: "), std::string::npos);
   const auto csv = [](const std::string& text) { return message_of([&] { from_csv(text); }); };
   EXPECT_EQ(csv(""), "line 1: the names of the columns are missing");
-  EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable");
+  EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable,tags");
   EXPECT_EQ(csv("key,value\nk,v,w\n"), "line 2: another number of fields than columns");
   EXPECT_EQ(csv("key,value\nk,\"v\n"), "line 2: a quote that isn't closed");
   EXPECT_EQ(csv("key,value\nk,\"v\"w\n"), "line 2: bytes after a closing quote");
@@ -113,6 +118,7 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_EQ(to_tree({{"a", {"1", {}, 0, true}}, {"a.b", {"2", {}, 0, true}}}), "a tree can't hold a value both at 'a.b' and above it");
   EXPECT_NE(to_tree({{"a", {"\xff", {}, 0, true}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", 5, 0, true}}}), "");
+  EXPECT_NE(to_tree({{"a", {"1", {}, 0, true, {"t"}}}}), "");
 }
 
 class SnapshotCommandTest : public test::SnapshotTest {};

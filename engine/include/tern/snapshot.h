@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace tern {
@@ -118,6 +119,7 @@ struct SnapshotEntry {
   std::optional<std::chrono::milliseconds> expires_at{};  // since 1970, by the wall clock
   std::chrono::milliseconds idle{};                       // 0: none
   bool evictable = true;
+  std::span<const std::string_view> tags{};
 };
 // Calls fn for each entry, verified, in no order that means anything, until it answers false; fn must not throw, and what it
 // is shown is good during the call. True: all were shown. Memory: the directory, and one block or one long entry at a time.
