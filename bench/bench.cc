@@ -11,6 +11,7 @@
 
 #include "bench/batches.h"
 #include "bench/bounds.h"
+#include "bench/bus.h"
 #include "bench/cachebench.h"
 #include "bench/driver.h"
 #include "bench/options.h"
@@ -243,17 +244,18 @@ int finish(const BenchOptions& options, const Results& results) {
 
 int run_bench(const BenchOptions& options) {
   if (!options.suite.empty() && options.suite != "core" && options.suite != "bounds" && options.suite != "views" &&
-      options.suite != "snapshot" && options.suite != "seeds") {
-    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, snapshot, seeds");
+      options.suite != "bus" && options.suite != "snapshot" && options.suite != "seeds") {
+    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, bus, snapshot, seeds");
   }
   set_huge_pages(options);
   Results results;
   results.machine = describe_machine();
   results.commit = commit();
   results.huge_pages = options.huge_pages;
-  if (options.suite == "seeds" || options.suite == "views" || options.suite == "snapshot") {
+  if (options.suite == "seeds" || options.suite == "views" || options.suite == "bus" || options.suite == "snapshot") {
     if (options.suite == "seeds") run_seeds(results);
     if (options.suite == "snapshot") run_snapshot(options, results);
+    if (options.suite == "bus") run_bus(options, results);
     if (options.suite == "views") {
       run_views(options, results);
       run_batches(options, results);

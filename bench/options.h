@@ -9,7 +9,7 @@
 namespace tern::bench {
 
 struct BenchOptions {
-  std::string suite;                   // empty, core, bounds, views, snapshot or seeds
+  std::string suite;                   // empty, core, bounds, views, bus, snapshot or seeds
   std::vector<std::uint64_t> entries;  // empty: one million, and for the core suite ten million too
   std::vector<std::string> workloads;  // empty: all
   std::vector<std::string> stores;     // empty: all that are here
