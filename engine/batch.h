@@ -178,7 +178,7 @@ class Batches {
       const BatchEntry& e = d.entries()[i];
       settle(t, e.record, e.hash, &e);
       Rec& r = *space_.record(e.record);
-      if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, table_.shard_of(e.hash), r);
+      Events<Sync>::notify(space_, t, table_.shard_of(e.hash), r);
       if (state.committed() && !r.stamp_word().tomb()) tell(e.operation, r.hold_word().version());
     }
     if (state.aborted()) give_back(d);
@@ -284,7 +284,7 @@ class Batches {
       }
       Rec& b = *space_.record(Ver::below_husks(space_, old));
       const Stamp bs = b.stamp_word();
-      if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, s, b);
+      Events<Sync>::notify(space_, t, s, b);
       if (bs.has_x() && !planted<Sync>(Mutant::kBatchWithoutFreeze)) {
         b.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
       }
@@ -449,7 +449,7 @@ class Batches {
     Sync::point("batch.settle");
     if (!r.w0.compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) return;  // [stamp] seq_cst
     account(t, entry != nullptr ? *entry : entry_of(d, hash, at), r, to, x, b, before);
-    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, table_.shard_of(hash), r);
+    Events<Sync>::notify(space_, t, table_.shard_of(hash), r);
     if (cut) space_.retire(t, below);
   }
 
@@ -539,7 +539,7 @@ class Batches {
       const std::uint64_t husk = place.found.word.offset();
       const std::uint64_t below = Ver::below_husks(space_, husk);
       Rec& b = *space_.record(below);
-      if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, s, b);
+      Events<Sync>::notify(space_, t, s, b);
       const Stamp bs = b.stamp_word();
       const bool alone = Ver::alone(b, bs);
       if (bs.tomb() && alone) {

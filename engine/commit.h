@@ -235,7 +235,7 @@ class Commit {
       std::uint64_t less = wanted == Decision::kRemove && !os.tomb() ? 1 : 0;
       if (bound_.weigher != nullptr) [[unlikely]] weigh(key, wanted == Decision::kPut ? &r : nullptr, os.tomb() ? nullptr : &o, more, less);
       if (more != 0 && !take_entry(t, more)) return refused(t, tomb, Outcome::kFull);
-      if (Events<Sync>::wanted(space_) && !planted<Sync>(Mutant::kEventReplacedUntold)) [[unlikely]] Events<Sync>::tell(space_, t, s, o);
+      if (!planted<Sync>(Mutant::kEventReplacedUntold)) Events<Sync>::notify(space_, t, s, o);
       if (Change::kSilent || os.absent() || silent || (Change::kMaySayAbsent && r.stamp_word().absent())) [[unlikely]] {
         silent = mark_silent(r, wanted == Decision::kPut, Change::kSilent, !os.tomb() && !os.absent());
       }
@@ -275,7 +275,7 @@ class Commit {
       }
       const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
       const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, old);
-      if (Events<Sync>::wanted(space_) && !early) [[unlikely]] Events<Sync>::tell(space_, t, s, r);
+      if (!early) Events<Sync>::notify(space_, t, s, r);
       if (less != 0) bound_.give_back(less);
       if (before.keep() != mine.keep()) [[unlikely]] t.counters.kept.add(mine.keep() ? 1 : ~std::uint64_t{0});
       if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
@@ -424,7 +424,7 @@ class Commit {
     change.used();
     Rec& r = *space_.record(own);
     if (!planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::stamp_own(space_, t, own, 0);
-    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, s, r);
+    Events<Sync>::notify(space_, t, s, r);
     const Hold hold = r.hold_word();
     const std::uint64_t version = hold.version();
     if (hold.keep()) t.counters.kept.add();

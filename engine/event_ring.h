@@ -72,11 +72,13 @@ struct EventSeen {
 //   bool is_told(record); void tell(record)      the record's flag
 //   void hold(record); void unhold(record)       inside the guard that found it: never the last hold
 //   void release(record)                         a cell's hold, after a grace period
+//   void release_soon(record)                    perhaps, a few changes from now; 0: none. A hint: to fetch it ahead
 template <class Sync>
 class alignas(128) EventRing {
  public:
   using Word = typename Sync::template Atomic<std::uint64_t>;
   static constexpr std::uint64_t kCellsMin = 2;
+  static constexpr std::uint64_t kSoon = 6;
 
   static constexpr std::uint64_t bytes_for(std::uint64_t cells) noexcept {
     return sizeof(EventRing) + (cells * sizeof(Word) + 127) / 128 * 128;
@@ -127,6 +129,7 @@ class alignas(128) EventRing {
       Sync::point("event.told");
       move_tail(p);
       if (c.record() != 0) host.release(c.record());
+      if constexpr (!Sync::kWordwise) host.release_soon(peek(p + kSoon));
       return;
     }
     if (held && !planted<Sync>(Mutant::kEventLoserHolds)) host.unhold(record);
@@ -150,6 +153,7 @@ class alignas(128) EventRing {
         cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst)) {  // [event-floor] seq_cst
       host.release(c.record());
     }
+    if constexpr (!Sync::kWordwise) host.release_soon(peek(p + kSoon));
     floor_.compare_exchange_strong(p, p + 1, std::memory_order_seq_cst);  // [event-floor] seq_cst
     return true;
   }

@@ -40,6 +40,7 @@
 #include <new>
 
 #include "engine/event_ring.h"
+#include "engine/prefetch.h"
 #include "engine/space.h"
 #include "engine/table.h"
 #include "engine/versions.h"
@@ -68,7 +69,12 @@ class Events {
     return space.views.listeners().load(std::memory_order_relaxed) != 0;
   }
 
-  // `r` is the newest decided record of a key of this shard, or was when the guard found it. Only if wanted().
+  // `r` is the newest decided record of a key of this shard, or was when the guard found it.
+  template <class Where>
+  [[gnu::always_inline]] static void notify(Spc& space, Thr& t, const Where& shard, Rec& r) noexcept {
+    if (wanted(space)) [[unlikely]] tell(space, t, shard, r);
+  }
+  // The same, where somebody listens.
   [[gnu::noinline]] static void tell(Spc& space, Thr& t, const Shard<Sync>& shard, Rec& r) noexcept {
     tell(space, t, static_cast<unsigned>(&shard - space.geometry.shards), r);
   }
@@ -171,6 +177,7 @@ class Events {
     }
     void unhold(std::uint64_t record) const noexcept { space.drop_hold(t, record); }
     void release(std::uint64_t record) const noexcept { space.retire_hold(t, record); }
+    void release_soon(std::uint64_t record) const noexcept { prefetch_near(space.record(record)); }
   };
 
   void keep_to_share(Host& host, Ring& ring) noexcept {

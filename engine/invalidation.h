@@ -234,7 +234,7 @@ class Invalidation {
     Rec& r = *space_.record(tomb);
     // Stamped before it is published, unlike everything else: its moment is the point's, which has been.
     r.w0.store(r.stamp_word().stamped_at(by.stamp).word(), std::memory_order_relaxed);  // [publish] comes with the swap
-    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, shard, o);
+    Events<Sync>::notify(space_, t, shard, o);
     if (s.absent()) Commit<Sync>::mark_silent(r, false, false, false);
     r.link.store(r.link_word().over(old).with_reason(head.expired ? TombReason::kExpired : TombReason::kDeleted).word(),
                  std::memory_order_relaxed);  // [publish] as above
@@ -253,7 +253,7 @@ class Invalidation {
     ++t.work;
     buried_bytes += space_.bytes_of(judged);
     const Trimmed trimmed = Versions<Sync>::trim(space_, t, tomb);
-    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::tell(space_, t, shard, r);
+    Events<Sync>::notify(space_, t, shard, r);
     commit_.bound_.give_back(less);
     shard.live.fetch_sub(1, std::memory_order_relaxed);  // a count
     if (before.keep()) t.counters.kept.add(~std::uint64_t{0});

@@ -165,7 +165,7 @@ class Kept {
     return empty_slot(t, s, found, found.record->hold_word().version());
   }
   bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found, std::uint64_t version) noexcept {
-    if (Events<Sync>::wanted(space_) && !planted<Sync>(Mutant::kEventBuriedUntold)) [[unlikely]] Events<Sync>::tell(space_, t, s, *found.record);
+    if (!planted<Sync>(Mutant::kEventBuriedUntold)) Events<Sync>::notify(space_, t, s, *found.record);
     if (!planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
     Sync::point("commit.bury");
     if (table_.ordered() != nullptr && planted<Sync>(Mutant::kLeafBeforeEmpty)) Leaves<Sync>::left(table_, t, found.record, true);
