@@ -2,6 +2,7 @@
 
 #include <tern/store.h>
 #include <tern/watch.h>
+#include <tern/watch_set.h>
 
 #include <algorithm>
 #include <atomic>
@@ -76,7 +77,8 @@ class BusSuite {
   // Polls without a rest, on another processor, until it goes.
   class Poller {
    public:
-    Poller(std::vector<Watch>& watches, std::size_t polled) : thread_([this, &watches, polled] { run(watches, polled); }) {
+    template <class W>
+    explicit Poller(W& watch) : thread_([this, &watch] { run(watch); }) {
       while (!ready_.load(std::memory_order_acquire)) std::this_thread::yield();
     }
     ~Poller() {
@@ -85,13 +87,12 @@ class BusSuite {
     }
 
    private:
-    void run(std::vector<Watch>& watches, std::size_t polled) {
+    template <class W>
+    void run(W& watch) {
       pin(1);
       Change changes[kAtOnce];
       ready_.store(true, std::memory_order_release);
-      while (!stops_.load(std::memory_order_relaxed)) {
-        for (std::size_t i = 0; i != polled; ++i) (void)watches[i].poll(changes);
-      }
+      while (!stops_.load(std::memory_order_relaxed)) (void)watch.poll(changes);
     }
     std::atomic<bool> ready_{false}, stops_{false};
     std::thread thread_;
@@ -107,35 +108,83 @@ class BusSuite {
   }
 
   void writers() {
-    std::vector<double> polled, idle, many;
+    std::vector<double> polled, idle, many, many_apart;
     const std::uint64_t calls = std::max<std::uint64_t>(count_ / 2, 1000);
     sets(calls);
     for (unsigned r = 0; r != options_.repeats; ++r) {
       const double before = sets(calls);
-      std::vector<Watch> watches;
-      watches.push_back(watch(""));
+      Watch one = watch("account:");
       const double with_idle = sets(calls);
-      double with_one;
+      double with_one, with_many, apart;
       {
-        const Poller poller(watches, 1);
+        const Poller poller(one);
         with_one = sets(calls);
       }
-      watches.clear();
+      one.close();
       const double after = sets(calls);
-      for (unsigned i = 0; i != kManyWatches; ++i) watches.push_back(watch("account:" + std::to_string(100'000'000'000 + i)));
-      double with_many;
       {
-        const Poller poller(watches, 1);
+        WatchSet set = prefixes();
+        const Poller poller(set);
         with_many = sets(calls);
       }
-      watches.clear();
+      {
+        std::vector<Watch> watches;
+        for (unsigned i = 0; i != kManyWatches; ++i) watches.push_back(watch(prefix(i)));
+        const Poller poller(watches.front());
+        apart = sets(calls);
+      }
+      many_apart.push_back(apart / with_one);
       polled.push_back(with_one / ((before + after) / 2));
       idle.push_back(with_idle / ((before + after) / 2));
       many.push_back(with_many / with_one);
     }
     results_.add_target("set-one-subscriber", spread(polled), "ratio", "sets without one; it polls on the other processor", 0.8, false);
     results_.add_target("set-idle-subscriber", spread(idle), "ratio", "sets without one; it never polls", 0, false);
-    results_.add_target("set-10000-watches", spread(many), "ratio", "sets with one watch; of a prefix each", 0.5, false);
+    results_.add_target("set-10000-watches", spread(many), "ratio", "sets with one watch; a set of 10,000 prefixes, polled", 0.5, false);
+    results_.add_target("set-10000-watches-apart", spread(many_apart), "ratio", "the same, a watch for each prefix, one of them polled", 0, false);
+    filters();
+  }
+
+  // Of one key in a hundred, if there are a million.
+  std::string prefix(unsigned i) const {
+    const std::uint64_t at = std::uint64_t{i} * std::max<std::uint64_t>(count_ / kManyWatches, 1) % count_;
+    return std::string(key(at));
+  }
+  WatchSet prefixes() {
+    Result<WatchSet> set = WatchSet::open(store_);
+    require(set.ok(), "bus: a watch set was refused");
+    if (!set) return WatchSet();
+    for (unsigned i = 0; i != kManyWatches; ++i) require(set->add_prefix(prefix(i)).ok(), "bus: a filter was refused");
+    return std::move(*set);
+  }
+
+  // Changes that a poll looks at, by its CPU time: with a filter, and with many.
+  void filters() {
+    std::vector<double> ratios, ns;
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      Watch one = watch(prefix(0));
+      const double alone = looked_at(one);
+      one.close();
+      WatchSet set = prefixes();
+      const double many = looked_at(set);
+      ratios.push_back(many / alone);
+      ns.push_back(1e3 / many);
+    }
+    results_.add_target("poll-10000-filters", spread(ratios), "ratio", "changes looked at with one prefix", 0, false);
+    results_.add_target("poll-10000-filters-each", spread(ns), "ns", "a change that is looked at", 0, true);
+  }
+  template <class W>
+  double looked_at(W& w) {
+    constexpr std::uint64_t kEvents = 200'000, kBurst = 10'000;
+    Change changes[kAtOnce];
+    double seconds = 0;
+    for (std::uint64_t n = 0; n != kEvents; n += kBurst) {
+      for (std::uint64_t i = 0; i != kBurst; ++i) (void)store_.set(key(random_.below(count_)), kValue);
+      const double from = thread_cpu_seconds();
+      for (Result<std::size_t> some = w.poll(changes); some && *some != 0;) some = w.poll(changes);
+      seconds += thread_cpu_seconds() - from;
+    }
+    return static_cast<double>(kEvents) / seconds / 1e6;
   }
 
   // One writer without a rest, and one subscriber that polls until there is nothing and comes back after 20 us, each on its

@@ -39,7 +39,7 @@ ChangeKind kind_of(Stamp s, TombReason reason) noexcept {
 }  // namespace
 
 Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
-                         const KeyInterest* interest) noexcept {
+                         KeyInterest* interest) noexcept {
   if (options.kinds == 0 || (options.kinds & ~kEveryKind) != 0) return {Status::kInvalidArgument, Field::kKinds};
   if (options.initial && !options.resume.empty()) return {Status::kInvalidArgument, Field::kResume};
   // One key lies in one shard.
@@ -57,15 +57,22 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
   feed->kinds_ = options.kinds;
   feed->keys_only_ = options.keys_only;
   feed->coalesce_ = options.coalesce;
+  feed->previous_ = options.previous;
+  feed->on_change_only_ = options.on_change_only;
+  if (options.previous || options.on_change_only) feed->memory_ = KeyMemory::make(options.memory_bytes);
+  const bool is_whole = feed->memory_ != nullptr || !(options.previous || options.on_change_only);
   store.add_handle();
-  Error error{Status::kOutOfMemory, Field::kWatches};
-  if (feed->place_.enter(first, count, positions)) {
+  Error error{Status::kOutOfMemory, is_whole ? Field::kWatches : Field::kNone};
+  if (!is_whole) {
+    // It is refused.
+  } else if (feed->place_.enter(first, count, positions)) {
     error = feed->begin(options, positions);
     if (error.status == Status::kOk) return feed;
     if (Thr* t = store.thread()) feed->place_.end(*t);
   } else if (feed->place_.events().listeners() < Events<Sync>::kListenersMax) {
     error.field = Field::kRingBytes;
   }
+  KeyMemory::destroy(feed->memory_);
   feed->~Feed();
   alloc::private_free(memory);
   store.drop_handle();
@@ -107,6 +114,7 @@ void Feed::close() noexcept {
   // A store that was closed keeps nothing for anybody: what is left goes with its memory.
   Thr* t = store.is_closed() ? nullptr : store.thread();
   end(t);
+  KeyMemory::destroy(memory_);
   this->~Feed();
   alloc::private_free(this);
   store.drop_handle();
@@ -146,7 +154,7 @@ Change Feed::describe(std::uint64_t record, Stamp s) const noexcept {
   Change c;
   c.kind = kind_of(s, r.link_word().reason());
   c.key = {key.data, key.size};
-  if (c.kind == ChangeKind::kPut && !keys_only_) {
+  if (c.kind == ChangeKind::kPut && (!keys_only_ || memory_ != nullptr)) {
     const auto value = space.value_of(r, s, key.size);
     c.value = {value.data, value.size};
   }
@@ -155,12 +163,33 @@ Change Feed::describe(std::uint64_t record, Stamp s) const noexcept {
   return c;
 }
 
+bool Feed::changes_something(const Change& c) const noexcept {
+  if (!on_change_only_) return true;
+  const KeyMemory::Known known = memory_->find(c.key, store_.core.hash_of(c.key));
+  const bool is_there = c.kind == ChangeKind::kPut;
+  return !known.is_known || known.is_there != is_there || (is_there && known.value != c.value);
+}
+
+// It is about to be told.
+void Feed::remember(Change& c) noexcept {
+  if (memory_ == nullptr) return;
+  const std::uint64_t hash = store_.core.hash_of(c.key);
+  if (previous_) {
+    const KeyMemory::Known known = memory_->find(c.key, hash);
+    c.has_previous = known.is_there;
+    c.previous = known.value;
+  }
+  memory_->tell(c.key, hash, c.kind == ChangeKind::kPut, c.value);
+  if (keys_only_) c.value = {};
+}
+
 Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
   if (store_.is_closed()) return Status::kClosed;
   Thr* t = store_.thread();
   if (t == nullptr) return Status::kOutOfMemory;
   if (view_ended_) return Status::kViewExpired;
   let_go(*t);
+  if (memory_ != nullptr) memory_->clear_old();
   out = out.first(std::min(out.size(), Watch::kPollMax));
   is_behind_ = true;
   std::size_t n = 0;
@@ -189,6 +218,7 @@ bool Feed::list(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
     const Stamp s = core.space.record(record)->stamp_word();
     kept_[kept_count_++] = record;
     out[n] = describe(record, s);
+    remember(out[n]);
     out[n++].initial = true;
   }
   if (n == out.size()) return true;
@@ -200,7 +230,7 @@ bool Feed::list(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
     const Guard<Sync> guard(core.space, t);
     more = Views<Sync>(core).step(view_, cursor_, step, ended);
     for (unsigned i = 0; i != step.count; ++i) {
-      if (!wants(ChangeKind::kPut) || !wants(step.key[i])) continue;
+      if (!wants(ChangeKind::kPut) || !wants(step.key[i], place_.stamp())) continue;
       if (core.space.try_hold(*core.space.record(step.record[i]))) pending_[pending_count_++] = step.record[i];
     }
   }
@@ -236,8 +266,9 @@ bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
     c = describe(next.record, next.stamp);
     if (!wants(c.kind)) return false;
     if (c.kind != ChangeKind::kInvalidate) {
-      if (!wants(c.key)) return false;
+      if (!wants(c.key, c.stamp)) return false;
       if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
+      if (!changes_something(c)) return false;
     }
   }
   c.shard = next.shard;
@@ -259,6 +290,8 @@ bool Feed::follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
       } else if (!keep(next.record)) {  // as many hold it as can: it is told again next time
         place_.step_back(next);
         return true;
+      } else if (out[n].kind != ChangeKind::kInvalidate) {
+        remember(out[n]);
       }
       ++n;
     }

@@ -10,6 +10,7 @@
 #include <tern/watch.h>
 
 #include "engine/key_filter.h"
+#include "engine/key_memory.h"
 #include "engine/store_core.h"
 #include "engine/subscription.h"
 #include "engine/views.h"
@@ -19,7 +20,7 @@ namespace tern::detail {
 // Which keys a feed is for, where one filter doesn't say it.
 class KeyInterest {
  public:
-  virtual bool wants(std::string_view key) const noexcept = 0;
+  virtual bool wants(std::string_view key, std::uint64_t stamp) noexcept = 0;
 
  protected:
   ~KeyInterest() = default;
@@ -32,12 +33,19 @@ class Feed {
 
   // Takes a handle of the store. `interest`, if there is one, decides instead of the filter, and must outlive the feed.
   static Result<Feed*> open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
-                            const KeyInterest* interest = nullptr) noexcept;
+                            KeyInterest* interest = nullptr) noexcept;
   // And everything that it has given out.
   void close() noexcept;
 
   Result<std::size_t> poll(std::span<Change> out) noexcept;
   Result<bool> wait(std::uint64_t ns) noexcept;
+  // Of any number: less than nothing is nothing, more than a year is one.
+  Result<bool> wait_ms(std::int64_t ms) noexcept {
+    constexpr std::int64_t kYearMs = std::int64_t{365} * 86'400'000;
+    return wait(static_cast<std::uint64_t>(ms < 0 ? 0 : ms > kYearMs ? kYearMs : ms) * 1'000'000);
+  }
+  // Whether a poll may find something.
+  bool is_ready() const noexcept { return is_listing_ || view_ended_ || is_behind_ || place_.has_more(); }
   Result<int> descriptor() noexcept;
   Result<Value> token() const noexcept;
   std::uint64_t lost() const noexcept { return lost_; }
@@ -52,8 +60,8 @@ class Feed {
   explicit Feed(StoreCore& store) noexcept : store_(store), place_(store.core) {}
   Error begin(const WatchOptions& options, std::uint64_t* positions) noexcept;
   void end(Thr* t) noexcept;
-  bool wants(std::string_view key) const noexcept {
-    return interest_ != nullptr ? interest_->wants(key) : filter_.matches(key);
+  bool wants(std::string_view key, std::uint64_t stamp) noexcept {
+    return interest_ != nullptr ? interest_->wants(key, stamp) : filter_.matches(key);
   }
   bool wants(ChangeKind kind) const noexcept { return (kinds_ & kind_bit(kind)) != 0; }
   void let_go(Thr& t) noexcept;
@@ -63,15 +71,20 @@ class Feed {
   bool list(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
   bool is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept;
   bool follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
+  bool changes_something(const Change& c) const noexcept;
+  void remember(Change& c) noexcept;
   Change describe(std::uint64_t record, Stamp s) const noexcept;
 
   StoreCore& store_;
   Subscription<Sync> place_;
   KeyFilter filter_;
-  const KeyInterest* interest_ = nullptr;
+  KeyInterest* interest_ = nullptr;
   std::uint32_t kinds_ = kEveryKind;
   bool keys_only_ = false;
   bool coalesce_ = false;
+  bool previous_ = false;
+  bool on_change_only_ = false;
+  KeyMemory* memory_ = nullptr;  // if one of these two is wanted
   bool is_behind_ = false;  // the last poll stopped before it had looked at everything
   int descriptor_ = -1;
   std::uint64_t lost_ = 0;

@@ -1,7 +1,6 @@
 // Watches as their users have them.
 #include <tern/watch.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "engine/feed.h"
@@ -28,8 +27,6 @@ Result<Feed*> open_feed(const detail::Context& context, KeyFilter::Kind kind, st
   return Feed::open(call.store(), std::move(filter), options);
 }
 
-constexpr std::int64_t kWaitMsMax = std::int64_t{365} * 86'400'000;
-
 }  // namespace
 
 Result<Watch> Store::watch(detail::WatchKind kind, std::string_view text, const WatchOptions& options) const noexcept {
@@ -54,8 +51,7 @@ Result<std::size_t> Watch::poll(std::span<Change> out) noexcept {
 }
 Result<bool> Watch::wait(std::chrono::milliseconds timeout) noexcept {
   if (feed_ == nullptr) return Status::kClosed;
-  const std::int64_t ms = std::clamp<std::int64_t>(timeout.count(), 0, kWaitMsMax);
-  return feed_->wait(static_cast<std::uint64_t>(ms) * 1'000'000);
+  return feed_->wait_ms(timeout.count());
 }
 Result<int> Watch::descriptor() noexcept {
   if (feed_ == nullptr) return Status::kClosed;

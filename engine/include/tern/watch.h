@@ -19,7 +19,7 @@
 //
 // While anybody watches, each change in the store costs its writer a few atomic operations on its shard's ring, whoever
 // and however many it is for. Each watch reads the changes of its shards itself (a key's watch has one shard), at its
-// own cost: thousands of prefixes are better looked for in the changes of one watch. At most 65,535 watches a store. One
+// own cost: thousands of filters belong into one WatchSet (watch_set.h); callbacks are in dispatcher.h. At most 65,535 watches a store. One
 // thread at a time may use a Watch; which one doesn't matter.
 #ifndef TERN_WATCH_H_
 #define TERN_WATCH_H_
@@ -36,6 +36,7 @@
 namespace tern {
 
 namespace detail {
+class Dispatch;
 class Feed;
 enum class WatchKind : std::uint8_t { kKey, kPrefix, kGlob, kRegex };
 }
@@ -59,6 +60,8 @@ struct Change {
   unsigned shard = 0;
   std::string_view key{};
   std::string_view value{};    // of a put
+  std::string_view previous{};  // WatchOptions::previous
+  bool has_previous = false;
   std::uint64_t version = 0;   // of the key; grows with each change, gets say the same
   std::uint64_t stamp = 0;     // where views stand in the order of changes (View::stamp)
   std::uint64_t sequence = 0;  // in its shard's ring
@@ -75,6 +78,14 @@ struct WatchOptions {
   bool initial = false;
   // Of several changes of a key that are waiting, the last alone. What was passed over isn't counted.
   bool coalesce = false;
+  // Change::previous: the value that the watch has told before, if the key had one and it is still known. What was told (initial
+  // contents too) is remembered in private memory, outside the store's budget: up to memory_bytes; then what was told longest ago is
+  // forgotten. After a gap, and with coalesce or kinds left out, what lay between isn't seen: it is the last that was told.
+  bool previous = false;
+  // Passes over a put of the value that was told last, byte for byte, and the removal of a key that was told to be gone; as far as
+  // that is remembered, like previous.
+  bool on_change_only = false;
+  std::size_t memory_bytes = std::size_t{4} << 20;
   // Goes on where another watch of the same kind stood: its token(). `compacted` if the store can't: it is another one,
   // nobody has watched for a while, or what came since is gone. Not together with initial.
   std::string_view resume{};
@@ -124,6 +135,7 @@ class TERN_API Watch {
 
  private:
   friend class Store;
+  friend class detail::Dispatch;
   explicit Watch(detail::Feed* feed) noexcept : feed_(feed) {}
 
   detail::Feed* feed_ = nullptr;

@@ -1,0 +1,117 @@
+#include <tern/watch_set.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "alloc/private_memory.h"
+#include "engine/feed_set.h"
+
+namespace tern {
+
+namespace detail {
+
+Result<FeedSet*> FeedSet::open(StoreCore& store, const WatchSetOptions& options) noexcept {
+  void* memory = alloc::private_allocate(sizeof(FeedSet));
+  if (memory == nullptr) return Status::kOutOfMemory;
+  // Secret: whoever chooses keys or filters can't know which of them fall together.
+  constexpr char kSeedName[] = "filters of a watch set";
+  FeedSet* set = new (memory) FeedSet(store.core.hash_of({kSeedName, sizeof kSeedName}));
+  WatchOptions o;
+  o.kinds = options.kinds;
+  o.keys_only = options.keys_only;
+  o.coalesce = options.coalesce;
+  const Result<Feed*> feed = Feed::open(store, KeyFilter(), o, set);
+  if (feed) {
+    set->feed_ = *feed;
+    return set;
+  }
+  set->~FeedSet();
+  alloc::private_free(memory);
+  return feed.error();
+}
+
+void FeedSet::close() noexcept {
+  feed_->close();
+  this->~FeedSet();
+  alloc::private_free(this);
+}
+
+Result<std::uint32_t> FeedSet::add(KeyFilter::Kind kind, std::string_view text, char separator, bool fold_case) noexcept {
+  StoreCore& store = feed_->store();
+  if (store.is_closed()) return Status::kClosed;
+  std::uint32_t number = 0;
+  const Error error = filters.add(kind, text, separator, fold_case, store.core.space.views.move(), number);
+  if (error.status != Status::kOk) return error;
+  return number;
+}
+
+}  // namespace detail
+
+using detail::Call;
+using detail::FeedSet;
+using detail::KeyFilter;
+
+Result<WatchSet> WatchSet::open(const Store& store, const WatchSetOptions& options) noexcept {
+  const Call call(store.context());
+  if (!call.ok()) return call.error();
+  const Result<FeedSet*> set = FeedSet::open(call.store(), options);
+  if (!set) return set.error();
+  return Result<WatchSet>(WatchSet(*set));
+}
+
+WatchSet& WatchSet::operator=(WatchSet&& other) noexcept {
+  WatchSet moved(std::move(other));
+  std::swap(set_, moved.set_);
+  return *this;
+}
+
+void WatchSet::close() noexcept {
+  if (FeedSet* set = std::exchange(set_, nullptr)) set->close();
+}
+
+Result<std::uint32_t> WatchSet::add_key(std::string_view key) noexcept {
+  if (set_ == nullptr) return Status::kClosed;
+  if (const Error e = Call::key_error(key); e.status != Status::kOk) return e;
+  return set_->add(KeyFilter::Kind::kKey, key, '.', false);
+}
+Result<std::uint32_t> WatchSet::add_prefix(std::string_view prefix) noexcept {
+  if (set_ == nullptr) return Status::kClosed;
+  if (prefix.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
+  return set_->add(KeyFilter::Kind::kPrefix, prefix, '.', false);
+}
+Result<std::uint32_t> WatchSet::add_glob(std::string_view glob, const PatternOptions& options) noexcept {
+  if (set_ == nullptr) return Status::kClosed;
+  return set_->add(KeyFilter::Kind::kGlob, glob, options.separator, options.fold_case);
+}
+Result<std::uint32_t> WatchSet::add_regex(std::string_view expression, const RegexOptions& options) noexcept {
+  if (set_ == nullptr) return Status::kClosed;
+  return set_->add(KeyFilter::Kind::kRegex, expression, '.', options.fold_case);
+}
+bool WatchSet::remove(std::uint32_t filter) noexcept { return set_ != nullptr && set_->filters.remove(filter); }
+std::size_t WatchSet::size() const noexcept { return set_ == nullptr ? 0 : set_->filters.size(); }
+
+Result<std::size_t> WatchSet::poll(std::span<Change> out) noexcept {
+  if (set_ == nullptr) return Status::kClosed;
+  return set_->feed().poll(out);
+}
+Result<bool> WatchSet::wait(std::chrono::milliseconds timeout) noexcept {
+  if (set_ == nullptr) return Status::kClosed;
+  return set_->feed().wait_ms(timeout.count());
+}
+Result<int> WatchSet::descriptor() noexcept {
+  if (set_ == nullptr) return Status::kClosed;
+  return set_->feed().descriptor();
+}
+std::uint64_t WatchSet::lost() const noexcept { return set_ == nullptr ? 0 : set_->feed().lost(); }
+std::uint64_t WatchSet::lag() const noexcept { return set_ == nullptr ? 0 : set_->feed().lag(); }
+
+void WatchSet::for_each_filter(const Change& change, FunctionRef<void(std::uint32_t)> fn) noexcept {
+  if (set_ == nullptr || change.kind == ChangeKind::kGap) return;
+  set_->filters.find(change.key, change.stamp, [&](std::uint32_t filter) {
+    fn(filter);
+    return true;
+  });
+}
+
+}  // namespace tern

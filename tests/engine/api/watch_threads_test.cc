@@ -1,0 +1,325 @@
+// R11: watches beside writers, batches that commit and that fail, removals of many keys at one moment, expiry, eviction, growth
+// and views of other threads. One validator for each property:
+//   Order       the versions of a key ascend in what a watch is told
+//   Positions   of each shard every position is told, or is in a gap that says how many: no silent hole, nothing twice
+//   Truth       a put that is told was made, with this value; a batch that failed is never told
+//   Readable    what is told could be read by then: a get finds no older version
+//   Whole       without a gap, what was told adds up to what the store has
+//   Complete    without a gap, every set that returned is told
+// with watches that poll at once, that poll seldom, that come and go (with a view's contents first), and callbacks that write.
+#include <tern/batch.h>
+#include <tern/dispatcher.h>
+#include <tern/store.h>
+#include <tern/watch.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <cstdio>
+#include <map>
+#include <random>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "tests/engine/api/store_fixture.h"
+
+namespace tern::test {
+namespace {
+
+constexpr unsigned kWriters = 2;
+constexpr unsigned kKeys = 300;
+constexpr std::string_view kNever = "never";
+
+std::string key_of(unsigned k) { return (k % 3 == 0 ? "app." : "k.") + std::to_string(k); }
+
+// What the writers did: values carry the writer and a number of its own.
+struct Made {
+  std::string key;
+  std::uint64_t version = 0;  // 0: of a batch, not known
+};
+struct Log {
+  std::vector<Made> made;  // by the number in the value
+};
+
+class Validator {
+ public:
+  // Of a watch that began before any change: one that began later passes over what was stamped before it, wherever that lies.
+  Validator(const Store& store, unsigned shards, bool from_the_start) : store_(store), next_(shards), is_strict_(from_the_start) {}
+
+  void hear(const Change& c) {
+    if (c.kind == ChangeKind::kSynced) return;
+    if (!c.initial) positions(c);
+    if (c.kind == ChangeKind::kGap) return;
+    ++told_;
+    const std::string key(c.key);
+    order(key, c);
+    if (c.kind == ChangeKind::kPut) {
+      truth(c);
+      if (told_ % 8 == 0) readable(key, c);
+      present_[key] = std::string(c.value);
+    } else {
+      present_.erase(key);
+    }
+  }
+
+  // After the last change. `from_nothing`: the watch began with the store, or with its contents.
+  void whole() {
+    std::size_t seen = 0;
+    const Result<View> view = store_.view();
+    ASSERT_TRUE(view.ok());
+    ASSERT_TRUE(view->for_each([&](std::string_view key, std::string_view value) {
+      const auto at = present_.find(std::string(key));
+      if (at == present_.end() || at->second != value) say("what was told isn't what the store has: " + std::string(key));
+      ++seen;
+      return true;
+    }).ok());
+    if (seen != present_.size()) say("what was told has keys that the store has not");
+  }
+  void complete(const std::vector<Log>& logs) {
+    for (unsigned w = 0; w != logs.size(); ++w) {
+      for (unsigned n = 0; n != logs[w].made.size(); ++n) {
+        if (logs[w].made[n].version != 0 && puts_.count({w, n}) == 0) say("a set was never told");
+      }
+    }
+  }
+  void check_truth(const std::vector<Log>& logs) {
+    for (const auto& [id, told] : puts_) {
+      const auto& [w, n] = id;
+      if (w >= logs.size() || n >= logs[w].made.size()) {
+        say("a put is told that nobody made");
+        continue;
+      }
+      const Made& m = logs[w].made[n];
+      if (m.key != told.key || (m.version != 0 && m.version != told.version)) say("a put is told of another key or version");
+    }
+  }
+
+  std::uint64_t told() const { return told_; }
+  std::uint64_t lost() const { return lost_; }
+  std::uint64_t gaps() const { return gaps_; }
+  std::string wrong() const { return wrong_; }
+
+ private:
+  void say(const std::string& what) {
+    if (wrong_.empty()) wrong_ = what;
+  }
+  void positions(const Change& c) {
+    auto& next = next_[c.shard];
+    if (is_strict_ && c.sequence != next.position) say("a position is missing, or comes twice");
+    next = {c.sequence + (c.kind == ChangeKind::kGap ? c.lost : 1)};
+    if (c.kind != ChangeKind::kGap) return;
+    ++gaps_;
+    lost_ += c.lost;
+    if (c.lost == 0) say("a gap of nothing");
+  }
+  void order(const std::string& key, const Change& c) {
+    std::uint64_t& last = versions_[key];
+    if (c.version <= last) say("versions don't ascend: " + key);
+    last = c.version;
+  }
+  void truth(const Change& c) {
+    if (c.value.starts_with(kNever)) return say("a batch that failed is told");
+    unsigned w = 0, n = 0;
+    const char* const end = c.value.data() + c.value.size();
+    const auto first = std::from_chars(c.value.data(), end, w);
+    if (first.ec != std::errc() || first.ptr == end || std::from_chars(first.ptr + 1, end, n).ec != std::errc()) return say("a value that nobody wrote");
+    if (!puts_.emplace(std::pair{w, n}, Told{std::string(c.key), c.version}).second) say("a put is told twice");
+  }
+  void readable(const std::string& key, const Change& c) {
+    const auto now = store_.get_entry(key);
+    if (now.found() && now->version < c.version) say("told before it can be read: " + key);
+  }
+
+  struct Next {
+    std::uint64_t position = 0;
+  };
+  struct Told {
+    std::string key;
+    std::uint64_t version;
+  };
+  const Store& store_;
+  std::vector<Next> next_;
+  bool is_strict_;
+  std::unordered_map<std::string, std::uint64_t> versions_;
+  std::unordered_map<std::string, std::string> present_;
+  std::map<std::pair<unsigned, unsigned>, Told> puts_;
+  std::uint64_t told_ = 0, lost_ = 0, gaps_ = 0;
+  std::string wrong_;
+};
+
+class Watching {
+ public:
+  Watching(bool tiny_rings, unsigned writes) : writes_(writes), tiny_(tiny_rings), logs_(kWriters) {
+    Options o = small_options(&clock_);
+    o.memory_bytes = 64 * kMiB;
+    o.shard_count = kShards;
+    o.entries_max = kKeys * 2 / 3;  // so that some are evicted
+    o.ring_bytes = tiny_rings ? kShards * 64 * 64 : 16 * kMiB;
+    store_ = open_or_fail(o);
+  }
+
+  void run() {
+    Watch all = std::move(*store_.watch_prefix(""));
+    Watch slow = std::move(*store_.watch_prefix(""));
+    Validator of_all(store_, kShards, true), of_slow(store_, kShards, true);
+    std::atomic<bool> stops{false};
+    std::uint64_t comers = 0;
+    std::string of_comers;
+    {
+      Result<Dispatcher> dispatcher = Dispatcher::open(store_);
+      ASSERT_TRUE(dispatcher.ok());
+      std::atomic<std::uint64_t> called{0};
+      // A callback that writes: to a key that it isn't told of.
+      auto echo = dispatcher->on_prefix("k.1", [&](const Change&) {
+        if (called.fetch_add(1) % 16 == 0) (void)store_.del("echo");
+      });
+      ASSERT_TRUE(echo.ok());
+      std::thread listener([&] {
+        while (!stops.load()) lag_.store(poll(all, of_all, 256) == 0 ? all.lag() : std::max<std::uint64_t>(all.lag(), 1));
+      });
+      std::thread seldom([&] {
+        while (!stops.load()) {
+          for (int i = 0; i != 50 && !stops.load(); ++i) std::this_thread::yield();
+          poll(slow, of_slow, 7);
+        }
+      });
+      std::thread comer([&] {
+        while (!stops.load()) {
+          Result<Watch> w = store_.watch_prefix("", {.initial = comers % 2 == 0});
+          ASSERT_TRUE(w.ok());
+          Validator v(store_, kShards, false);
+          for (int i = 0; i != 20; ++i) poll(*w, v, 32);
+          if (of_comers.empty()) of_comers = v.wrong();
+          ++comers;
+        }
+      });
+      std::thread keeper([&] {
+        for (unsigned n = 0; !stops.load(); ++n) {
+          if (n % 4 == 0) clock_.advance(1ms);
+          ASSERT_TRUE(store_.tick(1ms).ok());
+          if (n % 50 == 0) {
+            ASSERT_TRUE((n % 100 == 0 ? store_.clear() : store_.del_prefix("app.")).ok());
+          }
+          const Result<View> view = store_.view();
+          std::this_thread::yield();
+        }
+      });
+      std::vector<std::thread> writers;
+      for (unsigned w = 0; w != kWriters; ++w) writers.emplace_back([&, w] { write(w); });
+      for (std::thread& t : writers) t.join();
+      stops.store(true);
+      for (std::thread* t : {&listener, &seldom, &comer, &keeper}) t->join();
+      EXPECT_GT(called.load(), 0u);
+    }
+    clock_.advance(1h);
+    do {
+      ASSERT_TRUE(store_.tick(100ms).ok());
+      ASSERT_TRUE(store_.cleanup_expired().ok());
+    } while (store_.stats().owed.invalidations != 0);
+    while (poll(all, of_all, 256) != 0) {
+    }
+    while (poll(slow, of_slow, 256) != 0) {
+    }
+    of_all.check_truth(logs_);
+    of_slow.check_truth(logs_);
+    if (of_all.lost() == 0) {
+      of_all.whole();
+      of_all.complete(logs_);
+    }
+    EXPECT_EQ(of_all.wrong(), "");
+    EXPECT_EQ(of_slow.wrong(), "");
+    EXPECT_EQ(of_comers, "");
+    EXPECT_EQ(of_all.lost(), all.lost());
+    EXPECT_GT(comers, 0u);
+    std::printf("    %llu told, %llu lost in %llu gaps; the slow one %llu, %llu in %llu; %llu came and went\n", ull(of_all.told()), ull(of_all.lost()),
+                ull(of_all.gaps()), ull(of_slow.told()), ull(of_slow.lost()), ull(of_slow.gaps()), ull(comers));
+    if (tiny_) {
+      EXPECT_GT(of_slow.gaps(), 0u);
+      EXPECT_EQ(of_all.told() + of_all.lost(), of_slow.told() + of_slow.lost());
+    } else {
+      EXPECT_EQ(of_all.lost(), 0u);
+    }
+    all.close();
+    slow.close();
+    EXPECT_TRUE(whole(store_));
+  }
+
+ private:
+  static constexpr unsigned kShards = 4;
+  static constexpr std::uint64_t kLagMax = 2'000;
+  static unsigned long long ull(std::uint64_t n) { return n; }
+
+  std::size_t poll(Watch& w, Validator& v, std::size_t at_once) {
+    std::vector<Change> changes(at_once);
+    const auto n = w.poll(changes);
+    EXPECT_TRUE(n.ok() || n.status() == Status::kViewExpired);
+    if (!n) return 0;
+    for (const Change& c : std::span(changes).first(*n)) v.hear(c);
+    return *n;
+  }
+
+  void write(unsigned w) {
+    std::mt19937 random(w + 7);
+    const auto pick = [&](unsigned n) { return std::uniform_int_distribution<unsigned>(0, n - 1)(random); };
+    Log& log = logs_[w];
+    const auto value = [&](const std::string& key) {
+      log.made.push_back({key, 0});
+      return std::to_string(w) + "." + std::to_string(log.made.size() - 1) + "." + std::string(pick(200), 'x');
+    };
+    for (unsigned n = 0; n != writes_; ++n) {
+      // What nobody has polled is bounded where nothing is to be lost.
+      while (!tiny_ && lag_.load() > kLagMax) std::this_thread::yield();
+      const std::string key = key_of(pick(kKeys));
+      switch (pick(8)) {
+        case 0: ASSERT_TRUE(store_.del(key).ok()); break;
+        case 1: {
+          WriteBatch batch;
+          for (int i = 0; i != 3; ++i) {
+            const std::string k = key_of(pick(kKeys / 3) * 3 + static_cast<unsigned>(i));
+            batch.set(k, value(k));
+          }
+          ASSERT_TRUE(store_.write(batch).ok());
+          break;
+        }
+        case 2: {
+          WriteBatch batch;
+          batch.set(key, kNever);
+          batch.set(key_of(pick(kKeys)), kNever);
+          batch.require_value("nobody", "has this");
+          ASSERT_EQ(store_.write(batch).status(), Status::kConflict);
+          break;
+        }
+        case 3: {
+          const std::string v = value(key);
+          const auto version = store_.set(key, v, {.ttl = milliseconds(1 + pick(20))});
+          ASSERT_TRUE(version.ok());
+          log.made.back().version = *version;
+          break;
+        }
+        default: {
+          const std::string v = value(key);
+          const auto version = store_.set(key, v);
+          ASSERT_TRUE(version.ok());
+          log.made.back().version = *version;
+          break;
+        }
+      }
+    }
+  }
+
+  unsigned writes_;
+  bool tiny_;
+  ManualClock clock_;
+  Store store_;
+  std::vector<Log> logs_;
+  std::atomic<std::uint64_t> lag_{0};
+};
+
+TEST(WatchThreads, EverythingIsToldOnce) { Watching(false, quick_or_long(4'000u, 2'000'000u)).run(); }
+TEST(WatchThreads, TinyRingsTellWhatIsLost) { Watching(true, quick_or_long(8'000u, 4'000'000u)).run(); }
+
+}  // namespace
+}  // namespace tern::test
