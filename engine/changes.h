@@ -49,6 +49,7 @@ class ChangeBase {
   static constexpr bool kDerives = true;
   static constexpr bool kSilent = false;
   static constexpr bool kMaySayAbsent = false;
+  static constexpr bool kPlain = false;
   void used() noexcept { record_ = 0; }
   void replace_record(std::uint64_t copy) noexcept { record_ = copy; }
 
@@ -100,6 +101,7 @@ class PutChange : public ChangeBase<Sync> {
  public:
   static constexpr bool kInheritsKeep = false;
   static constexpr bool kDerives = false;
+  static constexpr bool kPlain = true;
   PutChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value) noexcept
       : ChangeBase<Sync>(space, t, key), value_(value) {
     this->build_from(value, false, 0);  // before the bucket is looked at, whose fetch this overlaps
@@ -112,6 +114,8 @@ class PutChange : public ChangeBase<Sync> {
     // Without memory at first, once more: commit has reclaimed meanwhile what it could.
     return this->record_ != 0 ? this->record_ : this->build_from(value_, false, 0);
   }
+  std::uint64_t plain_record() const noexcept { return this->record_; }
+  void replaced() noexcept { this->existed = true; }
 
  private:
   Text value_;

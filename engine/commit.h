@@ -119,6 +119,9 @@ class Invalidation;
 //                                                   where an invalidation point kills that (points.h)
 //   static constexpr bool kSilent                   what it puts is no change of value: nobody is told
 //   static constexpr bool kMaySayAbsent             its record may be a negative answer
+//   static constexpr bool kPlain                    it puts the record that it has, whatever stands there; then it has
+//   std::uint64_t plain_record()                    that record; 0: it isn't one for the short way
+//   void replaced()                                 what judge() would have learnt: a present entry stood there
 //   static constexpr bool kHelps                    whether it finishes a batch under way that it meets (batch.h), or
 //                                                   leaves the key alone: what nobody waits for
 template <class Sync>
@@ -168,6 +171,11 @@ class Commit {
   template <class Change>
   [[gnu::always_inline]] Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change,
                                           const Place<Sync>* known = nullptr) noexcept {
+    if constexpr (Change::kPlain) {
+      if (known == nullptr) {
+        if (const std::uint64_t version = replace_plain(t, hash, key, change); version != 0) [[likely]] return {Outcome::kPut, version};
+      }
+    }
     Shd& s = table_.shard_of(hash);
     std::uint64_t tomb = 0;
     bool silent = false;
@@ -350,6 +358,51 @@ class Commit {
       Tickets<Sync>::prepare(t, [this] { return time_.now(); }, r, head.x, head.span, change);
     }
     return change;
+  }
+
+  // What almost every overwrite is, in half of the instructions: the first match in the key's home bucket is a LIVE slot,
+  // its record stamped, without flags and not KEEP, and nobody listens, weighs or invalidates. The same steps as below, in
+  // their order. Answers the new version; 0: it isn't so, or another write was first, and nothing has happened.
+  template <class Change>
+  [[gnu::noinline]] std::uint64_t replace_plain(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
+    if (space_.has_points() || bound_.weigher != nullptr || Events<Sync>::wanted(space_)) [[unlikely]] return 0;
+    const std::uint64_t own = change.plain_record();
+    if (own == 0) [[unlikely]] return 0;
+    const auto& head = table_.head_of(hash);
+    Bucket<Sync>& b = table_.bucket(head, Tbl::size_of(head).home(hash));
+    const unsigned m = b.matches(tag_of(hash));
+    if (!b.control().ready() || m == 0) [[unlikely]] return 0;
+    auto& slot = b.slot[std::countr_zero(m)];
+    const SlotWord word(slot.load(std::memory_order_seq_cst));  // [publish] seq_cst
+    if (!word.is_live_of_hash(hash)) [[unlikely]] return 0;
+    Rec& o = *space_.record(word.offset());
+    const Stamp os = o.stamp_word();
+    if (!os.plain_with_key(key.size())) [[unlikely]] return 0;
+    Sync::plain_read(o.bytes() + kRecordHeaderBytes, key.size());
+    const bool same = key.size() - 16 <= 16 ? simd::blocks_equal(o.bytes() + kRecordHeaderBytes, key.data(), key.size())
+                                            : simd::key_equal(o.bytes() + kRecordHeaderBytes, key.data(), key.size());
+    if (!same) [[unlikely]] return 0;
+    const Hold before = o.hold_word();
+    if (before.keep()) [[unlikely]] return 0;
+    Rec& r = *space_.record(own);
+    const std::uint64_t version = space_.next_version(before.version());
+    Hold mine(r.meta.load(std::memory_order_relaxed));  // nobody else sees it
+    if (!planted<Sync>(Mutant::kAccessNotInherited)) mine = mine.with_access(before.access());
+    r.meta.store(mine.with_version(version).word(), std::memory_order_relaxed);                   // [publish] comes with the slot's swap
+    r.link.store(r.link_word().over(word.offset()).word(), std::memory_order_relaxed);            // [publish] as above
+    std::uint64_t expected = word.word();
+    if (planted<Sync>(Mutant::kSwapFromStaleWord)) expected = slot.load(std::memory_order_seq_cst);
+    if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, r);
+    Sync::point("commit.swap");
+    if (!slot.compare_exchange_strong(expected, word.replaced(own).word(), std::memory_order_seq_cst)) return 0;  // [publish] release
+    change.used();
+    change.replaced();
+    const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
+    const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, word.offset());
+    if (Events<Sync>::wanted(space_) && !early) [[unlikely]] Events<Sync>::tell(space_, t, table_.shard_of(hash), r);
+    if (trimmed.note) [[unlikely]] Kept<Sync>(table_, this).note(t, table_.shard_of(hash), hash);
+    if (planted<Sync>(Mutant::kEntryPushedTwice) && eviction_ != nullptr) eviction_->inserted(t, hash, word.gen(), false);
+    return version;
   }
 
   Committed kept(Thr& t, std::uint64_t tomb, std::uint64_t version) noexcept {

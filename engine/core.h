@@ -470,7 +470,7 @@ class Core {
   }
 
   void prefetch_bucket(std::uint64_t hash) const noexcept {
-    const auto& s = table.shard_of(hash);
+    const auto& s = table.head_of(hash);
     prefetch_near(&table.bucket(s, Tbl::size_of(s).home(hash)));
   }
 
@@ -581,9 +581,9 @@ class Core {
     auto& s = table.shard(i);
     bool worked = false;
     if (Growth<Sync>::is_due(s.live.load(std::memory_order_relaxed), Tbl::size_of(s))) {  // a count
-      const std::uint64_t before = s.size.load(std::memory_order_relaxed);                  // only compared
+      const std::uint64_t before = s.head->size.load(std::memory_order_relaxed);                  // only compared
       Growth<Sync>::grow_one(table, t, s);
-      worked = before != s.size.load(std::memory_order_relaxed);
+      worked = before != s.head->size.load(std::memory_order_relaxed);
       ++t.work;
     }
     unsigned looked = kept_keys()->review(t, s, 16);

@@ -155,7 +155,7 @@ class Eviction {
 
   // What a thread has entered into the table and not yet into a queue. Before it goes, too.
   [[gnu::noinline]] void settle(Thr& t) noexcept {
-    if (t.uncounted != 0) count_hits(t);
+    if (t.counted_hits != t.short_hits.get()) count_hits(t);
     const bool counts = evicts_.load(std::memory_order_relaxed) != 0;  // a hint
     queues_.settle(t, [&](std::uint64_t& entry) {
       if (!counts) return policy_.entered_first(key_of(entry));
@@ -176,13 +176,24 @@ class Eviction {
   // Those that the thread has left for later. A record may have gone meanwhile, or made room for another: whatever the
   // slot names now is safe to look at inside the guard, and another key's count is a hint too.
   [[gnu::noinline]] void count_hits(Thr& t) noexcept {
-    for (unsigned left = std::exchange(t.uncounted, 0); left != 0; left &= left - 1) {
-      const auto& hit = t.hit[std::countr_zero(left)];
-      const SlotWord w(hit.slot->load(std::memory_order_seq_cst));  // [publish] seq_cst, [announce] seq_cst
-      if (!w.is_current_of_hash(hit.hash)) continue;
-      Rec& r = *space().record(w.offset());
-      const Hold hold(r.meta.load(std::memory_order_relaxed));  // a count
-      if (!hold.access_is_full()) count_hit(r, hold, hit.hash);
+    const std::uint64_t end = t.short_hits.get();
+    const Hold all(std::exchange(t.hits_meta, ~std::uint64_t{0}));
+    std::uint64_t i = std::exchange(t.counted_hits, end);
+    if (all.access_is_full()) [[likely]] return;
+    // Which of them are to be counted first, without a branch that nobody can foresee. A vacant slot's word has the offset
+    // 0, where there is memory too.
+    Rec* record[kHitsACount];
+    unsigned todo = 0;
+    for (; i != end; ++i) {
+      const std::uint64_t at = i % kHitsACount;
+      const SlotWord w(t.hit_slot[at]->load(std::memory_order_seq_cst));  // [publish] seq_cst, [announce] seq_cst
+      record[at] = space().record(w.offset());
+      const Hold hold(record[at]->meta.load(std::memory_order_relaxed));  // a count
+      todo |= static_cast<unsigned>(w.is_current_of_hash(t.hit_hash[at]) & !hold.access_is_full()) << at;
+    }
+    for (; todo != 0; todo &= todo - 1) {
+      const auto at = static_cast<unsigned>(std::countr_zero(todo));
+      count_hit(*record[at], Hold(record[at]->meta.load(std::memory_order_relaxed)), t.hit_hash[at]);  // as above
     }
   }
 
@@ -211,7 +222,7 @@ class Eviction {
   // Removes one entry. Answers what it took of the budget; 0: none of those that were looked at could go.
   std::uint64_t evict_one(Thr& t, unsigned visits = kVisitsMax) noexcept {
     if (evicts_.load(std::memory_order_relaxed) == 0) evicts_.store(1, std::memory_order_relaxed);  // a hint
-    if ((t.entering_count | t.uncounted) != 0) settle(t);
+    if (t.entering_count != 0 || t.counted_hits != t.short_hits.get()) settle(t);
     if (space().has_points()) [[unlikely]] {  // what is dead goes first
       if (const std::uint64_t bytes = bury_dead(t); bytes != 0) return bytes;
     }

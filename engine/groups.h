@@ -88,7 +88,7 @@ class Groups {
     Guard<Sync> guard(core_.space, t);
     const Tbl& table = core_.table;
     for (unsigned i = 0; i != count; ++i) {
-      const auto& s = table.shard_of(hash[i]);
+      const auto& s = table.head_of(hash[i]);
       bucket[i] = &table.bucket(s, Tbl::size_of(s).home(hash[i]));
       prefetch_second_level(bucket[i]);
     }

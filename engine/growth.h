@@ -15,6 +15,7 @@
 #ifndef TERN_ENGINE_GROWTH_H_
 #define TERN_ENGINE_GROWTH_H_
 
+#include <bit>
 #include <cstdint>
 #include <string_view>
 
@@ -31,8 +32,13 @@ class Growth {
   using Shd = Shard<Sync>;
   using Thr = Thread<Sync>;
 
-  // Buckets of a shard for so many entries.
-  static constexpr std::uint64_t buckets_for(std::uint64_t entries) noexcept { return entries / 35 * 8 + entries % 35 * 8 / 35 + 1; }
+  // Buckets of a shard for so many entries: a power of two if that isn't a quarter more than growth would come to. Between
+  // two, the buckets that aren't split yet are twice as full as the others, and two to three times as many keys overflow.
+  static constexpr std::uint64_t buckets_for(std::uint64_t entries) noexcept {
+    const std::uint64_t least = entries / 35 * 8 + entries % 35 * 8 / 35 + 1;
+    const std::uint64_t round = std::bit_ceil(least);
+    return round - least <= least / 4 ? round : least;
+  }
 
   // 35/8 entries a bucket: a twelfth of the keys then lie in overflow buckets just before a doubling, a twentieth
   // after it. At 5.0 grouped misses are 40 % slower, below 4 the table outweighs what it saves.
@@ -50,7 +56,7 @@ class Growth {
     if (!table.space().heap.has_bucket() || !table.ensure_bucket(s, n)) return false;
     std::uint64_t expected = size.word();
     Sync::point("growth.open");
-    if (s.size.compare_exchange_strong(expected, ShardSize::of(n + 1).word(), std::memory_order_seq_cst)) {  // [grow]
+    if (s.head->size.compare_exchange_strong(expected, ShardSize::of(n + 1).word(), std::memory_order_seq_cst)) {  // [grow]
       return help_split(table, t, s, n);
     }
     return true;

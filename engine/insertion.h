@@ -50,8 +50,9 @@ class Insertion {
   [[gnu::always_inline]] static Place<Sync> locate(Tbl& table, Thr& t, Shd& s, std::uint64_t hash,
                                                    std::string_view key) noexcept {
     const std::uint32_t tag = tag_of(hash);
-    const std::uint32_t home = Tbl::size_of(s).home(hash);
-    Bkt& b = table.bucket(s, home);
+    const auto& head = table.head_of(hash);
+    const std::uint32_t home = Tbl::size_of(head).home(hash);
+    Bkt& b = table.bucket(head, home);
     const unsigned m = b.matches(tag);
     if (b.control().ready() && m != 0) [[likely]] {
       const auto i = static_cast<unsigned>(std::countr_zero(m));

@@ -135,10 +135,12 @@ Result<bool> exists(Context c, std::string_view key) noexcept {
 }
 
 Token prefetch(Context c, std::string_view key) noexcept {
-  if (c.core == nullptr || c.core->is_closed() || key.empty()) return {key, 0};
-  const std::uint64_t hash = c.core->core.hash_of(key);
-  c.core->core.prefetch_bucket(hash);
-  return {key, hash};
+  Token token;
+  token.key_ = key;
+  if (c.core == nullptr || c.core->is_closed() || key.empty()) return token;
+  token.hash_ = c.core->core.hash_of(key);
+  c.core->core.prefetch_bucket(token.hash_);
+  return token;
 }
 
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
@@ -146,7 +148,9 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
   if (!call.ok()) [[unlikely]] return call.error(key);
   if (value.size() > call.store().value_bytes_max) [[unlikely]] return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
-  const std::uint64_t hash = core.hash_of(key);
+  // Inline for the keys of most caches; a call for the others.
+  const std::uint64_t hash = key.size() - 16 <= 16 ? simd::hash_blocks(key.data(), key.size(), core.space.geometry.hash_keys)
+                                                   : core.hash_of(key);
   core.prefetch_bucket(hash);
   PutChange<StdSync> change(core.space, call.thread(), key, value);
   const Committed done = core.write(call.thread(), hash, key, change);

@@ -11,46 +11,57 @@
 
 namespace tern::detail::TERN_TARGET {
 
+// What copy_plain answers instead of a value's size.
+inline constexpr std::uint64_t kNoMatch = kUndecided - 1;
+inline constexpr std::uint64_t kUncounted = kUndecided - 2;
+inline constexpr std::uint64_t kOtherLength = kUndecided - 3;
+
+// Values that are copied in blocks that overlap.
+inline constexpr std::uint64_t kBlocksMin = 33;
+inline constexpr std::uint64_t kBlocksMax = 64;
+
 // The slots of a bucket that hold a current record (LIVE or FROZEN) of this hash's tag. A filter: a word is loaded again
 // before it is believed. See simd/tag_match.h for why plain loads will do.
 template <class Sync>
 [[gnu::always_inline]] inline unsigned match_current(const Bucket<Sync>& b, std::uint64_t hash) noexcept {
-#if TERN_TARGET_LEVEL == TERN_LEVEL_AVX2
-  // Not by intrinsics: for a variable of 32 bytes g++ aligns the stack anew, in six instructions.
-  static_assert(SlotWord::kCurrentShift == 47);
-  unsigned low, high;
-  __asm__ __volatile__(
-      "vmovq %[wanted], %%xmm0\n\t"
-      "vpbroadcastq %%xmm0, %%ymm0\n\t"
-      "vmovdqa %[first], %%ymm1\n\t"
-      "vmovdqa %[second], %%ymm2\n\t"
-      "vpsrlq $47, %%ymm1, %%ymm1\n\t"
-      "vpsrlq $47, %%ymm2, %%ymm2\n\t"
-      "vpcmpeqq %%ymm0, %%ymm1, %%ymm1\n\t"
-      "vpcmpeqq %%ymm0, %%ymm2, %%ymm2\n\t"
-      "vmovmskpd %%ymm1, %[low]\n\t"
-      "vmovmskpd %%ymm2, %[high]\n\t"
-      "vzeroupper"
-      : [low] "=&r"(low), [high] "=r"(high)
-      : [wanted] "r"(SlotWord::current_of_hash(hash)), [first] "m"(b), [second] "m"(b.slot[4])
-      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-        "xmm13", "xmm14", "xmm15", "memory");  // all that vzeroupper may change
-  return (low | high << 4) & ((1U << kSlots) - 1U);
+#if TERN_TARGET_LEVEL >= TERN_LEVEL_AVX2
+  return simd::TERN_TARGET::match_words<SlotWord::kCurrentShift>(b, SlotWord::current_of_hash(hash)) & ((1U << kSlots) - 1U);
 #else
   return b.matches(tag_of(hash));
 #endif
 }
 
-// Copies `n` bytes if they are at most kFastValueMax; else false. 33 to 64 bytes, the values of most caches, are first.
+// Copies 33 to 64 bytes, the values of most caches.
+[[gnu::always_inline]] inline void copy_blocks(char* to, const char* from, std::size_t n) noexcept {
+#if TERN_TARGET_LEVEL >= TERN_LEVEL_AVX512
+  simd::TERN_TARGET::copy_blocks(to, from, n);
+#else
+  simd::copy_blocks(to, from, n);
+#endif
+}
+
+// Copies `n` bytes if they are at most kFastValueMax; else false.
 [[gnu::always_inline]] inline bool copy_value(char* to, const char* from, std::size_t n) noexcept {
-  static_assert(kFastValueMax == 128, "as far as copy_bytes goes without a call");
-  if (n - 33 < 32) [[likely]] {
-    simd::copy_blocks(to, from, n);
+  static_assert(kFastValueMax == 128, "as far as simd::copy_bytes goes without a call");
+  if (n - kBlocksMin <= kBlocksMax - kBlocksMin) [[likely]] {
+    copy_blocks(to, from, n);
     return true;
   }
   if (n > kFastValueMax) [[unlikely]] return false;
   simd::copy_bytes(to, from, n);
   return true;
+}
+
+// The bucket that a key lives in.
+template <class Sync>
+[[gnu::always_inline]] inline const Bucket<Sync>& home_of(const Geometry<Sync>& g, std::uint64_t hash) noexcept {
+  const ShardHead<Sync>& s = head_at(g, hash);
+  const std::uint32_t home = Table<Sync>::size_of(s).home(hash);
+#if TERN_TARGET_LEVEL >= TERN_LEVEL_AVX512
+  return *reinterpret_cast<const Bucket<Sync>*>(s.first + simd::TERN_TARGET::deposit(home, g.bucket_bits));
+#else
+  return bucket_at(g, s, home);
+#endif
 }
 
 // Keys of 16 to 32 bytes, the others: what is known of the length saves a dozen instructions of a get.
@@ -59,8 +70,12 @@ enum class KeySize : std::uint8_t { kOneOrTwoBlocks, kAny };
 
 template <KeySize kSize>
 [[gnu::always_inline]] inline bool same_key(const char* a, std::string_view key) noexcept {
-  if constexpr (kSize == KeySize::kOneOrTwoBlocks) return simd::blocks_equal(a, key.data(), key.size());
-  return simd::key_equal(a, key.data(), key.size());
+  if constexpr (kSize == KeySize::kAny) return simd::key_equal(a, key.data(), key.size());
+#if TERN_TARGET_LEVEL >= TERN_LEVEL_AVX512
+  return simd::TERN_TARGET::blocks_equal(a, key.data(), key.size());
+#else
+  return simd::blocks_equal(a, key.data(), key.size());
+#endif
 }
 
 // Whether a key that had no match in its home surely isn't there. Looks at everything once more, in the order that
@@ -70,7 +85,7 @@ template <KeySize kSize>
 template <class Sync>
 [[gnu::always_inline]] inline bool is_missing(const Geometry<Sync>& g, std::uint64_t hash) noexcept {
   using Tbl = Table<Sync>;
-  const Shard<Sync>& s = shard_at(g, hash);
+  const ShardHead<Sync>& s = head_at(g, hash);
   const std::uint16_t tag = tag_of(hash);
   const ShardSize size = Tbl::size_of(s);
   const Bucket<Sync>& b = bucket_at(g, s, size.home(hash));
@@ -80,85 +95,108 @@ template <class Sync>
   return Tbl::size_of(s) == size;
 }
 
-// `length`, as a number that is there before the record is, where it is what this thread has met twice in a row. With
-// addresses that come from a length still on its way, the stores of a copy hold up the loads of the calls behind it:
-// 180 ns a get instead of 135 (a million entries, Zen 4). A compare that is foreseen breaks the dependence. Where
-// lengths mix, two in a row are seldom equal, and the compare is foreseen to fail.
-template <class Sync>
-[[gnu::always_inline]] inline std::uint64_t expected_length(Thread<Sync>& t, std::uint64_t length) noexcept {
-  std::uint64_t expected = t.expected_length;
-  if (length == expected) [[likely]] {
-    __asm__("" : "+r"(expected));  // else the compiler, which knows them to be equal, may go on with either
-    return expected;
-  }
-  if (length == t.last_length) t.expected_length = length;
-  t.last_length = length;
-  return length;
-}
-
 // Eviction counts the reads of a record by a compare-and-swap. Made at once it would wait for the record's line, and all
 // loads of the gets behind it would wait for the swap: 500 ns a get instead of 220 (a million entries, Sapphire Rapids). So a
-// thread notes where it found a record and counts sixteen hits at a time, by when the lines are there. The note is written at
-// each hit and marked afterwards, so that nothing but its mark waits for the record. Answers whether it is time to count.
+// thread notes which slot it found and what was in it, and counts sixteen hits at a time, by when the lines are there.
+// Of what the records' counts were it keeps the conjunction: whether all are full is what it asks. Answers `n`, or that it
+// is time to count.
 template <class Sync>
-[[gnu::always_inline]] inline bool note_for_later(Thread<Sync>& t, const typename Table<Sync>::Word& slot,
-                                                  std::uint64_t hash, const Record<Sync>& r) noexcept {
-  const unsigned at = t.hit_count;
-  t.hit[at] = {&slot, hash};
-  const Hold hold(r.meta.load(std::memory_order_relaxed));  // a count, see Core::note_hit
-  t.uncounted |= static_cast<unsigned>(!hold.access_is_full()) << at;
-  t.hit_count = (at + 1) & (kHitsACount - 1);
-  return at == kHitsACount - 1 && t.uncounted != 0;
+[[gnu::always_inline]] inline std::uint64_t hit(Thread<Sync>& t, const Record<Sync>& r, std::uint64_t n) noexcept {
+  const std::uint64_t hits = t.short_hits.get() + 1;
+  t.hits_meta &= r.meta.load(std::memory_order_relaxed);  // a count, see Core::note_hit
+  t.short_hits.set(hits);
+  if (hits % kHitsACount == 0) [[unlikely]] {
+    t.hit_length = n;
+    return kUncounted;
+  }
+  Epoch<Sync>::leave_last(t.epoch);
+  return n;
 }
 
-// The value's size, copied to `out` if it is at most `size_max` <= kFastValueMax. kNoMatch: ask is_missing. kUncounted:
-// it was copied, and it is time to count hits: that, and leaving the guard, is left to count_hits(). Else kUndecided. The
-// thread is outside of any guard.
-inline constexpr std::uint64_t kNoMatch = kUndecided - 1;
-inline constexpr std::uint64_t kUncounted = kUndecided - 2;
+template <class Sync>
+[[gnu::always_inline]] inline std::uint64_t leave_with(Thread<Sync>& t, std::uint64_t answer) noexcept {
+  Epoch<Sync>::leave_last(t.epoch);
+  return answer;
+}
+
+// From the bucket on, inside the guard. See copy_plain.
+template <KeySize kSize, class Sync>
+[[gnu::always_inline]] inline std::uint64_t copy_from(Thread<Sync>& t, const Bucket<Sync>& b, std::uint64_t hash,
+                                                      std::string_view key, char* out, std::uint64_t size_max) noexcept {
+  const unsigned m = match_current(b, hash);
+  if (m == 0) [[unlikely]] return leave_with(t, kNoMatch);
+  const auto i = static_cast<unsigned>(std::countr_zero(m));
+  const SlotWord w = b.at(i);
+  if (!w.is_current_of_hash(hash)) [[unlikely]] return leave_with(t, kUndecided);
+  const std::uint64_t at = t.short_hits.get() % kHitsACount;
+  t.hit_slot[at] = &b.slot[i];
+  t.hit_hash[at] = hash;
+  const Record<Sync>* const r = t.geometry.template at<Record<Sync>>(w.offset());
+  // Half of all records of a hundred bytes lie on three lines. The last would be asked for only when the first
+  // has told the value's length: a third miss after the second.
+  prefetch_near(r->bytes() + 64);
+  prefetch_near(r->bytes() + 127);
+  if (!r->stamp_word().plain_with_key(key.size())) [[unlikely]] return leave_with(t, kUndecided);
+  const char* const own = r->bytes() + kRecordHeaderBytes;
+  Sync::plain_read(own, key.size());
+  if (!same_key<kSize>(own, key)) [[unlikely]] return leave_with(t, kUndecided);
+  // With addresses that come from a length still on its way, the stores of a copy hold up the loads of the calls behind
+  // it: 180 ns a get instead of 135 (a million entries, Zen 4). A compare that is foreseen breaks the dependence.
+  // (With a type, or in a link that is closed, the word isn't the length alone: to the other way, too.)
+  std::uint64_t n = t.expected_length;
+  if (r->link_word().word() >> Link::kLengthShift != n || n > size_max) [[unlikely]] {
+    t.other_length = w.offset();
+    return kOtherLength;
+  }
+  __asm__("" : "+r"(n));  // else the compiler, which knows them to be equal, may go on with either
+  if (n < kBlocksMin || n > kBlocksMax) __builtin_unreachable();
+  Sync::plain_read(own + key.size(), n);
+  copy_blocks(out, own + key.size(), n);
+  return hit(t, *r, n);
+}
+
+// The value's size, copied to `out` if it is at most `size_max`. The thread is outside of any guard, and is so again, but for:
+//   kOtherLength  the key is there, its value isn't of the expected length: copy_other has the rest
+//   kUncounted    copied, and it is time to count hits: count_hits has the rest
+// kNoMatch: ask is_missing. Else kUndecided.
 template <KeySize kSize, class Sync>
 [[gnu::always_inline]] inline std::uint64_t copy_plain(Thread<Sync>& t, std::uint64_t hash, std::string_view key,
                                                        char* out, std::uint64_t size_max) noexcept {
   const Geometry<Sync>& g = t.geometry;
-  Epoch<Sync>::enter_first(t.epoch, *g.epoch);
-  if (g.epoch->points.load(std::memory_order_seq_cst) != 0) [[unlikely]] {  // [point] seq_cst: what is found may be dead
-    Epoch<Sync>::leave_last(t.epoch);
-    return kUndecided;
+  const EpochLine<Sync>& line = *g.epoch;
+  Epoch<Sync>::enter_first(t.epoch, line);
+  if (line.points.load(std::memory_order_seq_cst) != 0) [[unlikely]] {  // [point] seq_cst: what is found may be dead
+    return leave_with(t, kUndecided);
   }
-  const Shard<Sync>& s = shard_at(g, hash);
-  const Bucket<Sync>& b = bucket_at(g, s, Table<Sync>::size_of(s).home(hash));
-  const unsigned m = match_current(b, hash);
-  std::uint64_t answer = kNoMatch;
-  if (m != 0) [[likely]] {
-    answer = kUndecided;
-    const auto i = static_cast<unsigned>(std::countr_zero(m));
-    const SlotWord w = b.at(i);
-    if (w.is_current_of_hash(hash)) [[likely]] {
-      const Record<Sync>* const r = g.template at<Record<Sync>>(w.offset());
-      // Half of all records of a hundred bytes lie on three lines. The last would be asked for only when the first
-      // has told the value's length: a third miss after the second.
-      prefetch_near(r->bytes() + 64);
-      prefetch_near(r->bytes() + 127);
-      if (r->stamp_word().plain_with_key(key.size())) [[likely]] {
-        const char* const own = r->bytes() + kRecordHeaderBytes;
-        Sync::plain_read(own, key.size());
-        const std::uint64_t n = expected_length(t, r->link_word().length18());
-        if (n <= size_max && same_key<kSize>(own, key)) [[likely]] {
-          Sync::plain_read(own + key.size(), n);
-          if (copy_value(out, own + key.size(), n)) [[likely]] {
-            t.counters.hits.add();
-            answer = n;
-            if (note_for_later(t, b.slot[i], hash, *r)) [[unlikely]] {
-              t.hit_length = n;
-              return kUncounted;
-            }
-          }
-        }
-      }
-    }
-  }
-  Epoch<Sync>::leave_last(t.epoch);
-  return answer;
+  return copy_from<kSize>(t, home_of(g, hash), hash, key, out, size_max);
+}
+
+// The same from the overflow bucket of a home that is known not to have the key.
+template <class Sync>
+[[gnu::always_inline]] inline std::uint64_t copy_overflowed(Thread<Sync>& t, std::uint64_t hash, std::string_view key,
+                                                            char* out, std::uint64_t size_max) noexcept {
+  const Geometry<Sync>& g = t.geometry;
+  const EpochLine<Sync>& line = *g.epoch;
+  Epoch<Sync>::enter_first(t.epoch, line);
+  if (line.points.load(std::memory_order_seq_cst) != 0) [[unlikely]] return leave_with(t, kUndecided);  // [point] seq_cst
+  const Ctl c = home_of(g, hash).control();
+  if (c.overflow() == 0) [[unlikely]] return leave_with(t, kUndecided);
+  return copy_from<KeySize::kAny>(t, *g.template at<Bucket<Sync>>(c.overflow()), hash, key, out, size_max);
+}
+
+// What copy_plain left after kOtherLength: any length up to kFastValueMax. The expected one is what this thread has met
+// twice in a row.
+template <class Sync>
+[[gnu::always_inline]] inline std::uint64_t copy_other(Thread<Sync>& t, std::string_view key, char* out,
+                                                       std::uint64_t size_max) noexcept {
+  const Record<Sync>* const r = t.geometry.template at<Record<Sync>>(t.other_length);
+  const std::uint64_t n = r->link_word().length18();
+  if (n == t.last_length && n - kBlocksMin <= kBlocksMax - kBlocksMin) t.expected_length = n;
+  t.last_length = n;
+  const char* const value = r->bytes() + kRecordHeaderBytes + key.size();
+  Sync::plain_read(value, n);
+  if (n > size_max || !copy_value(out, value, n)) [[unlikely]] return leave_with(t, kUndecided);
+  return hit(t, *r, n);
 }
 
 // What copy_plain left: answers the value's size.
@@ -187,7 +225,7 @@ template <class Sync>
 [[gnu::always_inline]] inline void fetch_buckets(const Table<Sync>& table, unsigned count,
                                                  GroupCells<Sync>& cells) noexcept {
   for (unsigned i = 0; i != count; ++i) {
-    const Shard<Sync>& s = table.shard_of(cells.hash[i]);
+    const ShardHead<Sync>& s = table.head_of(cells.hash[i]);
     const ShardSize n = Table<Sync>::size_of(s);
     const Bucket<Sync>* const b = &table.bucket(s, n.home(cells.hash[i]));
     prefetch_second_level(b);
@@ -223,7 +261,7 @@ template <class Sync>
     if (m != 0) [[likely]] {
       const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
       if (w.is_current_of_hash(cells.hash[i])) [[likely]] candidate = w.offset();
-    } else if (c.ready() && !c.may_overflow(tag) && Tbl::size_of(table.shard_of(cells.hash[i])).word() == cells.size[i]) {
+    } else if (c.ready() && !c.may_overflow(tag) && Tbl::size_of(table.head_of(cells.hash[i])).word() == cells.size[i]) {
       candidate = GroupCells<Sync>::kNone;
     }
     cells.candidate[i] = candidate;
@@ -315,22 +353,28 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
 }
 
 // These take their arguments in the order of get(), so that a jump passes them on in the registers where they are.
-[[gnu::noinline]] inline Answer get_unmatched(Context c, std::string_view key, char* out,
-                                                           std::size_t out_size) noexcept {
+[[gnu::noinline]] inline Answer get_uncounted(Context c) noexcept {
+  return count_hits(c.core->core, *reinterpret_cast<Thread<StdSync>*>(c.thread));
+}
+
+[[gnu::noinline]] inline Answer get_other(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
+  const std::uint64_t n = copy_other(*reinterpret_cast<Thread<StdSync>*>(c.thread), key, out, out_size);
+  if (n <= kFastValueMax) [[likely]] return n;
+  return n == kUncounted ? get_uncounted(c) : get_any_answer(c, key, out, out_size);
+}
+
+[[gnu::noinline]] inline Answer get_unmatched(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
   auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
   if (is_missing(t->geometry, t->unmatched_hash)) [[likely]] {
     t->counters.misses.add();
     return kMissAnswer;
   }
   // One key in twenty-five lies in an overflow bucket.
-  const std::uint64_t size_max = out_size < kCopyInGuardMax ? out_size : kCopyInGuardMax;
-  const std::uint64_t size = c.core->core.copy(*t, t->unmatched_hash, key, out, size_max);
-  if (size < kTooLong) [[likely]] return {size, 0};
-  return size == kMissing ? kMissAnswer : get_any_answer(c, key, out, out_size);
-}
-
-[[gnu::noinline]] inline Answer get_uncounted(Context c) noexcept {
-  return {count_hits(c.core->core, *reinterpret_cast<Thread<StdSync>*>(c.thread)), 0};
+  const std::uint64_t n = copy_overflowed(*t, t->unmatched_hash, key, out, out_size);
+  if (n <= kFastValueMax) [[likely]] return n;
+  if (n == kUncounted) return get_uncounted(c);
+  if (n == kOtherLength) return get_other(c, key, out, out_size);
+  return get_any_answer(c, key, out, out_size);
 }
 
 template <KeySize kSize>
@@ -338,8 +382,9 @@ template <KeySize kSize>
                                                          std::size_t out_size) noexcept {
   auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
   const std::uint64_t size = copy_plain<kSize>(*t, hash, key, out, out_size);
-  if (size <= kFastValueMax) [[likely]] return {size, 0};
+  if (size <= kFastValueMax) [[likely]] return size;
   if (size == kUncounted) return get_uncounted(c);
+  if (size == kOtherLength) return get_other(c, key, out, out_size);
   if (size == kNoMatch) {
     t->unmatched_hash = hash;
     return get_unmatched(c, key, out, out_size);
@@ -349,13 +394,14 @@ template <KeySize kSize>
 
 [[gnu::noinline]] inline Answer get_of_any_size(Context c, std::string_view key, char* out,
                                                              std::size_t out_size) noexcept {
+  if (key.size() - 1 >= kFastKeyMax) [[unlikely]] return get_any_answer(c, key, out, out_size);
   auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
   return get_as<KeySize::kAny>(c, key, simd::hash_bytes(key.data(), key.size(), t->geometry.hash_keys), out, out_size);
 }
 
 // The thread's state in c.thread; false: the call is none for the short way.
-[[gnu::always_inline]] inline bool may_be_plain(Context& c, std::string_view key) noexcept {
-  if (c.core == nullptr || key.size() - 1 >= c.core->fast_key_max()) [[unlikely]] return false;
+[[gnu::always_inline]] inline bool may_be_plain(Context& c) noexcept {
+  if (c.core == nullptr || !c.core->short_ways_open()) [[unlikely]] return false;
   auto* const t = c.core->known_thread(c);
   if (t == nullptr || t->epoch.nest != 0) [[unlikely]] return false;
   c.thread = reinterpret_cast<ThreadState*>(t);
@@ -363,7 +409,7 @@ template <KeySize kSize>
 }
 
 inline Answer get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
-  if (!may_be_plain(c, key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
+  if (!may_be_plain(c)) [[unlikely]] return get_any_answer(c, key, out, out_size);
   if (!is_one_or_two_blocks(key.size())) return get_of_any_size(c, key, out, out_size);
   const auto& keys = reinterpret_cast<Thread<StdSync>*>(c.thread)->geometry.hash_keys;
   return get_as<KeySize::kOneOrTwoBlocks>(c, key, simd::hash_blocks(key.data(), key.size(), keys), out, out_size);
@@ -371,7 +417,8 @@ inline Answer get(Context c, std::string_view key, char* out, std::size_t out_si
 
 inline Answer get_token(Context c, std::string_view key, std::uint64_t hash, char* out,
                                      std::size_t out_size) noexcept {
-  if (!may_be_plain(c, key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
+  if (!may_be_plain(c) || key.size() - 1 >= kFastKeyMax) [[unlikely]] return get_any_answer(c, key, out, out_size);
+  if (is_one_or_two_blocks(key.size())) return get_as<KeySize::kOneOrTwoBlocks>(c, key, hash, out, out_size);
   return get_as<KeySize::kAny>(c, key, hash, out, out_size);
 }
 

@@ -30,23 +30,20 @@ Lookup<std::size_t> get_any(Context c, std::string_view key, char* out, std::siz
   return held->size();
 }
 
-// A Lookup<std::size_t> as two whole registers: what is returned in parts, with padding between them, is put together
-// by instructions that keep a call from being a jump.
-struct Answer {
-  std::uint64_t size;
-  std::uint64_t error;  // 0: found
-};
+// A Lookup<std::size_t> as one number in two registers: the size, and the error in the upper half. What is returned in
+// parts is put together in memory, by instructions that keep a call from being a jump.
+__extension__ using Answer = unsigned __int128;
 static_assert(sizeof(Answer) == sizeof(Lookup<std::size_t>) && sizeof(Error) == 8);
-constexpr std::uint64_t bits_of(Error e) noexcept {
-  return static_cast<std::uint64_t>(e.status) | static_cast<std::uint64_t>(e.field) << 32;
+constexpr Answer answer_of(std::uint64_t size, Error e = {}) noexcept {
+  return Answer{static_cast<std::uint64_t>(e.status) | static_cast<std::uint64_t>(e.field) << 32} << 64 | size;
 }
-static_assert(bits_of({Status::kOk, Field::kNone}) == 0);
-constexpr Answer kMissAnswer{0, bits_of({Status::kNotFound, Field::kNone})};
+static_assert(answer_of(7, {Status::kOk, Field::kNone}) == 7);
+constexpr Answer kMissAnswer = answer_of(0, {Status::kNotFound, Field::kNone});
 
 [[gnu::noinline, gnu::cold]] Answer get_any_answer(Context c, std::string_view key, char* out,
                                                    std::size_t out_size) noexcept {
   const Lookup<std::size_t> r = get_any(c, key, out, out_size);
-  return {r.value(), bits_of(r.error())};
+  return answer_of(r.value(), r.error());
 }
 
 // One key of a group that isn't on the way of almost every read; inside the group's guard.
@@ -80,6 +77,16 @@ constexpr Answer kMissAnswer{0, bits_of({Status::kNotFound, Field::kNone})};
 #define TERN_TARGET avx2
 #define TERN_TARGET_LEVEL TERN_LEVEL_AVX2
 TERN_BEFORE_AVX2
+#include "simd/probe-inl.h"
+#include "engine/reads-inl.h"
+TERN_AFTER_TARGET
+#undef TERN_TARGET
+#undef TERN_TARGET_LEVEL
+
+#define TERN_TARGET avx512
+#define TERN_TARGET_LEVEL TERN_LEVEL_AVX512
+TERN_BEFORE_AVX512
+#include "simd/probe-inl.h"
 #include "engine/reads-inl.h"
 TERN_AFTER_TARGET
 #undef TERN_TARGET
@@ -106,6 +113,7 @@ void choose_reads(int level) noexcept {
   entries = {portable::get, portable::get_token, portable::get_group};
 #if defined(TERN_MANY_TARGETS)
   if (level >= TERN_LEVEL_AVX2) entries = {avx2::get, avx2::get_token, avx2::get_group};
+  if (level >= TERN_LEVEL_AVX512) entries = {avx512::get, avx512::get_token, avx512::get_group};
 #else
   (void)level;
 #endif
@@ -124,7 +132,7 @@ Lookup<std::size_t> get(Context c, std::string_view key, char* out, std::size_t 
 }
 
 Lookup<std::size_t> get(Context c, const Token& token, char* out, std::size_t out_size) noexcept {
-  return std::bit_cast<Lookup<std::size_t>>(entries.get_token(c, token.key, token.hash, out, out_size));
+  return std::bit_cast<Lookup<std::size_t>>(entries.get_token(c, token.key(), token.hash(), out, out_size));
 }
 
 Result<void> get_many(Context c, std::span<const std::string_view> keys, char* out, std::size_t stride,

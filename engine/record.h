@@ -98,7 +98,9 @@ class Stamp {
   constexpr bool plain_with_key(std::size_t key_size) const noexcept {
     constexpr std::uint64_t mask =
         std::uint64_t{3} << 62 | kTomb | kHasX | kHasExt | kAbsent | std::uint64_t{255} << kKeyShift;
-    return (word_ & mask) == (std::uint64_t{1} << 62 | std::uint64_t{key_size} << kKeyShift);
+    // In the upper sixteen bits: no constant of 64 bits is needed.
+    static_assert((mask & kStampMask) == 0 && kKeyShift == 48);
+    return (word_ >> kKeyShift & mask >> kKeyShift) == (std::uint64_t{1} << (62 - kKeyShift)) + key_size;
   }
 
   // PENDING: the clock when the older record was looked at that this one was made from, if it was (points.h).

@@ -18,7 +18,7 @@ Stats Store::stats() const noexcept {
   if (!call.ok()) return s;
   auto& core = call.core();
   core.space.for_each_thread_state([&](detail::Thread<detail::StdSync>& t) {
-    s.hits += t.counters.hits.get();
+    s.hits += t.counters.hits.get() + t.short_hits.get();
     s.misses += t.counters.misses.get();
     s.sets += t.counters.sets.get();
     s.deletes += t.counters.deletes.get();

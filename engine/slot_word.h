@@ -74,6 +74,10 @@ class SlotWord {
   constexpr bool is_current_of_hash(std::uint64_t hash) const noexcept {
     return word_ >> kCurrentShift == current_of_hash(hash);
   }
+  // LIVE, and the tag's.
+  constexpr bool is_live_of_hash(std::uint64_t hash) const noexcept {
+    return word_ >> kStateShift == current_of_hash(hash) << 1;
+  }
   // Part of the map: LIVE or FROZEN.
   constexpr bool is_current() const noexcept { return (word_ >> kStateShift & 2) != 0; }
 

@@ -31,9 +31,10 @@ namespace tern::detail {
 template <class Sync>
 class Counter {
  public:
-  void add(std::uint64_t n = 1) noexcept {
+  [[gnu::always_inline]] void add(std::uint64_t n = 1) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // one writer
   }
+  void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }  // as above
   std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }  // statistics
 
  private:
@@ -81,19 +82,25 @@ struct LogTarget {
 inline constexpr std::uint64_t kRoomForBucket = ~std::uint64_t{0};
 template <class Sync>
 struct Shard;
+template <class Sync>
+struct ShardHead;
 
 // What an ordinary look-up reads beside the table and the record: constant while the store is open, so that each thread
 // has a copy in its own lines and a register to reach it by.
 template <class Sync>
 struct alignas(64) Geometry {
   simd::HashKeys hash_keys;         // derived from the seed once
-  Shard<Sync>* shards = nullptr;
-  std::uint64_t shard_mask = 0;     // of an offset in bytes into `shards`
-  unsigned shard_shift = 0;         // what brings the hash's top bits there
+  const ShardHead<Sync>* heads = nullptr;
+  std::uint64_t head_mask = 0;      // of an offset in bytes into `heads`
+  unsigned head_shift = 0;          // what brings the hash's top bits there
   std::uint64_t chunk_of_row = 0;   // of a bucket's offset in bytes: the part that counts whole chunks
   std::uint64_t other_shards = 0;
+  std::uint64_t bucket_bits = 0;    // the same as bits: those of a bucket's offset that its number gives, the rest are the shard's
   std::byte* base = nullptr;        // of the heap
   const EpochLine<Sync>* epoch = nullptr;
+  Shard<Sync>* shards = nullptr;
+  std::uint64_t shard_mask = 0;     // of an offset in bytes into `shards`
+  unsigned shard_shift = 0;
 
   template <class T>
   T* at(std::uint64_t offset) const noexcept {
@@ -110,15 +117,15 @@ struct Thread {
   VisitFrame* visits;
   // Of gets, see reads-inl.h.
   std::uint64_t unmatched_hash;   // on its way to the second look
-  std::uint64_t expected_length;  // of a value, when two in a row had it
+  std::uint64_t other_length;        // the record that has another
+  std::uint64_t expected_length = 64;  // of a value, when two in a row had it
   std::uint64_t last_length;
   std::uint64_t hit_length;       // of the get whose turn it is to count the hits
-  unsigned hit_count;             // since then, fewer than kHitsACount
-  unsigned uncounted;             // which of them are to be counted: a bit each
-  struct Hit {
-    const typename Sync::template Atomic<std::uint64_t>* slot;
-    std::uint64_t hash;
-  } hit[kHitsACount];
+  Counter<Sync> short_hits;       // on the short way; the last kHitsACount are noted below, each where this said
+  std::uint64_t counted_hits;     // up to where they were looked at again
+  std::uint64_t hits_meta = ~std::uint64_t{0};  // the conjunction of the records' meta words
+  const typename Sync::template Atomic<std::uint64_t>* hit_slot[kHitsACount];
+  std::uint64_t hit_hash[kHitsACount];
   std::uint64_t random;
   std::uint64_t work;      // units done, ever: records freed, bags, victims, tickets and blocks looked at
   std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket

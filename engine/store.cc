@@ -262,14 +262,14 @@ void StoreCore::close() noexcept {
     }
     if (mode_.compare_exchange_weak(now, Mode::kClosed, std::memory_order_seq_cst)) break;  // [close] seq_cst: as below
   }
-  fast_key_max_.store(0, std::memory_order_seq_cst);  // [close] seq_cst: before who sleeps is woken
+  short_ways_open_.store(false, std::memory_order_seq_cst);  // [close] seq_cst: before who sleeps is woken
   if (core.space.events.place.load(std::memory_order_relaxed) != 0) bus.ring();  // somebody watches, or did
 }
 
 void StoreCore::complete() noexcept {
   Mode expected = Mode::kIncoming;
   if (!mode_.compare_exchange_strong(expected, Mode::kComplete, std::memory_order_acq_rel)) return;  // [close] release
-  fast_key_max_.store(kFastKeyMax, std::memory_order_release);                                       // [close] release
+  short_ways_open_.store(true, std::memory_order_release);  // [close] release
   mode_.store(Mode::kServing, std::memory_order_release);                                            // [close] release
 }
 

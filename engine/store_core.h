@@ -76,15 +76,15 @@ class StoreCore {
   // Before anybody else has a handle. `incoming` is the attachment's.
   void expect(Incoming& incoming) noexcept {
     incoming_ = &incoming;
-    fast_key_max_.store(0, std::memory_order_relaxed);         // nobody else is here
+    short_ways_open_.store(false, std::memory_order_relaxed);  // nobody else is here
     mode_.store(Mode::kIncoming, std::memory_order_relaxed);  // as above
   }
   // All has come: the short ways are open. Once.
   void complete() noexcept;
   // Null: there is nothing to wait for.
   Incoming* incoming() const noexcept { return is_serving() ? nullptr : incoming_; }
-  // Keys up to this length may go the short way of reads; 0 while the store isn't serving: one comparison for both.
-  std::size_t fast_key_max() const noexcept { return fast_key_max_.load(std::memory_order_acquire); }  // [close] acquire
+  // Whether gets may go the short way: the store is serving.
+  bool short_ways_open() const noexcept { return short_ways_open_.load(std::memory_order_acquire); }  // [close] acquire
 
   void add_handle() noexcept { handles_.fetch_add(1, std::memory_order_relaxed); }  // the caller has one
   void drop_handle() noexcept;
@@ -181,7 +181,7 @@ class StoreCore {
   Thr* register_thread() noexcept;
   Thr* thread_cache_hit() const noexcept;
 
-  alignas(128) std::atomic<std::size_t> fast_key_max_{kFastKeyMax};
+  alignas(128) std::atomic<bool> short_ways_open_{true};
   std::atomic<Mode> mode_{Mode::kServing};
   Incoming* incoming_ = nullptr;  // as long as the store lives
   alignas(128) std::atomic<std::uint64_t> handles_{1};
@@ -219,7 +219,7 @@ class Call {
       begin_slowly(c);
     }
   }
-  Call(const Context& c, std::string_view key) noexcept : core_(c.core) {
+  [[gnu::always_inline]] Call(const Context& c, std::string_view key) noexcept : core_(c.core) {
     if (core_ != nullptr && core_->is_serving() && key.size() - 1 < kKeyBytesMax) [[likely]] {
       thread_ = core_->thread(c);
     } else {

@@ -74,7 +74,7 @@ inline unsigned match_tags_wordwise(const Word* words, std::uint16_t tag) noexce
 
 // `line`: 64 bytes, aligned to 64. Bit i (0 to 6) of the result is set if the top 16 bits of word i
 // equalled `tag` at some moment during the call. Wait-free; about 2 ns with the line in L1.
-inline unsigned match_tags(const void* line, std::uint32_t tag) noexcept {
+[[gnu::always_inline]] inline unsigned match_tags(const void* line, std::uint32_t tag) noexcept {
 #if defined(TERN_SIMD_TAG_SSE2)
   std::atomic_signal_fence(std::memory_order_seq_cst);
   const auto* at = static_cast<const __m128i*>(line);

@@ -27,10 +27,23 @@ inline constexpr std::size_t kKeyBytesMax = 65'527;
 inline constexpr std::size_t kKeysPerCallMax = 65'536;
 inline constexpr std::size_t kKeysAtOneMomentMax = 4'096;
 
+class Token;
+namespace detail {
+struct Context;
+TERN_API Token prefetch(Context, std::string_view key) noexcept;
+}  // namespace detail
+
 // A key that was hashed and whose lines are on their way into the cache; see prefetch(). Refers to the key's bytes.
-struct Token {
-  std::string_view key{};
-  std::uint64_t hash = 0;
+class Token {
+ public:
+  Token() = default;
+  constexpr std::string_view key() const noexcept { return key_; }
+  constexpr std::uint64_t hash() const noexcept { return hash_; }
+
+ private:
+  friend Token detail::prefetch(detail::Context, std::string_view key) noexcept;
+  std::string_view key_{};
+  std::uint64_t hash_ = 0;
 };
 
 // One write of set_many. Refers to the bytes.
@@ -112,7 +125,6 @@ TERN_API Lookup<Entry> get_entry(Context, std::string_view key) noexcept;
 TERN_API Lookup<HeldValue> hold(Context, std::string_view key) noexcept;
 TERN_API Lookup<bool> visit(Context, std::string_view key, VisitFn fn) noexcept;
 TERN_API Result<bool> exists(Context, std::string_view key) noexcept;
-TERN_API Token prefetch(Context, std::string_view key) noexcept;
 TERN_API Lookup<Value> get_or_load(Context, std::string_view key, LoadFn loader, const LoadOptions&) noexcept;
 
 TERN_API Result<std::uint64_t> set(Context, std::string_view key, std::string_view value) noexcept;

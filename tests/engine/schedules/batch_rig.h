@@ -187,6 +187,7 @@ class BatchRig {
     auto& core = rig.core();
     auto& thread = rig.thread(t);
     std::uint64_t size = base::copy_plain<base::KeySize::kAny>(thread, keys[key].hash, keys[key].view(), out, 15);
+    if (size == base::kOtherLength) size = base::copy_other(thread, keys[key].view(), out, 15);
     if (size == base::kUncounted) size = base::count_hits(core, thread);
     if (size == base::kNoMatch && base::is_missing(thread.geometry, keys[key].hash)) size = tern::detail::kMissing;
     if (size == base::kNoMatch || size == tern::detail::kUndecided)

@@ -368,6 +368,7 @@ class Rig {
     char out[16];
     namespace base = tern::detail::base;
     std::uint64_t size = base::copy_plain<base::KeySize::kAny>(thread(t), key.hash, key.view(), out, sizeof out);
+    if (size == base::kOtherLength) size = base::copy_other(thread(t), key.view(), out, sizeof out);
     if (size == base::kUncounted) size = base::count_hits(core(), thread(t));
     if (size == base::kNoMatch && base::is_missing(thread(t).geometry, key.hash)) size = tern::detail::kMissing;
     if (size == base::kNoMatch || size == tern::detail::kUndecided)
