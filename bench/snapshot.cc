@@ -1,5 +1,6 @@
 #include "bench/snapshot.h"
 
+#include <fcntl.h>
 #include <tern/store.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "bench/peers/redis_dump.h"
+#include "bench/peers/rocks_checkpoint.h"
 #include "bench/workload.h"
 
 namespace tern::bench {
@@ -36,6 +39,8 @@ class SnapshotSuite {
       std::error_code ignored;
       std::filesystem::remove(path_ + end, ignored);
     }
+    std::error_code ignored;
+    std::filesystem::remove_all(path_ + ".peers", ignored);
   }
 
   void run() {
@@ -152,6 +157,13 @@ class SnapshotSuite {
     results_.add_target("save-kept", spread(kept), "MB", "kept for the view at the end of a save", 0, true);
   }
 
+  // The file goes from the page cache, as far as the system does what it is asked.
+  void forget() {
+    const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    require(file >= 0 && ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) == 0, "snapshot: the page cache keeps the file");
+    if (file >= 0) ::close(file);
+  }
+
   void opens(Options o) {
     o.view_bytes_max = 0;
     o.memory_bytes = std::max<std::size_t>(count_ * 200, std::size_t{64} << 20);
@@ -162,11 +174,20 @@ class SnapshotSuite {
       double limit;
       bool copy;
       unsigned threads;
+      bool cold;
       std::vector<double> ms{};
     };
-    Kind kinds[] = {{"open-first-get", "to a get of a random key; the file in the page cache", 20, false, 0},
-                    {"open-copy-first-get", "the same, everything verified and copied first", 0, true, 0},
-                    {"open-copy-one-thread", "the same on one thread", 0, true, 1}};
+    Kind kinds[] = {{"open-first-get", "to a get of a random key; the file in the page cache", 20, false, 0, false},
+                    {"open-copy-first-get", "the same, everything verified and copied first", 0, true, 0, false},
+                    {"open-copy-one-thread", "the same on one thread", 0, true, 1, false},
+                    {"open-cold-first-get", "serving at once, the file not in the page cache", 0, false, 0, true}};
+    const auto peer_key = [this](std::uint64_t i) { return std::string(key(i, text_)); };
+    std::filesystem::create_directories(path_ + ".peers/redis");
+    RedisDump redis(path_ + ".peers/redis", count_, peer_key, kValue);
+    require(redis.error().empty(), "snapshot: " + redis.error());
+    RocksCheckpoint rocks(path_ + ".peers", count_, peer_key, kValue);
+    require(rocks.error().empty(), "snapshot: " + rocks.error());
+    std::vector<double> redis_ms, rocks_ms, to_redis, to_rocks;
     std::vector<double> all;
     Random random(7);
     for (unsigned r = 0; r != options_.repeats; ++r) {
@@ -177,19 +198,39 @@ class SnapshotSuite {
         how.copy = kind.copy;
         how.threads = kind.threads;
         how.fault = &fault;
+        if (kind.cold) forget();
         const Steady::time_point from = Steady::now();
         const Result<Store> store = Store::open(path_, o, how);
         require(store.ok(), std::string("snapshot: the file can't be opened: ") + fault.reason);
         if (!store) return;
         require(store->get(key(random.below(count_), text_)).found(), "snapshot: an entry is missing");
         kind.ms.push_back(seconds_since(from) * 1e3);
-        if (!kind.copy) {
+        if (!kind.copy && !kind.cold) {
           const Result<View> view = store->view();  // has them all
           all.push_back(seconds_since(from) * 1e3);
           require(view.ok(), "snapshot: a view was refused");
         }
-        require(store->stats().entries == count_, "snapshot: entries are missing");
+        if (!kind.cold) require(store->stats().entries == count_, "snapshot: entries are missing");
       }
+      const auto beside = [&](double seconds, const std::string& error, std::vector<double>& ms, std::vector<double>& ratio) {
+        require(error.empty(), "snapshot: " + error);
+        if (!error.empty()) return;
+        ms.push_back(seconds * 1e3);
+        ratio.push_back(seconds * 1e3 / kinds[0].ms.back());
+      };
+      double seconds = redis.restart(peer_key(random.below(count_)), kValue);
+      beside(seconds, redis.error(), redis_ms, to_redis);
+      seconds = rocks.open(peer_key(random.below(count_)), kValue);
+      beside(seconds, rocks.error(), rocks_ms, to_rocks);
+    }
+    char text[96];
+    if (!to_redis.empty()) {
+      std::snprintf(text, sizeof text, "redis-server started with its dump, to a GET (%.0f ms)", spread(redis_ms).median);
+      results_.add_target("open-vs-redis", spread(to_redis), "ratio", text, 500, false);
+    }
+    if (!to_rocks.empty()) {
+      std::snprintf(text, sizeof text, "RocksDB opening a checkpoint, to a Get (%.1f ms)", spread(rocks_ms).median);
+      results_.add_target("open-vs-rocksdb", spread(to_rocks), "ratio", text, 1, false);
     }
     for (const Kind& kind : kinds) results_.add_target(kind.id, spread(kind.ms), "ms", kind.against, kind.limit, true);
     results_.add_target("open-all", spread(all), "ms", "serving at once, to the first call that needs all entries", 0, true);

@@ -8,8 +8,8 @@
 
 namespace tern::bench {
 
-// Adds the targets save-vs-dd, save-writers and open-first-get, and figures beside them without a limit. Files are made in
-// options.folder and removed.
+// Adds the targets save-vs-dd, save-writers, open-first-get, open-vs-redis and open-vs-rocksdb, and figures beside them without a
+// limit. A peer that is missing is an error. Files are made in options.folder and removed.
 void run_snapshot(const BenchOptions& options, Results& results);
 
 }  // namespace tern::bench
