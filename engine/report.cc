@@ -66,6 +66,7 @@ Stats Store::stats() const noexcept {
   s.owed = call.store().owed();
   s.keeper_turns = call.store().keeper.turns();
   s.keeper_failed_starts = call.store().keeper.failed_starts();
+  if (const auto* p = call.store().periodic.load(std::memory_order_acquire)) p->tell(s);  // [periodic] acquire
   return s;
 }
 

@@ -73,6 +73,7 @@ const char* field_name(Field field) noexcept {
     case Field::kSeparator: return "separator";
     case Field::kRegex: return "regex";
     case Field::kMaintenance: return "maintenance";
+    case Field::kEvery: return "every";
     case Field::kHashSeed: return "hash_seed";
     case Field::kPath: return "path";
     case Field::kKeep: return "keep";

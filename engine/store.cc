@@ -292,6 +292,10 @@ void Call::begin_slowly(const Context& c, std::string_view key) noexcept {
 }
 
 void StoreCore::let_go() noexcept {
+  if (Attachment* const a = periodic.exchange(nullptr, std::memory_order_acquire)) {  // [periodic] acquire
+    a->~Attachment();
+    alloc::private_free(a);
+  }
   if (Attachment* const a = std::exchange(attachment, nullptr)) {
     a->~Attachment();
     alloc::private_free(a);

@@ -44,6 +44,7 @@ struct ThreadCache {
 class Attachment {
  public:
   virtual ~Attachment() = default;
+  virtual void tell(Stats&) const noexcept {}
 };
 
 // Entries that the store is to have and has not yet: a snapshot that serves while it is loaded (persist/). A call on one
@@ -164,6 +165,7 @@ class StoreCore {
   // Of snapshots (persist/).
   Attachment* attachment = nullptr;  // in private memory
   std::uint64_t birth_wall_ms = 0;   // 0: of a store that was opened empty and never saved
+  std::atomic<Attachment*> periodic{nullptr};  // saves that it makes by itself; in private memory
 
   // Of the list of live stores; under its mutex.
   StoreCore* previous_live = nullptr;

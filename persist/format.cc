@@ -1,5 +1,6 @@
 #include "persist/format.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "simd/checksum.h"
@@ -77,7 +78,7 @@ const char* parse_record(const char* from, std::uint64_t left, std::uint32_t for
   if (s.has_ext()) {
     const Ext e(word_at(from + at));
     at += 8;
-    if ((e.word() & ~(kExtAllowed | (format_version >= kFormatWithTags ? kTags : 0))) != 0) {
+    if ((e.word() & ~(kExtAllowed | (format_version == 1 ? 0 : kTags))) != 0) {
       return "a record's lengths have bits that a file has not";
     }
     tagged = (e.word() & kTags) != 0;
@@ -146,9 +147,9 @@ const char* check_header(const Header& h, bool& newer) noexcept {
   return nullptr;
 }
 
-const char* check_directory(const Header& h, const ShardEntry* shards, const BlockEntry* blocks, std::uint64_t& at) noexcept {
+const char* check_directory(const Header& h, const ShardEntry* shards, const BlockEntry* blocks, std::uint64_t* order,
+                            std::uint64_t& at) noexcept {
   std::uint64_t next_block = 0;
-  std::uint64_t next_at = kHeaderBytes;
   std::uint64_t entries = 0;
   for (unsigned i = 0; i != h.shard_count; ++i) {
     at = i * sizeof(ShardEntry);
@@ -160,12 +161,14 @@ const char* check_directory(const Header& h, const ShardEntry* shards, const Blo
       at = h.shard_count * sizeof(ShardEntry) + b * sizeof(BlockEntry);
       const BlockEntry& e = blocks[b];
       if (e.codec != static_cast<std::uint32_t>(Codec::kNone)) return "a block is packed in a way that this version doesn't know";
-      if (e.at != next_at || e.bytes % 8 != 0 || e.bytes > h.directory_at - next_at) return "blocks don't follow one another";
+      if (e.at < kHeaderBytes || e.at > h.directory_at || e.bytes % 8 != 0 || e.bytes > h.directory_at - e.at) {
+        return "a block is outside of the file";
+      }
       if (e.plain_bytes != e.bytes) return "a block has two sizes";
       if (e.records == 0 || e.records > e.bytes / detail::kRecordHeaderBytes) return "a block can't hold so many records";
       if (e.first_place > e.last_place) return "a block's places are upside down";
       if (b != s.first_block && e.first_place < blocks[b - 1].first_place) return "blocks are out of order";
-      next_at += e.bytes;
+      order[b] = b;
       records += e.records;
     }
     if (records != s.entries) return "a shard's entries are not as many as its blocks hold";
@@ -173,7 +176,17 @@ const char* check_directory(const Header& h, const ShardEntry* shards, const Blo
     entries += records;
   }
   at = 0;
-  if (next_block != h.block_count || next_at != h.directory_at) return "bytes lie between the blocks and the directory";
+  if (next_block != h.block_count) return "blocks belong to no shard";
+  if (h.format_version != 1) std::sort(order, order + h.block_count, [&](std::uint64_t a, std::uint64_t b) { return blocks[a].at < blocks[b].at; });
+  std::uint64_t next_at = kHeaderBytes;
+  for (std::uint64_t i = 0; i != h.block_count; ++i) {
+    if (blocks[order[i]].at != next_at) {
+      at = h.shard_count * sizeof(ShardEntry) + order[i] * sizeof(BlockEntry);
+      return "blocks don't follow one another";
+    }
+    next_at += blocks[order[i]].bytes;
+  }
+  if (next_at != h.directory_at) return "bytes lie between the blocks and the directory";
   if (entries != h.entries) return "the entries are not as many as the shards hold";
   return nullptr;
 }

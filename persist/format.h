@@ -6,7 +6,7 @@
 //            end of the file: nothing follows, nothing lies between
 //
 // Every byte is under one checksum: the header's its own, the directory's in the header, a block's in the directory.
-// All are salted with the seed and the generation, a block's also with its number.
+// All are salted with the seed and the generation, a block's also with its offset.
 //
 // A record in the file
 //    0  w0    63..62 = 1 | 58 HAS_X | 57 HAS_EXT | 55..48 key length, 255: see EXT | the rest 0
@@ -34,9 +34,9 @@ namespace tern::persist {
 static_assert(std::endian::native == std::endian::little, "the file is little-endian, and so is what reads and writes it");
 
 inline constexpr char kMagic[8] = {'T', 'E', 'R', 'N', 'S', 'N', 'A', 'P'};
-// 1: without tags. 2: with them. What an older version wrote is read as it is.
+// 1: no tags; blocks lie in the directory's order, and are salted with their number there. 2: tags; blocks lie as they were
+// done, and are salted with their offset. What an older version wrote is read as it is.
 inline constexpr std::uint32_t kFormatVersion = 2;
-inline constexpr std::uint32_t kFormatWithTags = 2;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 inline constexpr std::size_t kHeaderBytes = 4096;
 inline constexpr unsigned kShardsMax = 1024;
@@ -100,8 +100,8 @@ static_assert(sizeof(ShardEntry) == 32 && sizeof(BlockEntry) == 56);
 // Of checksums: a block in another's place, or of another generation, is noticed.
 constexpr std::uint64_t header_salt(const Header& h) noexcept { return h.hash_seed ^ h.generation * 0xA0761D6478BD642Fu; }
 constexpr std::uint64_t directory_salt(const Header& h) noexcept { return ~header_salt(h); }
-constexpr std::uint64_t block_salt(const Header& h, std::uint64_t index) noexcept {
-  return header_salt(h) + (index + 1) * 0x9E3779B97F4A7C15u;
+constexpr std::uint64_t block_salt(const Header& h, std::uint64_t index, std::uint64_t at) noexcept {
+  return header_salt(h) + ((h.format_version == 1 ? index : at) + 1) * 0x9E3779B97F4A7C15u;
 }
 
 // The place of a key on the line that a view's walk follows (engine/views.h).
@@ -151,8 +151,9 @@ std::uint64_t header_checksum(const Header& h) noexcept;
 // What is wrong with a header, beside the file's size; null: nothing. `newer`: it was written by a later version.
 const char* check_header(const Header& h, bool& newer) noexcept;
 // The same of a directory that lies after blocks which fill [kHeaderBytes, h.directory_at) without a gap; `at`: the entry's
-// offset in the directory.
-const char* check_directory(const Header& h, const ShardEntry* shards, const BlockEntry* blocks, std::uint64_t& at) noexcept;
+// offset in the directory. `order` has room for as many as there are blocks.
+const char* check_directory(const Header& h, const ShardEntry* shards, const BlockEntry* blocks, std::uint64_t* order,
+                            std::uint64_t& at) noexcept;
 
 }  // namespace tern::persist
 

@@ -61,7 +61,11 @@ Error Reader::open(const FileName& name, Trouble& trouble) noexcept {
   shards_ = reinterpret_cast<const ShardEntry*>(directory_);
   blocks_ = reinterpret_cast<const BlockEntry*>(directory_ + sizeof(ShardEntry) * header_.shard_count);
   std::uint64_t at = 0;
-  if (const char* wrong = check_directory(header_, shards_, blocks_, at)) {
+  auto* order = static_cast<std::uint64_t*>(alloc::private_allocate(header_.block_count * sizeof(std::uint64_t) + 1));
+  if (order == nullptr) return trouble.refused(name.text, {Status::kOutOfMemory, Field::kNone}, "no memory for the directory");
+  const char* wrong = check_directory(header_, shards_, blocks_, order, at);
+  alloc::private_free(order);
+  if (wrong != nullptr) {
     return trouble.damaged(name.text, header_.directory_at + at, wrong);
   }
   return {};
@@ -74,7 +78,7 @@ Error Reader::read_block(std::uint64_t i, BlockBuffer& buffer, Trouble& trouble)
   const ReadAll read = read_all(file_, to, b.bytes, b.at);
   if (read.error != 0) return trouble.system(name_.text, "a block can't be read", read.error);
   if (read.ended) return trouble.damaged(name_.text, b.at, "the file has become shorter");
-  if (simd::checksum(to, b.bytes, block_salt(header_, i)) != b.checksum) {
+  if (simd::checksum(to, b.bytes, block_salt(header_, i, b.at)) != b.checksum) {
     return trouble.damaged(name_.text, b.at, "a block's checksum is wrong");
   }
   return {};

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -60,7 +61,7 @@ class SnapshotCrash : public SnapshotTest {
     const pid_t child = ::fork();
     if (child == 0) {
       struct Killer {
-        std::uint64_t left;
+        std::atomic<std::uint64_t> left;
         bool tears;
       } killer{n, tears};
       FaultPlan plan;
@@ -68,7 +69,7 @@ class SnapshotCrash : public SnapshotTest {
       plan.watch_user = &killer;
       plan.watch = [](void* user, const FileCall& call) {
         Killer& k = *static_cast<Killer*>(user);
-        if (--k.left != 0) return;
+        if (k.left.fetch_sub(1, std::memory_order_relaxed) != 1) return;
         if (k.tears && call.site == Site::kWrite) {
           const ssize_t ignored = ::pwrite(call.descriptor, call.data, call.bytes / 2, static_cast<off_t>(call.at));
           static_cast<void>(ignored);
@@ -93,16 +94,21 @@ class SnapshotCrash : public SnapshotTest {
 
 TEST_F(SnapshotCrash, KilledInASaveTheFileIsTheOldOneOrTheNew) {
   unsigned kills = 0, old_ones = 0, new_ones = 0;
-  for (const bool tears : {false, true}) {
+  // By three threads their calls come in an order of their own, so that the n-th is another each time.
+  const struct {
+    unsigned threads;
+    bool tears;
+  } cases[] = {{1, false}, {1, true}, {3, true}};
+  for (const auto& [threads, tears] : cases) {
     for (std::uint64_t n = 1;; ++n) {
       begin();
-      const bool killed = killed_at(n, tears, [&] {
+      const bool killed = killed_at(n, tears, [&, threads = threads] {
         Result<Store> second = Store::open(options);
         if (!second.ok()) ::_exit(3);
         for (const auto& [key, saved] : of_second) {
           if (!second->set(key, saved.value).ok()) ::_exit(4);
         }
-        if (!second->save(path, {.wall_now = kSavedAt}).ok()) ::_exit(5);
+        if (!second->save(path, {.threads = threads, .wall_now = kSavedAt}).ok()) ::_exit(5);
       });
       const Store found = reopen_or_fail(options);
       const bool is_new = value_of(found, "what") == "second";

@@ -43,17 +43,21 @@ class SnapshotFaults : public SnapshotTest {
 
 TEST_F(SnapshotFaults, OfASaveLeaveWhatWasThere) {
   unsigned sites_seen = 0;
-  for (const int error : {EIO, ENOSPC}) {
+  const struct {
+    int error;
+    unsigned threads;
+  } cases[] = {{EIO, 1}, {ENOSPC, 1}, {ENOSPC, 3}};
+  for (const auto& [error, threads] : cases) {
     for (std::uint64_t n = 1;; ++n) {
       begin();
       FaultPlan plan;
-      plan.sites = kFileSites;
+      plan.sites = kFileSites | platform::site_bit(Site::kStartThread);
       plan.fail_at = n;
       plan.error = error;
       Error answer;
       {
         platform::FaultScope scope(plan);
-        answer = second.save(path, {.fault = &fault}).error();
+        answer = second.save(path, {.threads = threads, .fault = &fault}).error();
       }
       if (plan.failed == 0) {
         EXPECT_EQ(answer, Error{});

@@ -33,7 +33,7 @@ inline void reseal(std::string& file) {
       persist::BlockEntry b;
       std::memcpy(&b, entry, sizeof b);
       if (b.at > file.size() || b.bytes > file.size() - b.at) continue;
-      b.checksum = simd::checksum(file.data() + b.at, b.bytes, persist::block_salt(h, i));
+      b.checksum = simd::checksum(file.data() + b.at, b.bytes, persist::block_salt(h, i, b.at));
       std::memcpy(entry, &b, sizeof b);
     }
     h.directory_checksum = simd::checksum(file.data() + h.directory_at, h.directory_bytes, persist::directory_salt(h));

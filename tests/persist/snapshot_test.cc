@@ -1,5 +1,7 @@
 // What a snapshot keeps, and what its users may rely on.
 #include <algorithm>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include "tests/persist/snapshot_fixture.h"
@@ -211,6 +213,26 @@ TEST_F(SnapshotTest, AnOrderedStoreFindsItsKeysInOrderAgain) {
   EXPECT_EQ(seen, report.entries);
 }
 
+// The order in which threads write blocks is theirs; what comes back is the same.
+TEST_F(SnapshotTest, SavedByAnyNumberOfThreadsIsTheSame) {
+  Options options = small_options(&clock);
+  options.shard_count = 16;
+  const Store store = open_or_fail(options);
+  fill_with_everything(store);
+  fill_with_tags(store);
+  const Contents before = contents_of(store);
+  for (const unsigned threads : {1u, 2u, 3u, 16u}) {
+    EXPECT_EQ(save_or_fail(store, {.keep = 1, .threads = threads}).entries, before.size());
+    EXPECT_TRUE(verify_snapshot(path, [](const SnapshotFault&) {}).ok());
+    for (const bool copy : {true, false}) {
+      const Store again = reopen_or_fail(options, {.own = false, .copy = copy, .threads = threads});
+      EXPECT_EQ(contents_of(again), before) << threads << " threads";
+      EXPECT_TRUE(whole(again));
+    }
+  }
+  EXPECT_EQ(store.save(path, {.threads = 17}).error(), (Error{Status::kOutOfRange, Field::kThreads}));
+}
+
 // What a save meets while it runs: the store moves on under it in every way.
 struct Meanwhile {
   Store* store;
@@ -251,21 +273,30 @@ TEST_F(SnapshotTest, IsTheMomentOfTheCallWhateverHappensMeanwhile) {
   options.memory_bytes = 32 * kMiB;
   options.eviction = false;
   options.view_bytes_max = 16 * kMiB;
+  options.shard_count = 8;
   Store store = open_or_fail(options);
   for (unsigned i = 0; i != 20'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(i % 200, i)).ok());
   for (unsigned i = 0; i != 1'000; ++i) ASSERT_TRUE(store.set(numbered("ttl", i), "t", {.ttl = milliseconds(1'000 + i)}).ok());
   for (unsigned i = 0; i != 20; ++i) ASSERT_TRUE(store.set(numbered("long", i), pattern(100'000, i)).ok());
   const Contents before = contents_of(store);
-  Meanwhile meanwhile{&store, &clock};
-  const SaveReport saved = save_or_fail(store, {.progress = move_on, .progress_user = &meanwhile});
-  EXPECT_GT(meanwhile.calls, 20u);
-  EXPECT_EQ(saved.entries, before.size());
-  EXPECT_NE(contents_of(store), before) << "nothing has happened meanwhile";
-  EXPECT_TRUE(whole(store));
-  options.maintenance = Maintenance::kTick;
-  const Store again = reopen_or_fail(options);
-  EXPECT_EQ(contents_of(again), before);
-  EXPECT_TRUE(whole(again));
+  Contents at_save = before;
+  for (const unsigned threads : {1u, 3u}) {
+    Meanwhile meanwhile{&store, &clock};
+    const milliseconds began = clock.now();
+    const SaveReport saved = save_or_fail(store, {.threads = threads, .progress = move_on, .progress_user = &meanwhile});
+    EXPECT_GT(meanwhile.calls, threads == 1 ? 20u : 0u);
+    EXPECT_EQ(saved.entries, at_save.size());
+    EXPECT_TRUE(whole(store));
+    Options of_copy = options;
+    ManualClock then;
+    then.advance(began - then.now());
+    of_copy.clock = &then;
+    const Store again = reopen_or_fail(of_copy, {.own = false});
+    EXPECT_EQ(contents_of(again), at_save) << threads << " threads";
+    EXPECT_TRUE(whole(again));
+    at_save = contents_of(store);
+    EXPECT_NE(at_save, before) << "nothing has happened meanwhile";
+  }
 }
 
 TEST_F(SnapshotTest, OfAFullStoreThatEvictsMeanwhileIsTheMomentToo) {
@@ -570,6 +601,73 @@ TEST_F(SnapshotTest, TheStoreGoesOnAsOneThatWasNeverClosed) {
   EXPECT_EQ(contents_of(*store).size(), 10'000u);
   EXPECT_TRUE(store->tick(10s).ok());
   EXPECT_TRUE(whole(*store));
+}
+
+// Waits for what a thread of the store's own does, however long that takes.
+template <class Done>
+void wait_for(Done done) {
+  while (!done()) std::this_thread::sleep_for(1ms);
+}
+
+TEST_F(SnapshotTest, SavesByItselfWhatWasChanged) {
+  Options options = small_options(&clock);
+  Store store = open_or_fail(options);
+  ASSERT_TRUE(store.set("k", "1").ok());
+  ASSERT_TRUE(store.save_periodically(path, {.every = 10ms, .keep = 1}).ok());
+  EXPECT_EQ(store.save_periodically(path).status(), Status::kExists);
+  ASSERT_TRUE(store.set("k", "2").ok());
+  wait_for([&] { return store.stats().periodic_saves != 0; });
+  EXPECT_GT(store.stats().periodic_saved_at.count(), 0);
+  const auto saved = [&] {
+    std::string value;
+    EXPECT_TRUE(read_snapshot(path, [&](const SnapshotEntry& e) { value = e.value; return true; }).ok());
+    return value;
+  };
+  EXPECT_EQ(saved(), "2");
+  // Nothing changes: it wakes and passes over.
+  const std::uint64_t saves = store.stats().periodic_saves;
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(store.stats().periodic_saves, saves);
+  ASSERT_TRUE(store.set("k", "3").ok());
+  wait_for([&] { return store.stats().periodic_saves == saves + 1; });
+  EXPECT_EQ(saved(), "3");
+  // What goes wrong is told there, and tried again.
+  std::filesystem::remove_all(folder.path());
+  ASSERT_TRUE(store.set("k", "4").ok());
+  wait_for([&] { return store.stats().periodic_save_errors >= 2; });
+  EXPECT_EQ(store.stats().periodic_save_status, Status::kIo);
+  EXPECT_TRUE(store.set("k", "5").ok()) << "and nobody else hears of it";
+  std::filesystem::create_directories(folder.path());
+  wait_for([&] { return store.stats().periodic_save_status == Status::kOk; });
+  EXPECT_EQ(saved(), "5");
+}
+
+TEST_F(SnapshotTest, FewerChangesThanWereAskedForAreNotSaved) {
+  Store store = open_or_fail(small_options(&clock));
+  ASSERT_TRUE(store.save_periodically(path, {.every = 10ms, .changes = 100}).ok());
+  for (unsigned i = 0; i != 99; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v").ok());
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(store.stats().periodic_saves, 0u);
+  ASSERT_TRUE(*store.del("k0"));
+  wait_for([&] { return store.stats().periodic_saves != 0; });
+  EXPECT_EQ(inspect_snapshot(path)->entries, 98u);
+  EXPECT_EQ(store.save_periodically(path, {.keep = 0}).error(), (Error{Status::kInvalidArgument, Field::kKeep}));
+  Store other = open_or_fail(small_options(&clock));
+  EXPECT_EQ(other.save_periodically(path, {.every = 9ms}).error(), (Error{Status::kOutOfRange, Field::kEvery}));
+  EXPECT_EQ(other.save_periodically("").error(), (Error{Status::kInvalidArgument, Field::kPath}));
+}
+
+TEST_F(SnapshotTest, AStoreThatGoesEndsItsSaves) {
+  for (unsigned i = 0; i != 20; ++i) {
+    Store store = open_or_fail(small_options(&clock));
+    ASSERT_TRUE(store.save_periodically(path, {.every = 10ms, .threads = 1 + i % 3}).ok());
+    for (unsigned k = 0; k != 2'000; ++k) ASSERT_TRUE(store.set(numbered("k", k), pattern(100, k)).ok());
+    if (i % 2 == 0) wait_for([&] { return store.stats().periodic_saves != 0; });
+    for (unsigned k = 0; k != 1'000; ++k) ASSERT_TRUE(store.set(numbered("k", k), "new").ok());
+    if (i % 3 == 0) store.close();
+  }
+  EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+  EXPECT_TRUE(verify_snapshot(path, [](const SnapshotFault&) {}).ok());
 }
 
 }  // namespace

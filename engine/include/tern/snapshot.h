@@ -42,12 +42,15 @@ struct SaveProgress {
   std::uint64_t bytes = 0;             // written so far
 };
 // False: the save is given up, nothing is left of it, and it answers `cancelled`. Called from the saving thread after
-// every piece of about 64 KiB; may call the store; must not throw.
+// every piece of about 64 KiB that it has written itself; may call the store; must not throw.
 using SaveProgressFn = bool (*)(void* user, const SaveProgress& progress);
 
 struct SaveOptions {
   // Generations there are afterwards, the new one included; 1 to 64. With 1 a file that is damaged later has no stand-in.
   unsigned keep = 2;
+  // That walk the store and write, the caller's included, 16 at most; 0: half of the processors or 2, at most 4, one for each
+  // 65,536 entries; the caller's alone with Maintenance::kTick. Each takes 1.3 MiB while it lasts.
+  unsigned threads = 0;
   // Bound on the rate of writing; 0: none.
   std::uint64_t bytes_per_second = 0;
   SaveProgressFn progress = nullptr;
@@ -61,6 +64,18 @@ struct SaveReport {
   std::uint64_t generation = 0;  // 1, 2, ... of this path
   std::uint64_t entries = 0;
   std::uint64_t bytes = 0;       // of the file
+};
+
+// Saves that the store makes by itself, in a thread of its own.
+struct PeriodicSave {
+  // From the end of one save to the beginning of the next; 10 ms at least.
+  std::chrono::milliseconds every{60'000};
+  // A save is passed over as long as fewer entries were set or removed since the last one that went well.
+  std::uint64_t changes = 1;
+  // As in SaveOptions.
+  unsigned keep = 2;
+  unsigned threads = 0;
+  std::uint64_t bytes_per_second = 0;
 };
 
 struct OpenReport {

@@ -81,6 +81,7 @@ enum class Field : std::uint16_t {
   kHashSeed,
   kPath,
   kKeep,         // generations of a snapshot
+  kEvery,        // the time between periodic saves
   kThreads,
 };
 

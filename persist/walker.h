@@ -1,0 +1,130 @@
+// One thread's share of a save: it takes shard after shard, walks the view through it, and writes what it finds.
+//
+//   under a guard   a step of the walk; records that fit are copied to the open block, long ones are held
+//   outside of it   the block goes to the file when it is full, held values go there from where they lie
+//
+// So no file operation delays reclamation, and memory is a block, its entries in the directory and nothing that grows
+// with values. A block ends at the end of a step: its keys are all those of one piece of the walk's line. Blocks take
+// their places in the file as they are done, whoever writes them, so nothing is left between them.
+//
+// Edges
+//   shard-written   a shard is walked to its end / who gives up what is kept for the shards before: that nobody walks them
+#ifndef TERN_PERSIST_WALKER_H_
+#define TERN_PERSIST_WALKER_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include <tern/snapshot.h>
+
+#include "alloc/platform.h"
+#include "engine/store_core.h"
+#include "engine/views.h"
+#include "persist/fault.h"
+#include "persist/format.h"
+#include "persist/generations.h"
+
+namespace tern::persist {
+
+// Entries of the directory as they come.
+class BlockList {
+ public:
+  BlockList() = default;
+  ~BlockList();
+  BlockList(const BlockList&) = delete;
+  BlockList& operator=(const BlockList&) = delete;
+  bool add(const BlockEntry& e) noexcept;  // false: no memory
+  std::uint64_t count() const noexcept { return count_; }
+  const BlockEntry* data() const noexcept { return entries_; }
+
+ private:
+  BlockEntry* entries_ = nullptr;
+  std::uint64_t count_ = 0;
+  std::uint64_t room_ = 0;
+};
+
+// What the threads of one save share. Counts are relaxed: each is read alone, and the last time when the threads have ended.
+struct SaveWork {
+  detail::StoreCore& store;
+  const SaveOptions& options;
+  const FileName& temporary;
+  const Header& header;  // seed, generation and version alone
+  alloc::platform::File file{};
+  detail::ViewHandle<detail::StdSync> view{};
+  std::uint64_t wall_ms = 0;  // of the view's moment
+  std::uint64_t started_ns = 0;
+  // By shard: what its writer says. `first_block` counts in that thread's own list.
+  struct ShardDone {
+    ShardEntry entry;
+    unsigned walker;
+    std::atomic<bool> written;
+  };
+  ShardDone* shards = nullptr;
+  std::atomic<unsigned> next_shard{0};
+  std::atomic<unsigned> given_up{0};  // shards whose versions the view needs no more
+  std::atomic<std::uint64_t> end{kHeaderBytes};  // of the blocks that have their places
+  std::atomic<std::uint64_t> entries_written{0};
+  std::atomic<std::uint64_t> bytes_written{kHeaderBytes};
+  std::atomic<bool> stops{false};  // one has failed, or it was given up
+  std::atomic<unsigned> at_work{0};  // threads beside the caller's
+};
+
+class Walker {
+ public:
+  using Thr = detail::Thread<detail::StdSync>;
+
+  Walker(SaveWork& work, unsigned number) noexcept : work_(work), core_(work.store.core), number_(number) {}
+  ~Walker();
+  Walker(const Walker&) = delete;
+  Walker& operator=(const Walker&) = delete;
+
+  bool prepare() noexcept;  // false: no memory
+  // Until no shard is left, or one of the threads has failed or was stopped. `goes_on` is asked after each block.
+  void run(Thr& t, FunctionRef<bool()> goes_on) noexcept;
+
+  // After run, by whoever has seen it end.
+  const Trouble& trouble() const noexcept { return trouble_; }
+  const BlockList& blocks() const noexcept { return blocks_; }
+  std::uint64_t version_max() const noexcept { return version_max_; }
+
+ private:
+  using ViewsNow = detail::Views<detail::StdSync>;
+  struct Long {
+    FileRecord record;
+    std::uint64_t offset;
+    std::uint64_t place;
+  };
+  static constexpr std::size_t kBufferBytes = kBlockBytes + ViewsNow::kStepKeys * (kRecordInBlockMax + 8);
+  static constexpr unsigned kNotHeld = ~0u;
+
+  // False, as the rest answers what has failed or was stopped.
+  bool refuse(Error why, const char* what) noexcept;
+  bool failed(const char* what, int system_error) noexcept;
+  bool walk(Thr& t, unsigned shard, FunctionRef<bool()> goes_on) noexcept;
+  void give_up(Thr& t) noexcept;
+  FileRecord file_record(const detail::Head<detail::StdSync>& h, std::string_view key) const noexcept;
+  unsigned take(Thr& t, std::uint64_t first) noexcept;  // of a step: how many are held; kNotHeld: one can't be
+  bool flush(FunctionRef<bool()> goes_on) noexcept;
+  bool write_long(const Long& l, FunctionRef<bool()> goes_on) noexcept;
+  bool after_block(const BlockEntry& b, FunctionRef<bool()> goes_on) noexcept;
+
+  SaveWork& work_;
+  detail::Core<detail::StdSync>& core_;
+  const unsigned number_;  // among the save's walkers
+  Trouble trouble_;
+  BlockList blocks_;
+  std::uint64_t version_max_ = 0;
+  std::uint64_t entries_ = 0;  // of the shard
+  char* buffer_ = nullptr;
+  // The open block.
+  std::uint64_t used_ = 0;
+  std::uint32_t records_ = 0;
+  std::uint64_t first_place_ = 0;
+  std::uint64_t last_place_ = 0;
+  ViewsNow::Step step_;
+  Long long_[ViewsNow::kStepKeys];  // held, of the last step
+};
+
+}  // namespace tern::persist
+
+#endif  // TERN_PERSIST_WALKER_H_
