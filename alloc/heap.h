@@ -307,6 +307,8 @@ class BasicHeap {
     return (left & ~(span_pages() - 1)) * kPageBytes;
   }
   std::size_t free_bytes() const noexcept { return spans_.free_bytes(); }
+  // Of the budget, what no block can have: the table and the accounts.
+  std::size_t fixed_bytes() const noexcept { return (table_.pages() + overhead_pages_) * kPageBytes; }
   // Sets the budget, up to memory_bytes_max. Empty spans are given up for it; if more than
   // `memory_bytes` is in use then, or it is out of range, false and the budget is as before.
   bool resize(std::size_t memory_bytes) noexcept;

@@ -34,6 +34,11 @@ class Audit {
       const auto lengths = core.eviction.queues().lengths();
       if (entries != lengths.small + lengths.main) fail(report, "eviction: its queues' counts are wrong");
     }
+    core.space.names.for_each([&](unsigned name, auto& slot) {
+      const bool agrees = slot.entries.load(std::memory_order_relaxed) == named_[name].entries &&  // nobody is inside
+                          slot.bytes.load(std::memory_order_relaxed) == named_[name].bytes;        // as above
+      if (!agrees) fail(report, "names: what is counted isn't what a namespace has");
+    });
     if (table.ordered() != nullptr) check_index(core, report);
     Events<Sync> events(const_cast<Space<Sync>&>(core.space));
     for (unsigned i = 0; i != events.shards() && events.ring(i) != nullptr; ++i) {
@@ -79,6 +84,10 @@ class Audit {
   std::uint64_t expiring_ = 0, with_ticket_ = 0;  // of the shard under way
   std::uint64_t notes_ = 0, left_ = 0, left_bytes_ = 0;
   std::uint64_t slots_ = 0;
+  struct Named {
+    std::uint64_t entries = 0, bytes = 0;
+  };
+  Named named_[kNamesMax + 1];
 
   static std::uint64_t block(const Core<Sync>& core, std::uint64_t offset) noexcept {
     return core.space.heap.block_bytes(offset);
@@ -207,6 +216,10 @@ class Audit {
     const Stamp ds = d.stamp_word();
     if (d.hold_word().version() == 0) fail(report, "entry: without a version");
     if (!ds.tomb()) ++live;
+    if (const unsigned name = name_of(key); !ds.tomb() && name != kDefaultName && name <= kNamesMax) {
+      ++named_[name].entries;
+      named_[name].bytes += core.space.bytes_of(head);
+    }
     ++slots_;
     if (ds.has_x()) {
       const Deadline x(d.x().load(std::memory_order_acquire));  // [deadline] acquire

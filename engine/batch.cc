@@ -9,6 +9,7 @@
 #include "alloc/private_memory.h"
 #include "engine/batch_writer.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 
 namespace tern {
 
@@ -144,16 +145,38 @@ namespace detail {
 // What BatchWriter reads: conditions first, then a batch. Of the conditions all, or one, turned round.
 class BatchList {
  public:
-  BatchList(const Call& call, WriteBatch& batch) noexcept : call_(call), batch_(batch) {}
-  BatchList(const Call& call, const WriteBatch& conditions, WriteBatch& batch) noexcept
-      : call_(call), conditions_(&conditions), front_(static_cast<std::uint32_t>(conditions.size())), batch_(batch) {}
+  // A list and its keys where they aren't stored as they are (stored_key.h), which store() fills in.
+  template <class Batch>
+  struct Keyed {
+    Batch& list;
+    StoredKeys keys{};
+  };
+  // False: no memory.
+  template <class Batch>
+  static bool store(const Context& c, Keyed<Batch>& batch) noexcept {
+    const auto at = [&](std::size_t i) {
+      const WriteBatch::Operation& op = batch.list.operations_[i];
+      return std::string_view(batch.list.bytes_ + op.key_at, op.key_size);
+    };
+    return !StoredKeys::are_needed(c, batch.list.count_, at) || batch.keys.assign(c, batch.list.count_, at);
+  }
+
+  using Conditions = Keyed<const WriteBatch>;
+  using Operations = Keyed<WriteBatch>;
+  BatchList(const Call& call, Operations& batch) noexcept : call_(call), batch_(batch.list), keys_(batch.keys.keys()) {}
+  BatchList(const Call& call, const Conditions& conditions, Operations& batch) noexcept
+      : call_(call), conditions_(&conditions.list), front_(static_cast<std::uint32_t>(conditions.list.size())),
+        batch_(batch.list), keys_(batch.keys.keys()), front_keys_(conditions.keys.keys()) {}
   // The condition number `negated` is not to hold; the others don't matter.
-  BatchList(const Call& call, const WriteBatch& conditions, std::uint32_t negated, WriteBatch& batch) noexcept
-      : call_(call), conditions_(&conditions), front_(1), first_(negated), negated_(true), batch_(batch) {}
+  BatchList(const Call& call, const Conditions& conditions, std::uint32_t negated, Operations& batch) noexcept
+      : call_(call), conditions_(&conditions.list), front_(1), first_(negated), negated_(true), batch_(batch.list),
+        keys_(batch.keys.keys()), front_keys_(conditions.keys.keys()) {}
 
   std::uint32_t count() const noexcept { return front_ + static_cast<std::uint32_t>(batch_.count_); }
   std::uint32_t front() const noexcept { return front_; }
   std::string_view key(std::uint32_t i) const noexcept {
+    const auto keys = i < front_ ? front_keys_ : keys_;
+    if (!keys.empty()) [[unlikely]] return keys[i < front_ ? first_ + i : i - front_];
     const auto& [list, op] = at(i);
     return {list.bytes_ + op.key_at, op.key_size};
   }
@@ -191,7 +214,7 @@ class BatchList {
       }
     }
     for (std::size_t i = 0; i != batch_.count_; ++i) {
-      if (const Error e = check(batch_.operations_[i]); e.status != Status::kOk) {
+      if (const Error e = check(static_cast<std::uint32_t>(i)); e.status != Status::kOk) {
         batch_.failed_ = i;
         return e;
       }
@@ -209,8 +232,9 @@ class BatchList {
     if (i < front_) return {*conditions_, conditions_->operations_[first_ + i]};
     return {batch_, batch_.operations_[i - front_]};
   }
-  Error check(WriteBatch::Operation& op) noexcept {
-    if (const Error e = Call::key_error({batch_.bytes_ + op.key_at, op.key_size}); e.status != Status::kOk) return e;
+  Error check(std::uint32_t i) noexcept {
+    WriteBatch::Operation& op = batch_.operations_[i];
+    if (const Error e = Call::key_error(key(front_ + i)); e.status != Status::kOk) return e;
     if (op.kind != BatchOperation::Kind::kSet) return {};
     op.version = 0;
     if (op.value_size > call_.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
@@ -228,6 +252,8 @@ class BatchList {
   std::uint32_t first_ = 0;
   bool negated_ = false;
   WriteBatch& batch_;
+  std::span<const std::string_view> keys_{};  // instead of the list's own; empty: those
+  std::span<const std::string_view> front_keys_{};
 };
 
 namespace {
@@ -244,7 +270,9 @@ Writer::Answer run(const Call& call, BatchList& list) noexcept {
 Result<void> write(Context c, WriteBatch& batch) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
-  BatchList list(call, batch);
+  BatchList::Operations operations{batch};
+  if (!BatchList::store(c, operations)) return Status::kOutOfMemory;
+  BatchList list(call, operations);
   if (const Error e = list.check(call.store().batch_max); e.status != Status::kOk) return e;
   const Writer::Answer answer = run(call, list);
   if (answer.what == Writer::Answer::kDone) return {};
@@ -256,9 +284,12 @@ Result<void> write(Context c, WriteBatch& batch) noexcept {
 Result<bool> transact(Context c, const WriteBatch& conditions, WriteBatch& then, WriteBatch& otherwise) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
-  BatchList yes(call, conditions, then);
+  BatchList::Conditions when{conditions};
+  BatchList::Operations if_so{then}, if_not{otherwise};
+  if (!BatchList::store(c, when) || !BatchList::store(c, if_so) || !BatchList::store(c, if_not)) return Status::kOutOfMemory;
+  BatchList yes(call, when, if_so);
   if (const Error e = yes.check(call.store().batch_max); e.status != Status::kOk) return e;
-  BatchList no_any(call, conditions, 0, otherwise);
+  BatchList no_any(call, when, 0, if_not);
   if (!conditions.empty()) {
     if (const Error e = no_any.check(call.store().batch_max); e.status != Status::kOk) return e;
   }
@@ -271,7 +302,7 @@ Result<bool> transact(Context c, const WriteBatch& conditions, WriteBatch& then,
       yes.failed_at(answer.operation);
       return Status::kConflict;
     }
-    BatchList no(call, conditions, answer.operation, otherwise);
+    BatchList no(call, when, answer.operation, if_not);
     const Writer::Answer other = run(call, no);
     if (other.what == Writer::Answer::kDone) return false;
     if (other.what == Writer::Answer::kOutOfMemory) return Status::kOutOfMemory;

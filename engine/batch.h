@@ -460,6 +460,9 @@ class Batches {
     const bool was = !before.stamp.tomb();
     if (puts && !was) shard.live.fetch_add(1, std::memory_order_relaxed);  // a count
     if (!puts && was) shard.live.fetch_sub(1, std::memory_order_relaxed);  // as above
+    if (const std::string_view key = key_of(r); is_named(key)) [[unlikely]] {
+      commit_.count_name(key, puts ? space_.offset_of(r) : 0, was ? space_.offset_of(b) : 0);
+    }
     const bool keeps = puts && r.hold_word().keep();
     const bool kept = b.hold_word().keep();
     if (keeps != kept) t.counters.kept.add(keeps ? 1 : ~std::uint64_t{0});
@@ -487,7 +490,7 @@ class Batches {
       if (more > less) commit_.bound_.force(more - less);
       if (less > more) commit_.bound_.give_back(less - more);
     }
-    if (commit_.eviction_ != nullptr && begins(r, b, before.stamp)) commit_.eviction_->entered(t, e.hash, e.gen, keeps);
+    if (commit_.eviction_ != nullptr && begins(r, b, before.stamp)) commit_.eviction_->entered(t, e.hash, key_of(r), e.gen, keeps);
   }
 
   // The difference that the entry makes to the bound on entries.

@@ -282,6 +282,7 @@ class Commit {
         continue;
       }
       const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
+      if (is_named(key)) [[unlikely]] count_name(key, wanted == Decision::kPut ? own : 0, os.tomb() ? 0 : judged);
       const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, old);
       if (!early) Events<Sync>::notify(space_, t, s, r);
       if (less != 0) bound_.give_back(less);
@@ -298,7 +299,7 @@ class Commit {
         if (appears) s.live.fetch_add(1, std::memory_order_relaxed);  // a count
         if (tomb != 0) space_.discard(t, tomb);
         if (trimmed.note) Kept<Sync>(table_, this).note(t, s, hash);
-        if ((enters || planted<Sync>(Mutant::kEntryPushedTwice)) && eviction_ != nullptr) [[unlikely]] eviction_->inserted(t, hash, to.gen(), mine.keep());
+        if ((enters || planted<Sync>(Mutant::kEntryPushedTwice)) && eviction_ != nullptr) [[unlikely]] eviction_->inserted(t, hash, key, to.gen(), mine.keep());
         return {Outcome::kPut, version};
       }
       if (!os.tomb()) {
@@ -397,11 +398,12 @@ class Commit {
     if (!slot.compare_exchange_strong(expected, word.replaced(own).word(), std::memory_order_seq_cst)) return 0;  // [publish] release
     change.used();
     change.replaced();
+    if (is_named(key)) [[unlikely]] count_name(key, own, word.offset());
     const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
     const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, word.offset());
     if (Events<Sync>::wanted(space_) && !early) [[unlikely]] Events<Sync>::tell(space_, t, table_.shard_of(hash), r);
     if (trimmed.note) [[unlikely]] Kept<Sync>(table_, this).note(t, table_.shard_of(hash), hash);
-    if (planted<Sync>(Mutant::kEntryPushedTwice) && eviction_ != nullptr) eviction_->inserted(t, hash, word.gen(), false);
+    if (planted<Sync>(Mutant::kEntryPushedTwice) && eviction_ != nullptr) eviction_->inserted(t, hash, key, word.gen(), false);
     return version;
   }
 
@@ -482,9 +484,10 @@ class Commit {
     const std::uint64_t version = hold.version();
     if (hold.keep()) t.counters.kept.add();
     const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
+    if (is_named(key)) [[unlikely]] count_name(key, own, 0);
     if (lifetime.has) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
     if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
-    if (eviction_ != nullptr) eviction_->inserted(t, hash, gen, hold.keep());
+    if (eviction_ != nullptr) eviction_->inserted(t, hash, key, gen, hold.keep());
     return {true, {Outcome::kPut, version}};
   }
 
@@ -506,9 +509,13 @@ class Commit {
     return false;
   }
 
+  std::uint64_t weight_of(std::string_view key, std::string_view value) const noexcept {
+    if (is_named(key) && name_of(key) > kNamesMax) return 1;  // no user's
+    return std::max<std::uint64_t>(1, bound_.weigher(bound_.weigher_user, own_key(key), value));
+  }
   std::uint64_t weight_of(std::string_view key, const Rec& r) const noexcept {
     const auto v = space_.value_of(r, r.stamp_word(), key.size());
-    return std::max<std::uint64_t>(1, bound_.weigher(bound_.weigher_user, key, {v.data, v.size}));
+    return weight_of(key, {v.data, v.size});
   }
   [[gnu::noinline]] void weigh(std::string_view key, const Rec* after, const Rec* before, std::uint64_t& more,
                                std::uint64_t& less) const noexcept {
@@ -516,6 +523,12 @@ class Commit {
     const std::uint64_t b = before != nullptr ? weight_of(key, *before) : 0;
     more = a > b ? a - b : 0;
     less = b > a ? b - a : 0;
+  }
+
+  // What stood for the key, and what does now; 0: nothing.
+  [[gnu::noinline]] void count_name(std::string_view key, std::uint64_t after, std::uint64_t before) noexcept {
+    space_.names.count(key, std::uint64_t{after != 0} - std::uint64_t{before != 0},
+                       (after != 0 ? space_.bytes_of(after) : 0) - (before != 0 ? space_.bytes_of(before) : 0));
   }
 
   // The tomb at `own` leaves its slot: nothing below it, so absence says the same.

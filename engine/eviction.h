@@ -21,6 +21,8 @@
 // Until something has to go, the policy's memory isn't touched: a key that enters would miss two cache lines there, to note
 // what can be told as well when its turn comes (EntryFormat::kCounted).
 //
+// Where namespaces have shares of the budget, the one that has most of its own gives the victim: shares.h.
+//
 // A key whose entry is lost is still found by the sweep, which walks the buckets where the queues have nothing.
 //
 // Any thread may call anything, inside a guard. Lock-free; no waiting. Cost of an eviction: a pop, the slot's and the
@@ -81,6 +83,7 @@ class Eviction {
   using Rec = Record<Sync>;
   using Word = typename Sync::template Atomic<std::uint64_t>;
   using Group = typename EvictionQueues<Sync>::Group;
+  using Pool = typename EvictionQueues<Sync>::Pool;
 
   static constexpr unsigned kVisitsMax = 128;  // entries that one call of evict_one looks at
   static constexpr unsigned kVisitsAnInsert = 16;
@@ -121,7 +124,7 @@ class Eviction {
   // --- for commit, inside a guard ------------------------------------------------------------------------------
 
   // The key has entered the table in this incarnation.
-  void inserted(Thr& t, std::uint64_t hash, unsigned gen, bool keep) noexcept {
+  void inserted(Thr& t, std::uint64_t hash, std::string_view key, unsigned gen, bool keep) noexcept {
     // Before its own entry is there to be taken.
     if (std::uint64_t missing = missing_room(); missing != 0) {
       space().upkeep.ask();
@@ -133,13 +136,16 @@ class Eviction {
         follow_limbo(t);
       }
     }
-    entered(t, hash, gen, keep);
+    entered(t, hash, key, gen, keep);
   }
   // The same, by somebody who is to make no room: see make_room_for.
-  void entered(Thr& t, std::uint64_t hash, unsigned gen, bool keep) noexcept {
+  void entered(Thr& t, std::uint64_t hash, std::string_view key, unsigned gen, bool keep) noexcept {
     t.counters.inserts.add();
     Sync::point("evict.push");
     if (keep) return;
+    if (is_named(key)) [[unlikely]] {
+      if (Pool* const pool = pool_of(key)) return enter_pool(t, *pool, hash, gen);
+    }
     if (evicts_.load(std::memory_order_relaxed) != 0) {  // a hint
       const std::uint64_t entry = queues_.format().pack(hash, gen) | EntryFormat::kCounted;
       queues_.enter_now(t, policy_.missed(key_of(entry)), entry);
@@ -226,30 +232,26 @@ class Eviction {
     if (space().has_points()) [[unlikely]] {  // what is dead goes first
       if (const std::uint64_t bytes = bury_dead(t); bytes != 0) return bytes;
     }
-    unsigned empty = 0;
-    for (unsigned n = 0; n != visits; ++n) {
-      Group& a = queues_.random_group(t);
-      Group& b = queues_.random_group(t);
-      const std::uint64_t small = a.small.count() + (&a == &b ? 0 : b.small.count());
-      const std::uint64_t main = a.main_count() + (&a == &b ? 0 : b.main_count());
-      const bool from_small = policy_.next(small, main) == EvictionQueue::kSmall;
-      Group& g = queues_.pick(a, b, from_small);
-      const std::uint64_t entry = counted(from_small ? queues_.take_small(t, g) : queues_.take_main(t, g));
-      if (entry == 0) {
-        if (++empty >= 4) return sweep(t);
-        continue;
-      }
-      queues_.ahead(from_small ? g.small : g.main, [&](std::uint64_t soon) { policy_.prefetch(key_of(soon)); });
-      const bool whatever = n >= kVisitsMax / 2;
-      const std::uint64_t bytes = from_small ? visit_small(t, g, entry, small, main, whatever) : visit_main(t, g, entry, whatever);
-      if (bytes != 0) return bytes;
-    }
-    return visits == kVisitsMax ? sweep(t) : 0;
+    if (queues_.pools().any()) [[unlikely]] return evict_by_share(t, visits);
+    bool is_empty = false;
+    const std::uint64_t bytes = evict_from_queues(t, nullptr, visits, is_empty);
+    return bytes != 0 || (!is_empty && visits != kVisitsMax) ? bytes : sweep(t);
+  }
+
+  // The namespace has a share of the budget, from now on. False: no memory.
+  bool add_share(const typename Names<Sync>::Slot& slot, unsigned name, unsigned percent) noexcept {
+    return queues_.pools().add(slot, name, percent);
   }
 
   // A slot in the chain of `home`, where there is no memory for another overflow bucket: one of its own entries goes.
   // (Chains have their worst day once, and overflow buckets stay: a full store has none to spare for them.)
   bool evict_from(Thr& t, Bucket<Sync>& home) noexcept {
+    if (queues_.pools().any()) [[unlikely]] {
+      const Pool* const turn = queues_.pools().turn(used_bytes());
+      for (unsigned least = 0; least <= kAccessMax; ++least) {
+        if (evict_in_chain(t, home, least, false, &turn) != 0) return true;
+      }
+    }
     for (unsigned least = 0; least <= kAccessMax; ++least) {
       if (evict_in_chain(t, home, least, false) != 0) return true;
     }
@@ -336,6 +338,75 @@ class Eviction {
   static constexpr std::uint64_t kRoundUnits = 2 * kRoundVictims + 1024;  // of what they leave, with their tombs
 
   Space<Sync>& space() const noexcept { return table_->space(); }
+  // Of the pool's queues; null: of those that all without a share have. 0: none of those that were looked at could go.
+  std::uint64_t evict_from_queues(Thr& t, Pool* pool, unsigned visits, bool& is_empty) noexcept {
+    unsigned empty = 0;
+    for (unsigned n = 0; n != visits; ++n) {
+      Group& a = pool != nullptr ? pool->queues : queues_.random_group(t);
+      Group& b = pool != nullptr ? pool->queues : queues_.random_group(t);
+      const std::uint64_t small = a.small.count() + (&a == &b ? 0 : b.small.count());
+      const std::uint64_t main = a.main_count() + (&a == &b ? 0 : b.main_count());
+      const bool from_small = policy_.next(small, main) == EvictionQueue::kSmall;
+      Group& g = queues_.pick(a, b, from_small);
+      const std::uint64_t entry = counted(from_small ? queues_.take_small(t, g) : queues_.take_main(t, g));
+      if (entry == 0) {
+        is_empty = ++empty >= 4;
+        if (is_empty) return 0;
+        continue;
+      }
+      queues_.ahead(from_small ? g.small : g.main, [&](std::uint64_t soon) { policy_.prefetch(key_of(soon)); });
+      const bool whatever = n >= kVisitsMax / 2;
+      const std::uint64_t bytes = from_small ? visit_small(t, g, entry, small, main, whatever) : visit_main(t, g, entry, whatever);
+      if (bytes != 0) return bytes;
+    }
+    return 0;
+  }
+
+  // Where namespaces have shares.
+  [[gnu::noinline]] std::uint64_t evict_by_share(Thr& t, unsigned visits) noexcept {
+    auto& pools = queues_.pools();
+    Pool* const turn = pools.turn(used_bytes());
+    bool is_empty = false;
+    if (const std::uint64_t bytes = evict_from_queues(t, turn, visits, is_empty)) return bytes;
+    if (!is_empty && visits != kVisitsMax) return 0;
+    // It has nothing that could go: whoever has.
+    if (turn != nullptr) {
+      if (const std::uint64_t bytes = evict_from_queues(t, nullptr, visits, is_empty)) return bytes;
+    }
+    if (Pool* const other = pools.fullest(turn)) {
+      if (const std::uint64_t bytes = evict_from_queues(t, other, visits, is_empty)) return bytes;
+    }
+    return sweep(t);
+  }
+  // About what entries take.
+  std::uint64_t used_bytes() const noexcept {
+    const auto& heap = space().heap;
+    const std::uint64_t others = heap.fixed_bytes() + room_bytes();
+    return heap.budget_bytes() > others ? heap.budget_bytes() - others : 0;
+  }
+  [[gnu::noinline]] void enter_pool(Thr& t, Pool& pool, std::uint64_t hash, unsigned gen) noexcept {
+    std::uint64_t entry = queues_.format().pack(hash, gen);
+    EvictionQueue queue;
+    if (evicts_.load(std::memory_order_relaxed) != 0) {  // a hint
+      entry |= EntryFormat::kCounted;
+      queue = policy_.missed(key_of(entry));
+    } else {
+      queue = policy_.entered_first(key_of(entry));
+    }
+    queues_.enter_pool(t, pool, queue, entry);
+  }
+  Pool* pool_of(std::string_view key) const noexcept { return is_named(key) ? queues_.pools().find(name_of(key)) : nullptr; }
+  // An entry of the queues of `g` that belongs elsewhere: it goes there.
+  bool goes_to_its_pool(Thr& t, Group& g, std::uint64_t entry, std::uint64_t record, EvictionQueue queue) noexcept {
+    if (!queues_.pools().any() || record == 0) [[likely]] return false;
+    const Rec& r = *space().record(record);
+    const auto key = space().key_of(r, r.stamp_word());
+    Pool* const pool = pool_of({key.data, key.size});
+    if (pool == nullptr || &pool->queues == &g) return false;
+    queues_.enter_pool(t, *pool, queue, entry);
+    return true;
+  }
+
   // An entry that was popped, as its record stands.
   struct Judged {
     enum Kind : std::uint8_t { kVoid, kStays, kExpired, kCandidate } kind = kVoid;
@@ -374,7 +445,7 @@ class Eviction {
   std::uint64_t visit_small(Thr& t, Group& g, std::uint64_t entry, std::uint64_t small, std::uint64_t main,
                             bool whatever) noexcept {
     const Judged j = judge(t, entry);
-    if (j.kind == Judged::kVoid) return 0;
+    if (j.kind == Judged::kVoid || goes_to_its_pool(t, g, entry, j.record, EvictionQueue::kSmall)) return 0;
     if (j.kind == Judged::kStays) return stays(t, g.main, entry);
     if (j.kind == Judged::kExpired || whatever) return remove_or_stay(t, g, entry, j);
     const std::uint64_t key = key_of(entry);
@@ -424,7 +495,7 @@ class Eviction {
 
   std::uint64_t visit_main(Thr& t, Group& g, std::uint64_t entry, bool whatever) noexcept {
     const Judged j = judge(t, entry);
-    if (j.kind == Judged::kVoid) return 0;
+    if (j.kind == Judged::kVoid || goes_to_its_pool(t, g, entry, j.record, EvictionQueue::kMain)) return 0;
     if (j.kind == Judged::kStays) return stays(t, g.main, entry);
     if (j.kind == Judged::kCandidate && !whatever) {
       const EvictionVerdict v = policy_.leave_main(key_of(entry), j.hold.access());
@@ -483,6 +554,7 @@ class Eviction {
     const Committed c = Commit<Sync>(*table_, then, *bound_, this).commit(t, hash, key, change, place);
     if (c.outcome != Committed::Outcome::kRemoved) return 0;
     (change.expired ? t.counters.expired : t.counters.evicted).add();
+    if (!change.expired && is_named(key)) [[unlikely]] space().names.count_evicted(key);
     return bytes;
   }
 
@@ -496,6 +568,8 @@ class Eviction {
 
   // Bucket after bucket, what the queues don't know. As evict_one.
   std::uint64_t sweep(Thr& t) noexcept {
+    const bool pools = queues_.pools().any();
+    const Pool* const turn = pools ? queues_.pools().turn(used_bytes()) : nullptr;
     for (unsigned n = 0; n != kSweptMax; ++n) {
       const std::uint64_t at = hand_.fetch_add(1, std::memory_order_relaxed);  // a place to look, whoever looks
       ++t.work;
@@ -503,14 +577,16 @@ class Eviction {
       const auto b = static_cast<std::uint32_t>(at / table_->shard_count() % Tbl::size_of(s).buckets());
       Bucket<Sync>& bucket = table_->bucket(s, b);
       if (!bucket.control().ready()) continue;
-      const std::uint64_t bytes = evict_in_chain(t, bucket, n < kSweptMax / 2 ? 0 : kAccessMax, true);
+      const bool is_early = n < kSweptMax / 2;
+      const std::uint64_t bytes = evict_in_chain(t, bucket, is_early ? 0 : kAccessMax, true, pools && is_early ? &turn : nullptr);
       if (bytes != 0) return bytes;
     }
     return 0;
   }
 
-  // The first entry of a chain that was read at most so often; the others' counts come down if `forget`.
-  std::uint64_t evict_in_chain(Thr& t, Bucket<Sync>& first, unsigned access_max, bool forget) noexcept {
+  // The first entry of a chain that was read at most so often; the others' counts come down if `forget`. `only`: of this pool,
+  // or of those that have none.
+  std::uint64_t evict_in_chain(Thr& t, Bucket<Sync>& first, unsigned access_max, bool forget, const Pool* const* only = nullptr) noexcept {
     std::uint64_t bytes = 0;
     table_->for_each_slot(first, [&](auto&, SlotWord w) {
       if (!w.is_live()) return true;
@@ -525,6 +601,7 @@ class Eviction {
         return true;
       }
       const auto k = space().key_of(r, stamp);
+      if (only != nullptr && !expired && pool_of({k.data, k.size}) != *only) return true;
       bytes = remove(t, w.offset(), stamp, table_->hash_of({k.data, k.size}), expired, now_ms, nullptr);
       return bytes == 0;
     });

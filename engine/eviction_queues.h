@@ -35,6 +35,7 @@
 #include "engine/insertion.h"
 #include "engine/queue_entry.h"
 #include "engine/seg_queue.h"
+#include "engine/shares.h"
 #include "engine/table.h"
 
 namespace tern::detail {
@@ -76,6 +77,9 @@ class EvictionQueues {
     }
   };
 
+  using Pools = Shares<Sync, Group>;
+  using Pool = typename Pools::Pool;
+
   EvictionQueues() = default;
   EvictionQueues(const EvictionQueues&) = delete;
   EvictionQueues& operator=(const EvictionQueues&) = delete;
@@ -102,6 +106,8 @@ class EvictionQueues {
   }
 
   const EntryFormat& format() const noexcept { return format_; }
+  Pools& pools() noexcept { return pools_; }
+  const Pools& pools() const noexcept { return pools_; }
 
   // --- entering ------------------------------------------------------------------------------------------------
 
@@ -129,6 +135,13 @@ class EvictionQueues {
   void enter_now(Thr& t, EvictionQueue queue, std::uint64_t entry) noexcept {
     std::uint64_t entries[] = {entry};
     push_all(t, queue == EvictionQueue::kMain ? &Group::main : &Group::small, entries, 1);
+  }
+
+  // One of a namespace with a share.
+  void enter_pool(Thr& t, Pool& pool, EvictionQueue queue, std::uint64_t entry) noexcept {
+    Group& g = pool.queues;
+    push(t, queue == EvictionQueue::kMain ? g.main : g.small, renewed(t, entry));
+    if (t.pushes == 0) drop_void(t, g, kPushesANumber);
   }
 
   void push(Thr& t, Queue& queue, std::uint64_t entry) noexcept {
@@ -236,21 +249,21 @@ class EvictionQueues {
   };
   Lengths lengths() const noexcept {
     Lengths sum;
-    for (unsigned i = 0; i != group_count_; ++i) {
-      sum.small += groups_[i].small.count();
-      sum.main += groups_[i].main_count();
-    }
+    for_each_group([&](const Group& g) {
+      sum.small += g.small.count();
+      sum.main += g.main_count();
+    });
     return sum;
   }
   // Nobody else is inside. fn(entry, in_small); answers the bytes of blocks that the queues hold.
   template <class Fn>
   std::uint64_t walk(Fn&& fn) const noexcept {
     std::uint64_t bytes = 0;
-    for (unsigned i = 0; i != group_count_; ++i) {
-      bytes += groups_[i].small.walk(space(), [&](std::uint64_t e) { fn(e, true); });
-      bytes += groups_[i].main.walk(space(), [&](std::uint64_t e) { fn(e, false); });
-      if (const std::uint64_t e = groups_[i].aside.load(std::memory_order_relaxed); e != 0) fn(e, false);  // alone
-    }
+    for_each_group([&](const Group& g) {
+      bytes += g.small.walk(space(), [&](std::uint64_t e) { fn(e, true); });
+      bytes += g.main.walk(space(), [&](std::uint64_t e) { fn(e, false); });
+      if (const std::uint64_t e = g.aside.load(std::memory_order_relaxed); e != 0) fn(e, false);  // alone
+    });
     return bytes;
   }
 
@@ -258,6 +271,11 @@ class EvictionQueues {
   static constexpr std::uint64_t kSoon = 3, kSooner = 1;
 
   Space<Sync>& space() const noexcept { return table_->space(); }
+  template <class Fn>
+  void for_each_group(Fn&& fn) const noexcept {
+    for (unsigned i = 0; i != group_count_; ++i) fn(groups_[i]);
+    pools_.for_each([&](const Pool& p) { fn(p.queues); });
+  }
   const Bucket<Sync>& home_of(std::uint64_t entry) const noexcept {
     const std::uint64_t hash = format_.hash(entry);
     const Shd& s = table_->shard_of(hash);
@@ -316,6 +334,7 @@ class EvictionQueues {
   unsigned group_count_ = 0;
   unsigned entering_max_ = 1;
   EntryFormat format_;
+  Pools pools_;
   alignas(128) Word age_clock_{};
   Word lost_{};
   Word live_{};  // entries of the store, when somebody last summed them up

@@ -7,6 +7,7 @@
 
 #include "alloc/platform.h"
 #include "alloc/private_memory.h"
+#include "engine/key_bytes.h"
 
 namespace tern::detail {
 
@@ -39,13 +40,19 @@ ChangeKind kind_of(Stamp s, TombReason reason) noexcept {
 }  // namespace
 
 Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
-                         KeyInterest* interest) noexcept {
+                         KeyInterest* interest, unsigned name) noexcept {
   if (options.kinds == 0 || (options.kinds & ~kEveryKind) != 0) return {Status::kInvalidArgument, Field::kKinds};
   if (options.initial && !options.resume.empty()) return {Status::kInvalidArgument, Field::kResume};
   // One key lies in one shard.
   const bool one = interest == nullptr && filter.kind() == KeyFilter::Kind::kKey;
   auto& core = store.core;
-  const unsigned first = one ? core.table.shard_index(core.hash_of(filter.start())) : 0;
+  KeyBytes stored;
+  std::string_view key = filter.start();
+  if (one && (name != kDefaultName || is_named(key))) {
+    if (!stored.assign(NameMark(name), key)) return Status::kOutOfMemory;
+    key = stored.view();
+  }
+  const unsigned first = one ? core.table.shard_index(core.hash_of(key)) : 0;
   const unsigned count = one ? 1 : core.table.shard_count();
   const std::size_t bytes = sizeof(Feed) + count * sizeof(std::uint64_t);
   void* memory = alloc::private_allocate_aligned(bytes, alignof(Feed));
@@ -54,6 +61,7 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
   auto* positions = reinterpret_cast<std::uint64_t*>(static_cast<std::byte*>(memory) + sizeof(Feed));
   feed->filter_ = std::move(filter);
   feed->interest_ = interest;
+  feed->name_ = name;
   feed->kinds_ = options.kinds;
   feed->keys_only_ = options.keys_only;
   feed->coalesce_ = options.coalesce;
@@ -218,6 +226,7 @@ bool Feed::list(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
     const Stamp s = core.space.record(record)->stamp_word();
     kept_[kept_count_++] = record;
     out[n] = describe(record, s);
+    out[n].key = own_key(out[n].key);
     remember(out[n]);
     out[n++].initial = true;
   }
@@ -268,6 +277,7 @@ bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
     if (c.kind != ChangeKind::kInvalidate) {
       if (!wants(c.key, c.stamp)) return false;
       if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
+      c.key = own_key(c.key);
       if (!changes_something(c)) return false;
     }
   }

@@ -32,8 +32,9 @@ class Feed {
   using Thr = Thread<Sync>;
 
   // Takes a handle of the store. `interest`, if there is one, decides instead of the filter, and must outlive the feed.
+  // Of the namespace `name` alone (names.h); the filter and the interest are for keys as their owners know them.
   static Result<Feed*> open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
-                            KeyInterest* interest = nullptr) noexcept;
+                            KeyInterest* interest = nullptr, unsigned name = kDefaultName) noexcept;
   // And everything that it has given out.
   void close() noexcept;
 
@@ -60,7 +61,9 @@ class Feed {
   explicit Feed(StoreCore& store) noexcept : store_(store), place_(store.core) {}
   Error begin(const WatchOptions& options, std::uint64_t* positions) noexcept;
   void end(Thr* t) noexcept;
-  bool wants(std::string_view key, std::uint64_t stamp) noexcept {
+  bool wants(std::string_view stored, std::uint64_t stamp) noexcept {
+    if (name_of(stored) != name_) return false;
+    const std::string_view key = own_key(stored);
     return interest_ != nullptr ? interest_->wants(key, stamp) : filter_.matches(key);
   }
   bool wants(ChangeKind kind) const noexcept { return (kinds_ & kind_bit(kind)) != 0; }
@@ -79,6 +82,7 @@ class Feed {
   Subscription<Sync> place_;
   KeyFilter filter_;
   KeyInterest* interest_ = nullptr;
+  unsigned name_ = kDefaultName;
   std::uint32_t kinds_ = kEveryKind;
   bool keys_only_ = false;
   bool coalesce_ = false;

@@ -85,7 +85,7 @@ class Intake {
     if (in_overflow) home.ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);  // [chain] seq_cst
     const auto gen = static_cast<unsigned>(Insertion<Sync>::next_random(t));
     slot->store(SlotWord::tentative(tag, gen, own).validated().word(), std::memory_order_seq_cst);  // [publish]
-    entered(t, s, hash, gen, in, lifetime);
+    entered(t, s, hash, gen, own, in, lifetime);
     return Outcome::kPlaced;
   }
 
@@ -122,7 +122,7 @@ class Intake {
         case Ins::Outcome::kLive: break;
       }
       Versions<Sync>::stamp_own(space_, t, own, 0);
-      entered(t, s, hash, gen, in, lifetime);
+      entered(t, s, hash, gen, own, in, lifetime);
       return Outcome::kPlaced;
     }
   }
@@ -156,15 +156,23 @@ class Intake {
     return built.offset;
   }
   // It is in its slot. Inside the guard.
-  void entered(Thr& t, Shard<Sync>& s, std::uint64_t hash, unsigned gen, const TakenIn& in, const LifetimeChange& lifetime) noexcept {
+  void entered(Thr& t, Shard<Sync>& s, std::uint64_t hash, unsigned gen, std::uint64_t own, const TakenIn& in, const LifetimeChange& lifetime) noexcept {
     const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
     if (in.keep) t.counters.kept.add();
+    if (is_named(in.key)) [[unlikely]] meet_name(in.key, own);
     if (lifetime.has) Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
     if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
-    if (core_.evicts) core_.eviction.entered(t, hash, gen, in.keep);
+    if (core_.evicts) core_.eviction.entered(t, hash, in.key, gen, in.keep);
+  }
+  // Of a namespace that nobody has opened yet.
+  [[gnu::noinline]] void meet_name(std::string_view key, std::uint64_t own) noexcept {
+    const unsigned name = name_of(key);
+    if (name == kDefaultName || name > kNamesMax || space_.names.find_or_add(name) == nullptr) return;
+    space_.names.count(key, 1, space_.bytes_of(own));
   }
   std::uint64_t weight_of(const TakenIn& in) const noexcept {
-    return std::max<std::uint64_t>(1, core_.bound.weigher(core_.bound.weigher_user, in.key, in.value));
+    if (is_named(in.key) && name_of(in.key) > kNamesMax) return 1;  // no user's
+    return std::max<std::uint64_t>(1, core_.bound.weigher(core_.bound.weigher_user, own_key(in.key), in.value));
   }
   Outcome no_memory(std::uint64_t weight) noexcept {
     core_.bound.give_back(weight);

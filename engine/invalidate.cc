@@ -2,6 +2,7 @@
 #include <tern/operations.h>
 
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 
 namespace tern::detail {
 
@@ -22,22 +23,24 @@ Result<std::uint64_t> invalidate(const Call& call, const PointScope& scope) noex
 Result<std::uint64_t> clear(Context c) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
-  return invalidate(call, {});
+  return invalidate(call, {PointScope::Kind::kStore, {}, name_of(c)});
 }
 
 Result<std::uint64_t> del_prefix(Context c, std::string_view prefix) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
   if (prefix.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
-  if (prefix.empty()) return invalidate(call, {});
-  return invalidate(call, {PointScope::Kind::kPrefix, prefix});
+  if (prefix.empty()) return invalidate(call, {PointScope::Kind::kStore, {}, name_of(c)});
+  StoredBound stored;
+  if (!stored.assign(c, prefix)) return Status::kOutOfMemory;
+  return invalidate(call, {PointScope::Kind::kPrefix, stored.view()});
 }
 
 Result<std::uint64_t> del_tag(Context c, std::string_view tag) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();
   if (tag.empty() || tag.size() > TagBlock::kTagBytesMax) return {Status::kInvalidArgument, Field::kTags};
-  return invalidate(call, {PointScope::Kind::kTag, tag});
+  return invalidate(call, {PointScope::Kind::kTag, tag, name_of(c)});
 }
 
 Lookup<Invalidated> invalidated(Context c, std::uint64_t id) noexcept {

@@ -85,6 +85,7 @@ class Invalidation {
     p->swept.store(0, std::memory_order_relaxed);      // [point] as above
     p->tally = space_.points.new_tally();
     p->kind = scope.kind;
+    p->name = scope.name;
     p->bytes_size = static_cast<std::uint32_t>(scope.bytes.size());
     if (!scope.bytes.empty()) std::memcpy(reinterpret_cast<char*>(p + 1), scope.bytes.data(), scope.bytes.size());
     const bool late = planted<Sync>(Mutant::kPointCountLate);
@@ -257,6 +258,7 @@ class Invalidation {
     Events<Sync>::notify(space_, t, shard, r);
     commit_.bound_.give_back(less);
     shard.live.fetch_sub(1, std::memory_order_relaxed);  // a count
+    if (is_named(key)) [[unlikely]] commit_.count_name(key, 0, judged);
     if (before.keep()) t.counters.kept.add(~std::uint64_t{0});
     (head.expired ? t.counters.expired : t.counters.cleared).add();
     if (!s.absent()) {

@@ -45,6 +45,8 @@ class KeyBytes {
     if (size_ != 0) data_[size_ - 1] = static_cast<char>(static_cast<unsigned char>(data_[size_ - 1]) + 1);
   }
   std::string_view view() const noexcept { return {data_, size_}; }
+  char* data() noexcept { return data_; }
+  void shorten(std::size_t size) noexcept { size_ = size; }  // no longer than it is
 
  private:
   char here_[104];

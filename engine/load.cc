@@ -8,6 +8,7 @@
 #include "engine/changes.h"
 #include "engine/insertion.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 
 namespace tern::detail {
 
@@ -93,7 +94,12 @@ void store_absent(const Call& call, std::uint64_t hash, std::string_view key, st
 
 Lookup<Value> get_or_load(Context c, std::string_view key, LoadFn loader, const LoadOptions& o) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) {
+    return call.read_otherwise(c, key, [&](Context d, std::string_view k) {
+      const auto load = [&](std::string_view) { return loader(key); };
+      return get_or_load(d, k, LoadFn(load), o);
+    });
+  }
   if (const Error e = check(call, o); e.status != Status::kOk) return e;
   const std::uint64_t hash = call.core().hash_of(key);
   auto& counters = call.thread().counters;

@@ -8,6 +8,7 @@
 #include "engine/groups.h"
 #include "engine/moment.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 #include "simd/key_equal.h"
 
 namespace tern::detail {
@@ -19,7 +20,7 @@ using Outcome = Committed::Outcome;
 
 // A key as the engine takes it: one that is past its limit stands as an empty one, which is never found.
 std::string_view within_limit(std::string_view key) noexcept {
-  return key.size() <= kKeyBytesMax ? key : std::string_view();
+  return key.size() <= kStoredKeyBytesMax ? key : std::string_view();
 }
 
 struct Group {
@@ -78,6 +79,11 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, Values&
       e.status != Status::kOk) {
     return e;
   }
+  if (StoredKeys::are_needed(c, keys)) [[unlikely]] {
+    StoredKeys stored;
+    if (!stored.assign(c, keys)) return Status::kOutOfMemory;
+    return get_many(with_stored_key(c), stored.keys(), out, at_one_moment);
+  }
   StoreCore::Answers answers{out};
   if (!answers.begin(keys.size())) return Status::kOutOfMemory;
   bool whole = true;
@@ -131,6 +137,11 @@ Result<void> visit_many(Context c, std::span<const std::string_view> keys, Visit
   const Call call(c);
   if (!call.ok()) return call.error();
   if (const Error e = Call::count_error(keys.size(), kKeysPerCallMax, keys.size()); e.status != Status::kOk) return e;
+  if (StoredKeys::are_needed(c, keys)) [[unlikely]] {
+    StoredKeys stored;
+    if (!stored.assign(c, keys)) return Status::kOutOfMemory;
+    return visit_many(with_stored_key(c), stored.keys(), fn);
+  }
   auto& core = call.core();
   Groups<StdSync> groups(core);
   for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
@@ -163,6 +174,19 @@ Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<s
   const Call call(c);
   if (!call.ok()) return call.error();
   if (const Error e = Call::count_error(items.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
+  const auto key_at = [&](std::size_t i) { return items[i].key; };
+  if (StoredKeys::are_needed(c, items.size(), key_at)) [[unlikely]] {
+    StoredKeys stored;
+    if (!stored.assign(c, items.size(), key_at)) return Status::kOutOfMemory;
+    Item group[kGroupKeys];
+    for (std::size_t first = 0; first < items.size(); first += kGroupKeys) {
+      const std::size_t count = std::min<std::size_t>(kGroupKeys, items.size() - first);
+      for (std::size_t i = 0; i != count; ++i) group[i] = {stored.keys()[first + i], items[first + i].value, items[first + i].ttl};
+      const Result<void> r = set_many(with_stored_key(c), {group, count}, answers.subspan(first, count));
+      if (!r) return r;
+    }
+    return {};
+  }
   auto& core = call.core();
   Groups<StdSync> groups(core);
   for (std::size_t first = 0; first < items.size(); first += kGroupKeys) {
@@ -221,6 +245,11 @@ Result<void> del_many(Context c, std::span<const std::string_view> keys, std::sp
   const Call call(c);
   if (!call.ok()) return call.error();
   if (const Error e = Call::count_error(keys.size(), kKeysPerCallMax, answers.size()); e.status != Status::kOk) return e;
+  if (StoredKeys::are_needed(c, keys)) [[unlikely]] {
+    StoredKeys stored;
+    if (!stored.assign(c, keys)) return Status::kOutOfMemory;
+    return del_many(with_stored_key(c), stored.keys(), answers);
+  }
   auto& core = call.core();
   Groups<StdSync> groups(core);
   for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {

@@ -6,6 +6,7 @@
 
 #include "engine/changes.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 #include "simd/key_equal.h"
 
 namespace tern::detail {
@@ -66,7 +67,7 @@ Result<std::uint64_t> answer_set(const Call& call, std::uint64_t hash, std::stri
 
 Lookup<Value> get(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) [[unlikely]] return call.error(key);
+  if (!call.ok()) [[unlikely]] return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return get(d, k); });
   Lookup<Value> answer{Value()};
   bool copied = true;
   const bool found = call.core().read(call.thread(), call.core().hash_of(key), key,
@@ -78,7 +79,7 @@ Lookup<Value> get(Context c, std::string_view key) noexcept {
 
 Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return get_entry(d, k); });
   auto& core = call.core();
   const Guard<StdSync> guard(core.space, call.thread());
   const std::uint64_t hash = core.hash_of(key);
@@ -102,13 +103,13 @@ Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
 
 Lookup<HeldValue> hold(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return hold(d, k); });
   return call.store().hold(call.thread(), key);
 }
 
 Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return visit(d, k, fn); });
   auto& core = call.core();
   auto& t = call.thread();
   const Guard<StdSync> guard(core.space, t);
@@ -130,7 +131,7 @@ Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
 
 Result<bool> exists(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return exists(d, k); });
   return call.core().read(call.thread(), call.core().hash_of(key), key, [](const char*, std::uint64_t) {});
 }
 
@@ -138,14 +139,15 @@ Token prefetch(Context c, std::string_view key) noexcept {
   Token token;
   token.key_ = key;
   if (c.core == nullptr || c.core->is_closed() || key.empty()) return token;
-  token.hash_ = c.core->core.hash_of(key);
+  const StoredKey stored(c, key);
+  token.hash_ = c.core->core.hash_of(stored.view());
   c.core->core.prefetch_bucket(token.hash_);
   return token;
 }
 
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
   const Call call(c, key);
-  if (!call.ok()) [[unlikely]] return call.error(key);
+  if (!call.ok()) [[unlikely]] return call.otherwise(c, key, [&](Context d, std::string_view k) { return set(d, k, value); });
   if (value.size() > call.store().value_bytes_max) [[unlikely]] return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   // Inline for the keys of most caches; a call for the others.
@@ -160,7 +162,7 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
 
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value, const SetOptions& o) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return set(d, k, value, o); });
   if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   SetTerms terms;
@@ -175,7 +177,7 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
 
 Lookup<Value> get_and_set(Context c, std::string_view key, std::string_view value) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return get_and_set(d, k, value); });
   if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   Lookup<Value> previous{Value()};
@@ -193,7 +195,7 @@ namespace {
 template <class Expect>
 Result<bool> swap_if(Context c, std::string_view key, std::string_view desired, Expect&& expect) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return swap_if(d, k, desired, expect); });
   if (desired.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   SwapChange<StdSync> change(core.space, call.thread(), key, desired);
@@ -206,7 +208,7 @@ Result<bool> swap_if(Context c, std::string_view key, std::string_view desired, 
 // del and its kin: whether a live entry was removed; `previous` (may be null) gets its value.
 Result<bool> remove_if(Context c, std::string_view key, const std::string_view* expected, Value* previous) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return remove_if(d, k, expected, previous); });
   auto& core = call.core();
   RemoveChange<StdSync> change(core.space, call.thread(), key);
   if (expected != nullptr) change.only_if(*expected);
@@ -247,7 +249,7 @@ namespace {
 template <class Number>
 Result<Number> add(Context c, std::string_view key, Number delta, Number initial) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return add(d, k, delta, initial); });
   auto& core = call.core();
   AddChange<StdSync, Number> change(core.space, call.thread(), key, delta, initial);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
@@ -265,7 +267,7 @@ Result<std::int64_t> increment(Context c, std::string_view key, std::int64_t del
 Result<double> increment_float(Context c, std::string_view key, double delta, double initial) noexcept {
   if (!std::isfinite(delta) || !std::isfinite(initial)) {
     const Call call(c, key);
-    if (!call.ok()) return call.error(key);
+    if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return increment_float(d, k, delta, initial); });
     return {Status::kOutOfRange, Field::kDelta};
   }
   return add(c, key, delta, initial);
@@ -273,7 +275,7 @@ Result<double> increment_float(Context c, std::string_view key, double delta, do
 
 Result<std::size_t> append(Context c, std::string_view key, std::string_view bytes) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return append(d, k, bytes); });
   auto& core = call.core();
   AppendChange<StdSync> change(core.space, call.thread(), key, bytes, call.store().value_bytes_max);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
@@ -284,7 +286,7 @@ Result<std::size_t> append(Context c, std::string_view key, std::string_view byt
 
 Result<Update::Kind> update(Context c, std::string_view key, UpdateFn fn) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return update(d, k, fn); });
   auto& core = call.core();
   UpdateChange<StdSync, UpdateFn, Update> change(core.space, call.thread(), key, fn, call.store().value_bytes_max);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
@@ -309,7 +311,7 @@ Result<bool> set_deadline(const Call& call, std::string_view key, std::uint64_t 
 Result<bool> expire(Context c, std::string_view key, std::chrono::milliseconds ttl) noexcept {
   if (ttl.count() <= 0) return del(c, key);
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return expire(d, k, ttl); });
   const DeadlineAt d = deadline_after(call, ttl.count());
   if (d.error.status != Status::kOk) return d.error;
   return set_deadline(call, key, d.ms);
@@ -317,7 +319,7 @@ Result<bool> expire(Context c, std::string_view key, std::chrono::milliseconds t
 
 Result<bool> expire_at(Context c, std::string_view key, std::chrono::milliseconds deadline) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return expire_at(d, k, deadline); });
   const std::uint64_t now = call.core().time.now();
   if (deadline.count() <= 0 || static_cast<std::uint64_t>(deadline.count()) <= now) return del(c, key);
   const std::uint64_t ms = static_cast<std::uint64_t>(deadline.count());
@@ -329,7 +331,7 @@ Result<bool> expire_at(Context c, std::string_view key, std::chrono::millisecond
 
 Result<bool> persist(Context c, std::string_view key) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return persist(d, k); });
   auto& core = call.core();
   const auto done = core.set_deadline(call.thread(), core.hash_of(key), key, Deadline::kNever);
   if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
@@ -338,7 +340,7 @@ Result<bool> persist(Context c, std::string_view key) noexcept {
 
 Result<DraftState> allocate(Context c, std::string_view key, std::size_t size) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return allocate(d, k, size); });
   if (size > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
   auto& core = call.core();
   // With the word of a deadline, whatever publish is asked for later.

@@ -37,6 +37,7 @@
 #include <string_view>
 
 #include "alloc/sync.h"
+#include "engine/names.h"
 #include "engine/record.h"
 #include "engine/tags.h"
 
@@ -46,6 +47,7 @@ struct PointScope {
   enum class Kind : std::uint8_t { kStore, kPrefix, kTag };
   Kind kind = Kind::kStore;
   std::string_view bytes{};
+  unsigned name = kAnyName;  // whose keys alone (names.h); a prefix of stored keys says it itself
 };
 
 // `bytes_size` bytes of its scope follow it.
@@ -58,6 +60,7 @@ struct Point {
   Word swept;  // the clock after that, plus one; 0: it isn't
   std::uint64_t tally;
   std::uint32_t bytes_size;
+  std::uint32_t name;
   PointScope::Kind kind;
 
   std::string_view bytes() const noexcept { return {reinterpret_cast<const char*>(this + 1), bytes_size}; }
@@ -230,13 +233,16 @@ class Points {
   }
   template <class Space>
   static bool matches(const Space& space, const Pt& p, const Rec& r, Stamp flags) noexcept {
+    const auto key = [&] {
+      const auto k = space.key_of(r, flags);
+      return std::string_view(k.data, k.size);
+    };
+    if (p.name != kAnyName && name_of(key()) != p.name) return false;
     switch (p.kind) {
       case PointScope::Kind::kStore:
         return true;
-      case PointScope::Kind::kPrefix: {
-        const auto key = space.key_of(r, flags);
-        return std::string_view(key.data, key.size).starts_with(p.bytes());
-      }
+      case PointScope::Kind::kPrefix:
+        return key().starts_with(p.bytes());
       case PointScope::Kind::kTag:
         return flags.has_ext() && has_tag(space.tags_of(r, flags), p.bytes());
     }

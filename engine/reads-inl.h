@@ -394,7 +394,7 @@ template <KeySize kSize>
 
 [[gnu::noinline]] inline Answer get_of_any_size(Context c, std::string_view key, char* out,
                                                              std::size_t out_size) noexcept {
-  if (key.size() - 1 >= kFastKeyMax) [[unlikely]] return get_any_answer(c, key, out, out_size);
+  if (key.size() - 1 >= kFastKeyMax || is_named(key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
   auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
   return get_as<KeySize::kAny>(c, key, simd::hash_bytes(key.data(), key.size(), t->geometry.hash_keys), out, out_size);
 }
@@ -411,13 +411,14 @@ template <KeySize kSize>
 inline Answer get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
   if (!may_be_plain(c)) [[unlikely]] return get_any_answer(c, key, out, out_size);
   if (!is_one_or_two_blocks(key.size())) return get_of_any_size(c, key, out, out_size);
+  if (is_named(key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
   const auto& keys = reinterpret_cast<Thread<StdSync>*>(c.thread)->geometry.hash_keys;
   return get_as<KeySize::kOneOrTwoBlocks>(c, key, simd::hash_blocks(key.data(), key.size(), keys), out, out_size);
 }
 
 inline Answer get_token(Context c, std::string_view key, std::uint64_t hash, char* out,
                                      std::size_t out_size) noexcept {
-  if (!may_be_plain(c) || key.size() - 1 >= kFastKeyMax) [[unlikely]] return get_any_answer(c, key, out, out_size);
+  if (!may_be_plain(c) || key.size() - 1 >= kFastKeyMax || is_named(key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
   if (is_one_or_two_blocks(key.size())) return get_as<KeySize::kOneOrTwoBlocks>(c, key, hash, out, out_size);
   return get_as<KeySize::kAny>(c, key, hash, out, out_size);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 
 namespace tern::detail {
 
@@ -14,7 +15,7 @@ namespace {
 // it keeps no other memory from being reused.
 Lookup<std::size_t> get_any(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.error(key);
+  if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return detail::get(d, k, out, out_size); });
   const std::uint64_t hash = call.core().hash_of(key);
   const std::uint64_t size = call.core().copy(call.thread(), hash, key, out,
                                               out_size < kCopyInGuardMax ? out_size : kCopyInGuardMax);
@@ -50,7 +51,7 @@ constexpr Answer kMissAnswer = answer_of(0, {Status::kNotFound, Field::kNone});
 [[gnu::noinline, gnu::cold]] Lookup<std::size_t> get_late(StoreCore& store, Thread<StdSync>& t, std::uint64_t hash,
                                                           std::string_view key, char* out,
                                                           std::size_t stride) noexcept {
-  const Head<StdSync> h = key.size() <= kKeyBytesMax ? store.core.head(hash, key) : Head<StdSync>{};
+  const Head<StdSync> h = key.size() <= kStoredKeyBytesMax ? store.core.head(hash, key) : Head<StdSync>{};
   if (!h.present) {
     t.counters.misses.add();
     return Call::miss_or_bad(key);
@@ -143,6 +144,11 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, char* o
     return e;
   }
   if (out == nullptr && stride != 0 && !keys.empty()) return {Status::kInvalidArgument, Field::kStride};
+  if (StoredKeys::are_needed(c, keys)) [[unlikely]] {
+    StoredKeys stored;
+    if (!stored.assign(c, keys)) return Status::kOutOfMemory;
+    return get_many(with_stored_key(c), stored.keys(), out, stride, answers);
+  }
   for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
     const auto count = static_cast<unsigned>(std::min<std::size_t>(kGroupKeys, keys.size() - first));
     entries.get_group(call.store(), call.thread(), keys.data() + first, count, out + first * stride, stride,

@@ -14,6 +14,8 @@
 
 #include <tern/options.h>
 
+#include "engine/names.h"
+
 namespace tern::detail {
 
 inline constexpr unsigned kRemovalsNoted = 64;
@@ -66,8 +68,10 @@ class Removals {
     const auto& r = *space_.record(record);
     const auto s = r.stamp_word();
     const auto key = space_.key_of(r, s);
+    if (name_of({key.data, key.size}) != kDefaultName) return;
+    const std::string_view own = own_key({key.data, key.size});
     const auto value = space_.value_of(r, s, key.size);
-    space_.removal_hook.call(space_.removal_hook.user, {key.data, key.size}, {value.data, value.size}, cause);
+    space_.removal_hook.call(space_.removal_hook.user, own, {value.data, value.size}, cause);
   }
 
   Space& space_;

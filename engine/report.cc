@@ -7,6 +7,7 @@
 #include "engine/chores.h"
 #include "engine/growth.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 
 namespace tern {
 
@@ -34,6 +35,11 @@ Stats Store::stats() const noexcept {
     ++s.threads;
   });
   s.entries = core.live_entries();
+  core.space.names.for_each([&](unsigned, const auto& slot) {
+    ++s.namespaces;
+    // With the two entries by which the store knows it.
+    s.namespace_entries += slot.entries.load(std::memory_order_relaxed) + 2;  // a figure
+  });
   for (unsigned i = 0; i != core.table.shard_count(); ++i) {
     s.expiring += core.table.shard(i).expiring.load(std::memory_order_relaxed);  // a count
     s.tickets += core.table.shard(i).wheel.entries();
@@ -71,7 +77,9 @@ Stats Store::stats() const noexcept {
 }
 
 Lookup<std::size_t> Store::memory_usage(std::string_view key) const noexcept {
-  const Call call(context(), key);
+  const detail::StoredKey stored(context(), key);
+  key = stored.view();
+  const Call call(stored.context(), key);
   if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const detail::Guard<detail::StdSync> guard(core.space, call.thread());
@@ -81,7 +89,10 @@ Lookup<std::size_t> Store::memory_usage(std::string_view key) const noexcept {
 }
 
 Lookup<Inspection> Store::inspect(std::string_view key) const noexcept {
-  const Call call(context(), key);
+  const std::size_t key_bytes = key.size();
+  const detail::StoredKey stored(context(), key);
+  key = stored.view();
+  const Call call(stored.context(), key);
   if (!call.ok()) return call.error(key);
   auto& core = call.core();
   const detail::Guard<detail::StdSync> guard(core.space, call.thread());
@@ -93,7 +104,7 @@ Lookup<Inspection> Store::inspect(std::string_view key) const noexcept {
   Inspection out;
   out.version = h.version;
   out.stamp = h.stamp.stamp();
-  out.key_bytes = key.size();
+  out.key_bytes = key_bytes;
   out.value_bytes = h.value_size;
   out.block_bytes = core.space.bytes_of(core.space.offset_of(*h.record));
   out.holds = static_cast<unsigned>(h.record->hold_word().holds());

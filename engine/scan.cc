@@ -10,6 +10,7 @@
 #include "engine/key_bytes.h"
 #include "engine/scans.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 #include "engine/views.h"
 #include "simd/hash.h"
 
@@ -26,53 +27,79 @@ using VisitNow = detail::Core<detail::StdSync>::Visit;
 
 namespace {
 
-// What a call is about, once its options are put together.
-struct Wanted {
-  KeyRange range;
-  const Pattern* pattern = nullptr;
-  const Regex* regex = nullptr;
-  bool is_nothing = false;
-
-  explicit Wanted(const ScanOptions& o, std::string_view behind) noexcept : pattern(o.pattern), regex(o.regex) {
+// What a call is about, once its options are put together: bounds as stored keys have them, filters for keys as their owner
+// knows them.
+class Wanted {
+ public:
+  Wanted(const detail::Context& c, const ScanOptions& o, std::string_view behind) noexcept
+      : context_(c), pattern_(o.pattern), regex_(o.regex) {
     range.reverse = o.reverse;
-    range.prefix = o.prefix;
-    range.raise_low(o.from, true);
-    if (!o.to.empty()) range.lower_high(o.to, false);
+    // All keys of one namespace lie together (names.h).
+    if (detail::rules_of(c) == nullptr) range.lower_high(kEndOfDefault, false);
+    begin_with(o.prefix);
+    if (!o.from.empty()) range.raise_low(stored(o.from), true);
+    if (!o.to.empty()) range.lower_high(stored(o.to), false);
     for (const std::string_view key : {o.after, behind}) {
       if (key.empty()) continue;
       if (o.reverse) {
-        range.lower_high(key, false);
+        range.lower_high(stored(key), false);
       } else {
-        range.raise_low(key, false);
+        range.raise_low(stored(key), false);
       }
     }
-    if (pattern != nullptr) {
-      if (pattern->is_literal()) {
-        only(pattern->literal_start());
+    if (pattern_ != nullptr) {
+      if (pattern_->is_literal()) {
+        only(pattern_->literal_start());
       } else {
-        begin_with(pattern->literal_start());
+        begin_with(pattern_->literal_start());
       }
     }
-    if (regex != nullptr && regex->is_bounded()) {
-      range.raise_low(regex->first(), true);
-      range.lower_high(regex->last(), true);
+    if (regex_ != nullptr && regex_->is_bounded()) {
+      range.raise_low(stored(regex_->first()), true);
+      range.lower_high(stored(regex_->last()), true);
     }
   }
+  Wanted(const Wanted&) = delete;
+  Wanted& operator=(const Wanted&) = delete;
+
   void only(std::string_view key) noexcept {
-    range.raise_low(key, true);
-    range.lower_high(key, true);
+    const std::string_view one = stored(key);
+    range.raise_low(one, true);
+    range.lower_high(one, true);
   }
-  void begin_with(std::string_view prefix) noexcept {
+  void begin_with(std::string_view beginning) noexcept {
+    const std::string_view prefix = stored(beginning);
     if (prefix.starts_with(range.prefix)) {
       range.prefix = prefix;
     } else if (!range.prefix.starts_with(prefix)) {
       is_nothing = true;
     }
   }
-  bool has_filter() const noexcept { return pattern != nullptr || regex != nullptr; }
-  bool matches(std::string_view key) const noexcept {
-    return (pattern == nullptr || pattern->matches(key)) && (regex == nullptr || regex->matches(key));
+  bool has_filter() const noexcept { return pattern_ != nullptr || regex_ != nullptr; }
+  bool matches(std::string_view stored) const noexcept {
+    const std::string_view key = detail::own_key(stored);
+    return (pattern_ == nullptr || pattern_->matches(key)) && (regex_ == nullptr || regex_->matches(key));
   }
+
+  KeyRange range;
+  bool is_nothing = false;
+  bool has_failed = false;  // no memory
+
+ private:
+  static constexpr std::string_view kEndOfDefault{"\xFF\x00\x01", 3};
+  static constexpr unsigned kBoundsMax = 9;
+
+  std::string_view stored(std::string_view bytes) noexcept {
+    detail::StoredBound& bound = bounds_[count_++];
+    if (!bound.assign(context_, bytes)) has_failed = true;
+    return bound.view();
+  }
+
+  const detail::Context context_;
+  const Pattern* const pattern_;
+  const Regex* const regex_;
+  unsigned count_ = 0;
+  detail::StoredBound bounds_[kBoundsMax];
 };
 
 class Scan {
@@ -83,6 +110,7 @@ class Scan {
 
   // What it came to: true, the end of the range; or `stop` says whether the caller wanted no more.
   Result<bool> run(const Wanted& wanted) noexcept {
+    if (wanted.has_failed) return Status::kOutOfMemory;
     if (wanted.is_nothing) return true;
     return call_.core().table.ordered() != nullptr ? by_index(wanted) : by_walk(wanted);
   }
@@ -138,8 +166,9 @@ class Scan {
       if (keys_only_) {
         for (unsigned i = 0; i != count; ++i) {
           const KeyList::Item& item = list[first + i];
-          const bool more = wants_more({item.key(), {}, item.version, {}});
-          if ((!more || i + 1 == count) && !stand_at(item.key())) return Status::kOutOfMemory;
+          const std::string_view own = detail::own_key(item.key());
+          const bool more = wants_more({own, {}, item.version, {}});
+          if ((!more || i + 1 == count) && !stand_at(own)) return Status::kOutOfMemory;
           if (!more) return false;
         }
       } else {
@@ -164,7 +193,7 @@ class Scan {
     const VisitNow visit(call_.core(), call_.thread(), step.record, step.count);
     for (unsigned i = 0; i != step.count; ++i) {
       const HeadNow& h = step.head[i];
-      ViewEntry entry{step.key[i], {}, h.version, {}};
+      ViewEntry entry{detail::own_key(step.key[i]), {}, h.version, {}};
       if (!keys_only_) {
         entry.value = h.bytes();
         if (h.has_deadline) {
@@ -204,15 +233,20 @@ Result<bool> View::scan_entries(const ScanOptions& options, ScanCursor* cursor, 
     cursor->at_end_ = false;
   }
   const std::string_view behind = began_behind.view();
+  const detail::Context context = detail::with_rules(core_, rules_);
   Result<bool> r = true;
   if (options.subtree.empty()) {
-    r = scan.run(Wanted(options, behind));
+    r = scan.run(Wanted(context, options, behind));
   } else {
+    const detail::StoredKey top(context, options.subtree);
+    if (top.error().status != Status::kOk) return top.error();
+    const std::string_view key = detail::own_key(top.view());
+    const char separator = rules_ != nullptr ? rules_->separator : options.separator;
     // Two pieces: between the node and what is below it lie its siblings.
     detail::KeyBytes below;
-    if (!below.assign(options.subtree, {&options.separator, 1})) return Status::kOutOfMemory;
-    Wanted node(options, behind), rest(options, behind);
-    node.only(options.subtree);
+    if (!below.assign(key, {&separator, 1})) return Status::kOutOfMemory;
+    Wanted node(context, options, behind), rest(context, options, behind);
+    node.only(key);
     rest.begin_with(below.view());
     r = scan.run(options.reverse ? rest : node);
     if (r && *r) r = scan.run(options.reverse ? node : rest);
@@ -224,13 +258,13 @@ Result<bool> View::scan_entries(const ScanOptions& options, ScanCursor* cursor, 
 // --- a store's own ---------------------------------------------------------------------------------------------------
 
 Result<bool> Store::scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept {
-  const Result<View> view = view_of_call();
+  const Result<View> view = view_of_call(context());
   if (!view) return view.error();
   return view->scan_entries(options, cursor, fn);
 }
 
-Result<std::uint64_t> Store::del_scanned(const ScanOptions& options) const noexcept {
-  const Call call(context());
+Result<std::uint64_t> Store::del_scanned(const detail::Context& c, const ScanOptions& options) noexcept {
+  const Call call(c);
   if (!call.ok()) return call.error();
   // The keys first, and the view closed: what is removed under an open view stays in memory.
   KeyList list;
@@ -239,15 +273,19 @@ Result<std::uint64_t> Store::del_scanned(const ScanOptions& options) const noexc
     ScanOptions keys = options;
     keys.keys_only = true;
     const auto add = [&](const ViewEntry& e) -> bool { return whole = list.add(e.key, e.version); };
-    const Result<bool> r = scan_entries(keys, nullptr, detail::EntryFn(add));
+    const Result<View> view = view_of_call(c);
+    if (!view) return view.error();
+    const Result<bool> r = view->scan_entries(keys, nullptr, detail::EntryFn(add));
     if (!r) return r.error();
     if (!whole) return Status::kOutOfMemory;
   }
   auto& core = call.core();
   std::uint64_t removed = 0;
+  detail::StoredBound stored;
   for (std::size_t i = 0; i != list.count(); ++i) {
     if (call.store().is_closed()) return Status::kClosed;
-    const std::string_view key = list[i].key();
+    if (!stored.assign(c, list[i].key())) return Status::kOutOfMemory;
+    const std::string_view key = stored.view();
     detail::RemoveChange<detail::StdSync> change(core.space, call.thread(), key);
     change.only_if_version(list[i].version);
     const auto done = core.write(call.thread(), core.hash_of(key), key, change, true);
@@ -260,7 +298,7 @@ Result<std::uint64_t> Store::del_scanned(const ScanOptions& options) const noexc
 Result<std::uint64_t> Store::del_pattern(const Pattern& pattern) const noexcept {
   ScanOptions options;
   options.pattern = &pattern;
-  return del_scanned(options);
+  return del_scanned(context(), options);
 }
 Result<std::uint64_t> Store::del_pattern(std::string_view pattern, const PatternOptions& how) const noexcept {
   const Result<Pattern> p = Pattern::compile(pattern, how);
@@ -270,14 +308,14 @@ Result<std::uint64_t> Store::del_pattern(std::string_view pattern, const Pattern
 Result<std::uint64_t> Store::del_regex(const Regex& regex) const noexcept {
   ScanOptions options;
   options.regex = &regex;
-  return del_scanned(options);
+  return del_scanned(context(), options);
 }
 Result<std::uint64_t> Store::del_subtree(std::string_view node, char separator) const noexcept {
   if (node.empty()) return {Status::kInvalidKey, Field::kKey};
   ScanOptions options;
   options.subtree = node;
   options.separator = separator;
-  return del_scanned(options);
+  return del_scanned(context(), options);
 }
 
 // --- what the caller owns --------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@
 #include "alloc/sync.h"
 #include "engine/epoch.h"
 #include "engine/event_ring.h"
+#include "engine/names.h"
 #include "engine/points.h"
 #include "engine/prefetch.h"
 #include "engine/record.h"
@@ -180,6 +181,7 @@ class Space {
   Epoch<Sync> epoch;
   ViewClock<Sync> views;
   Points<Sync> points;
+  Names<Sync> names;
   std::uint64_t seed = 0;
   Geometry<Sync> geometry;
   bool align_records = false;

@@ -78,6 +78,11 @@ const char* field_name(Field field) noexcept {
     case Field::kPath: return "path";
     case Field::kKeep: return "keep";
     case Field::kThreads: return "threads";
+    case Field::kNamespaces: return "namespaces";
+    case Field::kFoldCase: return "fold_case";
+    case Field::kCheckPaths: return "check_paths";
+    case Field::kNormalisePaths: return "normalise_paths";
+    case Field::kSharePercent: return "share_percent";
   }
   return "unknown";
 }

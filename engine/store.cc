@@ -11,6 +11,7 @@
 #include "alloc/private_memory.h"
 #include "engine/reads.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 #include "engine/views.h"
 
 namespace tern {
@@ -283,7 +284,9 @@ void Call::begin_slowly(const Context& c) noexcept {
 }
 
 void Call::begin_slowly(const Context& c, std::string_view key) noexcept {
-  if (core_ == nullptr || core_->is_closed() || key.size() - 1 >= kKeyBytesMax) return;
+  if (core_ == nullptr || core_->is_closed()) return;
+  is_elsewhere_ = StoredKey::is_needed(c, key);
+  if (is_elsewhere_ || key.size() - 1 >= (has_stored_key(c) ? kStoredKeyBytesMax : kKeyBytesMax)) return;
   Thread<StdSync>* const t = core_->thread(c);
   Incoming* const incoming = core_->incoming();
   if (t == nullptr) return;
@@ -392,17 +395,18 @@ Result<Session> Store::session() const noexcept {
   return Result<Session>(std::move(s));
 }
 
-Result<View> Store::view() const noexcept { return open_view(detail::ViewOwner::kUser); }
-Result<View> Store::view_of_call() const noexcept { return open_view(detail::ViewOwner::kStore); }
+Result<View> Store::view() const noexcept { return open_view(context(), detail::ViewOwner::kUser); }
+Result<View> Store::view_of_call(const detail::Context& c) noexcept { return open_view(c, detail::ViewOwner::kStore); }
 
-Result<View> Store::open_view(detail::ViewOwner owner) const noexcept {
-  const detail::Call call(context());
+Result<View> Store::open_view(const detail::Context& c, detail::ViewOwner owner) noexcept {
+  const detail::Call call(c);
   if (!call.ok()) return call.error();
   const auto handle = detail::Views<detail::StdSync>(call.core()).open(owner);
   if (!handle.opened.ok()) return {Status::kTooLarge, Field::kViews};
-  core_->add_handle();
+  c.core->add_handle();
   View v;
-  v.core_ = core_;
+  v.core_ = c.core;
+  v.rules_ = detail::rules_of(c);
   v.index_ = handle.opened.index;
   v.stamp_ = handle.opened.stamp;
   v.now_ms_ = handle.now_ms;

@@ -30,6 +30,31 @@
 
 namespace tern::detail {
 
+// What a Context's second word is beside a thread's state: a namespace's rules, or a thread (or none) whose call has a
+// stored key (names.h) already.
+inline constexpr std::uintptr_t kHasStoredKey = 1, kHasRules = 2;
+inline std::uintptr_t bits_of(const Context& c) noexcept { return reinterpret_cast<std::uintptr_t>(c.thread); }
+inline bool has_stored_key(const Context& c) noexcept { return (bits_of(c) & kHasStoredKey) != 0; }
+inline const NameRules* rules_of(const Context& c) noexcept {
+  return (bits_of(c) & kHasRules) != 0 ? reinterpret_cast<const NameRules*>(bits_of(c) & ~kHasRules) : nullptr;
+}
+inline Thread<StdSync>* thread_of(const Context& c) noexcept {
+  return (bits_of(c) & kHasRules) != 0 ? nullptr : reinterpret_cast<Thread<StdSync>*>(bits_of(c) & ~kHasStoredKey);
+}
+inline Context with_rules(StoreCore* core, const NameRules* rules) noexcept {
+  static_assert(alignof(NameRules) > kHasRules);
+  return {core, rules == nullptr ? nullptr : reinterpret_cast<ThreadState*>(reinterpret_cast<std::uintptr_t>(rules) | kHasRules)};
+}
+inline Context with_stored_key(const Context& c) noexcept {
+  return {c.core, reinterpret_cast<ThreadState*>(reinterpret_cast<std::uintptr_t>(thread_of(c)) | kHasStoredKey)};
+}
+// Whose keys the call is about.
+inline unsigned name_of(const Context& c) noexcept {
+  const NameRules* const rules = rules_of(c);
+  return rules != nullptr ? rules->number : kDefaultName;
+}
+inline constexpr std::size_t kStoredKeyBytesMax = kKeyBytesMax + kNameBytes;
+
 // Values up to this size are copied inside the guard; a longer copy holds the record instead.
 inline constexpr std::uint64_t kCopyInGuardMax = 64 << 10;
 
@@ -93,13 +118,14 @@ class StoreCore {
   // The calling thread's state; null: no memory for one.
   Thr* thread() noexcept;
   Thr* thread(const Context& c) noexcept {
-    return c.thread != nullptr ? reinterpret_cast<Thr*>(c.thread) : thread();
+    Thr* const t = c.thread != nullptr ? thread_of(c) : nullptr;
+    return t != nullptr ? t : thread();
   }
 
-  // The same, if it is at hand; null: it may have to be registered.
+  // The same, if it is at hand and the call's key is nothing but a key; null: it may have to be registered.
   Thr* known_thread(const Context& c) const noexcept {
-    if (c.thread != nullptr) return reinterpret_cast<Thr*>(c.thread);
-    return thread_cache_hit();
+    if (c.thread == nullptr) return thread_cache_hit();
+    return (bits_of(c) & (kHasStoredKey | kHasRules)) == 0 ? reinterpret_cast<Thr*>(c.thread) : nullptr;
   }
 
   // --- held values ---------------------------------------------------------------------------------------------
@@ -222,11 +248,17 @@ class Call {
     }
   }
   [[gnu::always_inline]] Call(const Context& c, std::string_view key) noexcept : core_(c.core) {
-    if (core_ != nullptr && core_->is_serving() && key.size() - 1 < kKeyBytesMax) [[likely]] {
-      thread_ = core_->thread(c);
-    } else {
-      begin_slowly(c, key);
+    if (core_ != nullptr && core_->is_serving() && key.size() - 1 < kKeyBytesMax && !is_named(key)) [[likely]] {
+      if (c.thread == nullptr) [[likely]] {
+        thread_ = core_->thread();
+        return;
+      }
+      if ((bits_of(c) & (kHasStoredKey | kHasRules)) == 0) [[likely]] {
+        thread_ = reinterpret_cast<Thread<StdSync>*>(c.thread);
+        return;
+      }
     }
+    begin_slowly(c, key);
   }
   // Of a call that asks nothing about keys: what hasn't come yet needn't.
   enum class Keys : std::uint8_t { kNone };
@@ -234,6 +266,15 @@ class Call {
     if (core_ != nullptr && !core_->is_closed()) [[likely]] thread_ = core_->thread(c);
   }
   bool ok() const noexcept { return thread_ != nullptr; }
+  // What a call answers that isn't ok: why; or, where the key is to be stored as another one (stored_key.h), what
+  // again(Context, std::string_view stored_key) answers.
+  template <class Again>
+  [[gnu::noinline, gnu::cold]] auto otherwise(const Context& c, std::string_view key, Again&& again) const noexcept
+      -> decltype(again(c, key));
+  // The same of a read, which a namespace counts.
+  template <class Again>
+  [[gnu::noinline, gnu::cold]] auto read_otherwise(const Context& c, std::string_view key, Again&& again) const noexcept
+      -> decltype(again(c, key));
   // Why it isn't; `key` is the one that the call was made with.
   [[gnu::noinline, gnu::cold]] static Error error(const StoreCore* core, std::size_t key_size) noexcept {
     if (core == nullptr || core->is_closed()) return {Status::kClosed, Field::kNone};
@@ -249,15 +290,16 @@ class Call {
   Core<StdSync>& core() const noexcept { return core_->core; }
   Thread<StdSync>& thread() const noexcept { return *thread_; }
 
-  static Error key_error(std::string_view key) noexcept {
+  // Calls with many keys have stored ones, if any of them is past what a caller's may be (StoredKeys).
+  static Error key_error(std::string_view key, std::size_t key_bytes_max = kStoredKeyBytesMax) noexcept {
     if (key.empty()) return {Status::kInvalidKey, Field::kKey};
-    if (key.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
+    if (key.size() > key_bytes_max) return {Status::kTooLarge, Field::kKey};
     return {};
   }
   // Of a key that wasn't found: it may not be one.
   static constexpr Error kMiss{Status::kNotFound, Field::kNone};
   static Error miss_or_bad(std::string_view key) noexcept {
-    if (key.size() - 1 < kKeyBytesMax) [[likely]] return kMiss;
+    if (key.size() - 1 < kStoredKeyBytesMax) [[likely]] return kMiss;
     return key_error(key);
   }
   // Of a call with many keys.
@@ -274,6 +316,7 @@ class Call {
 
   StoreCore* core_;
   Thread<StdSync>* thread_ = nullptr;
+  bool is_elsewhere_ = false;  // the key is to be stored as another one
   Error incoming_error_{};
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 #include "engine/views.h"
 #include "simd/hash.h"
 #include "simd/key_equal.h"
@@ -45,7 +46,8 @@ View::View(View&& other) noexcept
       core_(std::exchange(other.core_, nullptr)),
       index_(other.index_),
       stamp_(std::exchange(other.stamp_, 0)),
-      now_ms_(other.now_ms_) {}
+      now_ms_(other.now_ms_),
+      rules_(other.rules_) {}
 
 View& View::operator=(View&& other) noexcept {
   View moved(std::move(other));
@@ -53,6 +55,7 @@ View& View::operator=(View&& other) noexcept {
   std::swap(index_, moved.index_);
   std::swap(stamp_, moved.stamp_);
   std::swap(now_ms_, moved.now_ms_);
+  std::swap(rules_, moved.rules_);
   return *this;
 }
 
@@ -65,12 +68,19 @@ void View::close() noexcept {
   core->drop_handle();
 }
 
+PatternOptions View::pattern_options(PatternOptions asked) const noexcept {
+  return detail::pattern_options(rules_, asked);
+}
+
 bool View::is_open() const noexcept {
   return core_ != nullptr && !core_->is_closed() && core_->core.space.views.is_open({index_, stamp_});
 }
 
 Lookup<Value> View::get(std::string_view key) const noexcept {
-  const Call call({core_, nullptr}, key);
+  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
+  if (stored.error().status != Status::kOk) return stored.error();
+  key = stored.view();
+  const Call call(stored.context(), key);
   if (!call.ok()) return call.error(key);
   Lookup<Value> answer{Value()};
   bool copied = true;
@@ -83,7 +93,10 @@ Lookup<Value> View::get(std::string_view key) const noexcept {
 }
 
 Lookup<std::size_t> View::get(std::string_view key, std::span<char> out) const noexcept {
-  const Call call({core_, nullptr}, key);
+  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
+  if (stored.error().status != Status::kOk) return stored.error();
+  key = stored.view();
+  const Call call(stored.context(), key);
   if (!call.ok()) return call.error(key);
   std::size_t size = 0;
   const auto outcome = ViewsNow(call.core()).read(
@@ -96,7 +109,10 @@ Lookup<std::size_t> View::get(std::string_view key, std::span<char> out) const n
 }
 
 Lookup<Entry> View::get_entry(std::string_view key) const noexcept {
-  const Call call({core_, nullptr}, key);
+  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
+  if (stored.error().status != Status::kOk) return stored.error();
+  key = stored.view();
+  const Call call(stored.context(), key);
   if (!call.ok()) return call.error(key);
   const HandleNow view = handle_of(index_, stamp_, now_ms_);
   Lookup<Entry> answer{Entry()};
@@ -113,7 +129,10 @@ Lookup<Entry> View::get_entry(std::string_view key) const noexcept {
 }
 
 Result<bool> View::exists(std::string_view key) const noexcept {
-  const Call call({core_, nullptr}, key);
+  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
+  if (stored.error().status != Status::kOk) return stored.error();
+  key = stored.view();
+  const Call call(stored.context(), key);
   if (!call.ok()) return call.error(key);
   const auto outcome = ViewsNow(call.core()).read(call.thread(), handle_of(index_, stamp_, now_ms_),
                                                   call.core().hash_of(key), key, [](const HeadNow&) {});
@@ -125,6 +144,12 @@ Result<void> View::get_many(std::span<const std::string_view> keys, Values& out)
   const Call call({core_, nullptr});
   if (!call.ok()) return call.error();
   if (const Error e = Call::count_error(keys.size(), kKeysPerCallMax, keys.size()); e.status != Status::kOk) return e;
+  const detail::Context context = detail::with_rules(core_, rules_);
+  detail::StoredKeys stored;
+  if (detail::StoredKeys::are_needed(context, keys)) {
+    if (!stored.assign(context, keys)) return Status::kOutOfMemory;
+    keys = stored.keys();
+  }
   detail::StoreCore::Answers answers{out};
   if (!answers.begin(keys.size())) return Status::kOutOfMemory;
   const HandleNow view = handle_of(index_, stamp_, now_ms_);
@@ -160,6 +185,7 @@ Result<bool> View::walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept {
   auto& core = call.core();
   auto& t = call.thread();
   const HandleNow view = handle_of(index_, stamp_, now_ms_);
+  const unsigned name = detail::name_of(detail::with_rules(core_, rules_));
   detail::ViewCursor cursor;
   ViewsNow::Step step;
   bool ended = false;
@@ -171,7 +197,8 @@ Result<bool> View::walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept {
     const detail::Core<detail::StdSync>::Visit visit(core, t, step.record, step.count);
     for (unsigned i = 0; i != step.count; ++i) {
       const HeadNow& h = step.head[i];
-      if (!fn(ViewEntry{step.key[i], h.bytes(), h.version, ttl_of(h, view)})) return false;
+      if (detail::name_of(step.key[i]) != name) continue;
+      if (!fn(ViewEntry{detail::own_key(step.key[i]), h.bytes(), h.version, ttl_of(h, view)})) return false;
     }
   }
   if (ended) return Status::kViewExpired;
@@ -181,6 +208,7 @@ Result<bool> View::walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept {
 Result<std::uint64_t> View::size() const noexcept {
   const Call call({core_, nullptr});
   if (!call.ok()) return call.error();
+  const unsigned name = detail::name_of(detail::with_rules(core_, rules_));
   detail::ViewCursor cursor;
   ViewsNow::Step step;
   bool ended = false;
@@ -188,7 +216,7 @@ Result<std::uint64_t> View::size() const noexcept {
   for (;;) {
     const detail::Guard<detail::StdSync> guard(call.core().space, call.thread());
     if (!ViewsNow(call.core()).step(handle_of(index_, stamp_, now_ms_), cursor, step, ended)) break;
-    count += step.count;
+    for (unsigned i = 0; i != step.count; ++i) count += detail::name_of(step.key[i]) == name;
   }
   if (ended) return Status::kViewExpired;
   return count;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/feed.h"
+#include "engine/stored_key.h"
 
 namespace tern {
 
@@ -17,20 +18,33 @@ Result<Feed*> open_feed(const detail::Context& context, KeyFilter::Kind kind, st
                         const WatchOptions& options) noexcept {
   const Call call(context);
   if (!call.ok()) return call.error();
+  const detail::NameRules* const rules = detail::rules_of(context);
+  // What keys look like in the store, without the namespace's mark.
+  detail::KeyBytes own;
   if (kind == KeyFilter::Kind::kKey) {
-    if (const Error e = Call::key_error(text); e.status != Status::kOk) return e;
-  } else if (kind == KeyFilter::Kind::kPrefix && text.size() > kKeyBytesMax) {
-    return {Status::kTooLarge, Field::kKey};
+    if (const Error e = Call::key_error(text, kKeyBytesMax); e.status != Status::kOk) return e;
+    const detail::StoredKey stored(context, text);
+    if (stored.error().status != Status::kOk) return stored.error();
+    if (!own.assign(detail::own_key(stored.view()))) return Status::kOutOfMemory;
+    text = own.view();
+  } else if (kind == KeyFilter::Kind::kPrefix) {
+    if (text.size() > kKeyBytesMax) return {Status::kTooLarge, Field::kKey};
+    if (!own.assign(text)) return Status::kOutOfMemory;
+    if (rules != nullptr && rules->fold_case) detail::fold(own.data(), text.size());
+    text = own.view();
   }
   KeyFilter filter;
-  if (const Error e = filter.open(kind, text, options.separator, options.fold_case); e.status != Status::kOk) return e;
-  return Feed::open(call.store(), std::move(filter), options);
+  const char separator = rules != nullptr ? rules->separator : options.separator;
+  const bool fold_case = options.fold_case || (rules != nullptr && rules->fold_case);
+  if (const Error e = filter.open(kind, text, separator, fold_case); e.status != Status::kOk) return e;
+  return Feed::open(call.store(), std::move(filter), options, nullptr, detail::name_of(context));
 }
 
 }  // namespace
 
-Result<Watch> Store::watch(detail::WatchKind kind, std::string_view text, const WatchOptions& options) const noexcept {
-  const Result<Feed*> feed = open_feed(context(), static_cast<KeyFilter::Kind>(kind), text, options);
+Result<Watch> Store::watch(const detail::Context& c, detail::WatchKind kind, std::string_view text,
+                           const WatchOptions& options) noexcept {
+  const Result<Feed*> feed = open_feed(c, static_cast<KeyFilter::Kind>(kind), text, options);
   if (!feed) return feed.error();
   return Result<Watch>(Watch(*feed));
 }

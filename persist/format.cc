@@ -16,7 +16,7 @@ using detail::Stamp;
 
 namespace {
 
-constexpr std::size_t kKeyBytesMax = 65'527;
+constexpr std::size_t kKeyBytesMax = 65'530;  // of a stored key: with its namespace's mark (engine/names.h)
 constexpr std::uint64_t kValueBytesMax = (std::uint64_t{1} << 32) - (64 << 10);
 constexpr std::uint64_t kStampedKind = std::uint64_t{1} << 62;
 constexpr std::uint64_t kFlagsAllowed = kStampedKind | Stamp::kHasX | Stamp::kHasExt | std::uint64_t{255} << Stamp::kKeyShift;

@@ -143,6 +143,7 @@ using EntryFn = FunctionRef<bool(const ViewEntry&)>;
 
 // Derived gives
 //   Result<bool> scan_entries(const ScanOptions&, ScanCursor*, detail::EntryFn) const noexcept
+//   PatternOptions pattern_options(PatternOptions asked) const noexcept     a namespace has its own
 //
 // Common to all: true: everything in the range was shown; false: fn answered false, or the limit was reached. Errors:
 // closed; view_expired: the view was ended to make room (of what was shown before, all was right); too_large (views): on a
@@ -184,7 +185,7 @@ class InOrder {
     return keys(options);
   }
   Result<Keys> keys(std::string_view pattern, const PatternOptions& how = {}) const noexcept {
-    const Result<Pattern> p = Pattern::compile(pattern, how);
+    const Result<Pattern> p = Pattern::compile(pattern, static_cast<const Derived&>(*this).pattern_options(how));
     if (!p) return p.error();
     return keys(*p);
   }
@@ -203,7 +204,7 @@ class InOrder {
   }
   template <class Fn>
   Result<bool> get_pattern(std::string_view pattern, Fn&& fn, const PatternOptions& how = {}) const noexcept {
-    const Result<Pattern> p = Pattern::compile(pattern, how);
+    const Result<Pattern> p = Pattern::compile(pattern, static_cast<const Derived&>(*this).pattern_options(how));
     if (!p) return p.error();
     return get_pattern(*p, fn);
   }

@@ -83,6 +83,11 @@ enum class Field : std::uint16_t {
   kKeep,         // generations of a snapshot
   kEvery,        // the time between periodic saves
   kThreads,
+  kNamespaces,   // as many as there may be
+  kFoldCase,
+  kCheckPaths,
+  kNormalisePaths,
+  kSharePercent,
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".

@@ -31,6 +31,8 @@ namespace tern {
 namespace detail {
 enum class ViewOwner : std::uint8_t;
 }
+class Namespace;
+struct NamespaceOptions;
 
 // What maintenance has to do now.
 struct Owed {
@@ -50,7 +52,10 @@ struct Owed {
 
 // Counters since open and the state of the budget; a sum over threads and shards that is exact when nobody writes.
 struct Stats {
-  std::uint64_t entries = 0;  // includes entries past their deadline, or cleared, that nobody has removed yet
+  // Of all namespaces; includes entries past their deadline, or cleared, that nobody has removed yet.
+  std::uint64_t entries = 0;
+  std::uint64_t namespaces = 0;         // that were opened, or have come from a snapshot
+  std::uint64_t namespace_entries = 0;  // of `entries`, those that lie in them
   std::uint64_t hits = 0;
   std::uint64_t misses = 0;
   std::uint64_t sets = 0;
@@ -176,6 +181,14 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // for nobody, whatever the size of the store. At most kViewsMax at once: else too_large (views).
   Result<View> view() const noexcept;
 
+  // The namespace of this name; include <tern/namespace.h>. It is made if there is none, in the first form with what
+  // NamespaceOptions says without being told. Errors: invalid_argument (name: empty; separator, fold_case, check_paths,
+  // normalise_paths, share_percent: there is a namespace of this name, and with another one; or paths both checked and
+  // normalised), too_large (name: more than 63 bytes; namespaces: there are 1,024), out_of_range (share_percent: past 100, alone
+  // or all together), out_of_memory, and those of Store::set. A look-up among the names: keep the handle.
+  Result<Namespace> ns(std::string_view name) const noexcept;
+  Result<Namespace> ns(std::string_view name, const NamespaceOptions& options) const noexcept;
+
   // Removes what the pattern, the expression, or a node of a hierarchy and all below it, stands for at one moment during the
   // call, and was not changed or removed since; answers how many. An entry that is set meanwhile stays. Not at one moment
   // themselves: one removal after the other. Costs a scan (scan.h), a copy of the keys outside the budget, and a del of
@@ -189,16 +202,16 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // (pattern.h) or a regular expression (regex.h) stands for; see watch.h. out_of_memory (ring_bytes): there is no room for
   // the rings; (watches): as many watch as can. The errors of Pattern::compile and Regex::compile.
   Result<Watch> watch_key(std::string_view key, const WatchOptions& options = {}) const noexcept {
-    return watch(detail::WatchKind::kKey, key, options);
+    return watch(context(), detail::WatchKind::kKey, key, options);
   }
   Result<Watch> watch_prefix(std::string_view prefix, const WatchOptions& options = {}) const noexcept {
-    return watch(detail::WatchKind::kPrefix, prefix, options);
+    return watch(context(), detail::WatchKind::kPrefix, prefix, options);
   }
   Result<Watch> watch_glob(std::string_view glob, const WatchOptions& options = {}) const noexcept {
-    return watch(detail::WatchKind::kGlob, glob, options);
+    return watch(context(), detail::WatchKind::kGlob, glob, options);
   }
   Result<Watch> watch_regex(std::string_view expression, const WatchOptions& options = {}) const noexcept {
-    return watch(detail::WatchKind::kRegex, expression, options);
+    return watch(context(), detail::WatchKind::kRegex, expression, options);
   }
 
   // Removes every entry that is past its deadline now, and answers how many there were. Lock-free; safe from any
@@ -247,13 +260,18 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
 
  private:
   friend class InOrder<Store>;
+  friend class Namespace;
   explicit Store(detail::StoreCore* core) noexcept : core_(core) {}
-  Result<View> view_of_call() const noexcept;
-  Result<View> open_view(detail::ViewOwner owner) const noexcept;
+  // Of a namespace: that of the context.
+  static Result<View> view_of_call(const detail::Context& c) noexcept;
+  static Result<View> open_view(const detail::Context& c, detail::ViewOwner owner) noexcept;
   Result<bool> scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept;
-  Result<std::uint64_t> del_scanned(const ScanOptions& options) const noexcept;
+  PatternOptions pattern_options(const PatternOptions& asked) const noexcept { return asked; }
+  static Result<std::uint64_t> del_scanned(const detail::Context& c, const ScanOptions& options) noexcept;
+  Result<Namespace> open_namespace(std::string_view name, const NamespaceOptions* options) const noexcept;
   static Result<Store> open_snapshot(std::string_view path, const Options& options, const SnapshotOptions& how) noexcept;
-  Result<Watch> watch(detail::WatchKind kind, std::string_view text, const WatchOptions& options) const noexcept;
+  static Result<Watch> watch(const detail::Context& c, detail::WatchKind kind, std::string_view text,
+                             const WatchOptions& options) noexcept;
   void visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept;
 
   detail::StoreCore* core_ = nullptr;

@@ -36,7 +36,11 @@ namespace tern {
 // Views of one store that may be open at once, those that have ended and are not closed included.
 inline constexpr unsigned kViewsMax = 64;
 
-// Counts as a handle of its store: the store stays open while it does, unless close() is called. After that every call
+namespace detail {
+struct NameRules;
+}
+
+// Of one namespace (namespace.h): that of the handle which opened it. Counts as a handle of its store: the store stays open while it does, unless close() is called. After that every call
 // answers `closed`, as on a View that is default-made, moved from or closed itself.
 class TERN_API View : public InOrder<View> {
  public:
@@ -81,14 +85,18 @@ class TERN_API View : public InOrder<View> {
 
  private:
   friend class Store;
+  friend class Namespace;
   friend class InOrder<View>;  // scan, iterate, keys and their kin: scan.h
   Result<bool> scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept;
   Result<bool> walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept;
+
+  PatternOptions pattern_options(PatternOptions asked) const noexcept;
 
   detail::StoreCore* core_ = nullptr;
   unsigned index_ = 0;
   std::uint64_t stamp_ = 0;
   std::uint64_t now_ms_ = 0;
+  const detail::NameRules* rules_ = nullptr;  // of the namespace whose view it is
 };
 
 }  // namespace tern
