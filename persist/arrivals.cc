@@ -20,7 +20,7 @@ Error Arrivals::open(const FileName& name, Trouble& trouble) noexcept {
   if (const Error e = reader_.open(name, trouble); e.status != Status::kOk) return e;
   const std::uint64_t blocks = reader_.header().block_count;
   reach_ = static_cast<std::uint64_t*>(alloc::private_allocate(blocks * sizeof *reach_));
-  state_ = static_cast<std::atomic<std::uint8_t>*>(alloc::private_allocate(blocks * sizeof *state_));
+  state_ = static_cast<Gate::Word*>(alloc::private_allocate(blocks * sizeof *state_));
   error_ = static_cast<Error*>(alloc::private_allocate(blocks * sizeof *error_));
   if (reach_ == nullptr || state_ == nullptr || error_ == nullptr) {
     return trouble.refused(name.text, {Status::kOutOfMemory, Field::kNone}, "no memory for the blocks' states");
@@ -31,11 +31,11 @@ Error Arrivals::open(const FileName& name, Trouble& trouble) noexcept {
     for (std::uint64_t b = shard.first_block; b != shard.first_block + shard.block_count; ++b) {
       reach = std::max(reach, reader_.block(b).last_place);
       reach_[b] = reach;
-      new (state_ + b) std::atomic<std::uint8_t>(kWaiting);
+      new (state_ + b) Gate::Word(Gate::kWaiting);
       error_[b] = {};
     }
   }
-  left_.store(blocks, std::memory_order_relaxed);  // nobody else is here
+  gate_.begin(blocks);
   return {};
 }
 
@@ -86,7 +86,7 @@ bool Arrivals::bring_some(Thr& t) noexcept {
   for (std::uint64_t n = next_.load(std::memory_order_relaxed); n < blocks;) {  // shared out by the additions below
     n = next_.fetch_add(1, std::memory_order_relaxed);                          // as above
     if (n >= blocks) break;
-    if (state_[n].load(std::memory_order_relaxed) != kWaiting) continue;  // a hint: bring_block looks again
+    if (state_[n].load(std::memory_order_relaxed) != Gate::kWaiting) continue;  // a hint: bring_block looks again
     if (bring_block(t, shard_of_block(n), n).status == Status::kOutOfMemory) {
       next_.store(n, std::memory_order_relaxed);  // later; whoever asks for it tries it, too
       return false;
@@ -106,31 +106,27 @@ unsigned Arrivals::shard_of_block(std::uint64_t block) const noexcept {
 }
 
 Error Arrivals::bring_block(Thr& t, unsigned shard, std::uint64_t b) noexcept {
-  for (;;) {
-    std::uint8_t now = state_[b].load(std::memory_order_acquire);  // [arrival] acquire
-    if (now == kDone) return {};
-    if (now == kFailed) return error_[b];
-    if (now == kWaiting && state_[b].compare_exchange_strong(now, kBusy, std::memory_order_acq_rel)) {  // [arrival] acquire
-      break;
-    }
-    platform::yield_processor();
-  }
-  const Error e = load(t, shard, b);
-  if (e.status == Status::kOutOfMemory) {
-    state_[b].store(kWaiting, std::memory_order_release);  // [arrival] release
-  } else if (e.status != Status::kOk) {
+  Error e;
+  bool brought = false;
+  const auto bring = [&]() noexcept {
+    brought = true;
+    e = load(t, shard, b);
+    if (e.status == Status::kOk) return Gate::kDone;
+    if (e.status == Status::kOutOfMemory) return Gate::kWaiting;
     error_[b] = e;
-    state_[b].store(kFailed, std::memory_order_release);  // [arrival] release
-  } else {
-    state_[b].store(kDone, std::memory_order_release);  // [arrival] release
-    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) {  // [arrival] acq_rel: nobody reads the file any more
-      reader_.close_file();
-      store_->complete();
-      tell_left_out(*store_, left_out_.load(std::memory_order_relaxed));  // [arrival] the last sees them all
-    }
+    return Gate::kFailed;
+  };
+  const auto last = [&]() noexcept {
+    reader_.close_file();
+    store_->complete();
+    tell_left_out(*store_, left_out_.load(std::memory_order_relaxed));  // [arrival] the last sees them all
+  };
+  const Gate::State state = gate_.bring(state_[b], bring, []() noexcept { platform::yield_processor(); }, last);
+  if (brought) {
+    store_->core.hand_out_removals(t);
+    return e;
   }
-  store_->core.hand_out_removals(t);
-  return e;
+  return state == Gate::kFailed ? error_[b] : Error{};
 }
 
 Error Arrivals::load(Thr& t, unsigned shard, std::uint64_t b) noexcept {

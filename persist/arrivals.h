@@ -1,9 +1,8 @@
 // Arrivals: a snapshot that serves while it is loaded. Its blocks are brought one by one: by a call that asks for a key
 // in it, by maintenance in the order of the file, and all of them by a call on more than one key.
 //
-//   block   WAITING -> BUSY -> DONE              verified, and each of its records in the store, expired, or left out
-//                           -> FAILED            damaged: calls on its keys get the error, and so do calls on all
-//                           -> WAITING           no memory just now
+// Who brings a block and who waits for that is block_gate.h's; DONE: it is verified, and each of its records in the store,
+// expired, or left out. FAILED: damaged; calls on its keys get the error, and so do calls on all.
 //
 // 1. A call on a key looks at the store only after the blocks that could hold the key are DONE (Call::begin_slowly). So no
 //    entry of a block that isn't DONE has been read, changed or removed by anybody, and its records enter as absent keys.
@@ -12,9 +11,6 @@
 //    block that waits for itself.
 // 3. Which blocks could hold a key: those of the key's shard whose places go past the key's. They are sorted by their first
 //    place; `reach` is the greatest last place of a block and those before it, so the search ends where it can.
-//
-// Edges
-//   arrival   a block's state becoming DONE / looking at it: its records
 #ifndef TERN_PERSIST_ARRIVALS_H_
 #define TERN_PERSIST_ARRIVALS_H_
 
@@ -22,6 +18,7 @@
 #include <cstdint>
 
 #include "engine/store_core.h"
+#include "persist/block_gate.h"
 #include "persist/placing.h"
 #include "persist/reader.h"
 
@@ -45,10 +42,10 @@ class Arrivals final : public detail::Incoming {
   Error bring(Thr& t, std::uint64_t hash) noexcept override;
   Error bring_all(Thr& t) noexcept override;
   bool bring_some(Thr& t) noexcept override;
-  std::uint64_t pieces_left() const noexcept override { return left_.load(std::memory_order_relaxed); }  // a count
+  std::uint64_t pieces_left() const noexcept override { return gate_.left(); }
 
  private:
-  enum State : std::uint8_t { kWaiting, kBusy, kDone, kFailed };
+  using Gate = BlockGate<detail::StdSync>;
   Error bring_block(Thr& t, unsigned shard, std::uint64_t block) noexcept;
   Error load(Thr& t, unsigned shard, std::uint64_t block) noexcept;
   unsigned shard_of_block(std::uint64_t block) const noexcept;
@@ -57,9 +54,9 @@ class Arrivals final : public detail::Incoming {
   detail::StoreCore* store_ = nullptr;
   Instant opened_;
   std::uint64_t* reach_ = nullptr;
-  std::atomic<std::uint8_t>* state_ = nullptr;
+  Gate gate_;
+  Gate::Word* state_ = nullptr;
   Error* error_ = nullptr;               // of those that FAILED
-  std::atomic<std::uint64_t> left_{0};   // blocks that aren't DONE
   std::atomic<std::uint64_t> next_{0};   // where maintenance goes on
   std::atomic<std::uint64_t> left_out_{0};  // entries, for want of room
 };
