@@ -76,6 +76,13 @@ enum class Mutant : unsigned char {
   kPointOutlived,             // what was made from a record that died meanwhile lives on
   kPointKillsNewer,           // the sweep buries what came after the point
   kPointMetAlive,             // a write takes a dead head for a live one
+  // leases
+  kLeaseUnasked,              // a read finds a member and doesn't ask for its lease
+  kLeaseNotLookedAgain,       // a member whose lease is over is a miss although it was replaced before that
+  kLeaseUnfrozen,             // a lease that was seen past its deadline can still be kept alive
+  kLeaseMetAlive,             // a write takes a member whose lease is over for a live one
+  kLeaseOutlived,             // a batch commits although what it depends on went with its lease meanwhile
+  kLeaseInCollect,            // two looks at slots are believed of members, too
   // lifetimes
   kReplaceWithoutFreeze,      // a deadline is inherited without freezing it first
   kExpiredIsPresent,

@@ -8,6 +8,7 @@
 
 #include "alloc/private_memory.h"
 #include "engine/batch_writer.h"
+#include "engine/lease_calls.h"
 #include "engine/store_core.h"
 #include "engine/stored_key.h"
 
@@ -93,9 +94,9 @@ void WriteBatch::set(std::string_view key, std::string_view value, const SetOpti
   op->has_options = true;
   op->options = options;
   op->options.tags = {};
-  if (options.tags.empty()) return;
+  if (options.tags.empty() && options.lease == 0) return;
   detail::TagBlock tags;
-  op->bad_tags = !tags.set(options.tags);
+  op->bad_tags = !tags.set(options.tags, options.lease);
   const std::string_view block = tags.block();
   if (op->bad_tags || !grow(bytes_, bytes_capacity_, used_, used_ + block.size())) {
     out_of_memory_ = out_of_memory_ || !op->bad_tags;
@@ -133,6 +134,16 @@ void WriteBatch::require_value(std::string_view key, std::string_view value) noe
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kRequire;
   op->require = detail::BatchCondition::Kind::kValue;
+}
+
+void WriteBatch::require_fence(const Fence& fence) noexcept {
+  Operation* op = add(detail::kLockPrefix, fence.lock);
+  if (op == nullptr) return;
+  op->kind = detail::BatchOperation::Kind::kRequire;
+  op->require = detail::BatchCondition::Kind::kVersion;
+  op->version = fence.token;
+  // Both parts are the key.
+  op->key_size += std::exchange(op->value_size, 0);
 }
 
 std::uint64_t WriteBatch::version(std::size_t index) const noexcept {
@@ -211,6 +222,7 @@ class BatchList {
       for (std::uint32_t i = 0; i != front_; ++i) {
         if (at(i).op.kind != BatchOperation::Kind::kRequire) return {Status::kInvalidArgument, Field::kConditions};
         if (const Error e = Call::key_error(key(i)); e.status != Status::kOk) return e;
+        if (LeaseKey::is_one(key(i))) return {Status::kInvalidKey, Field::kKey};  // see below
       }
     }
     for (std::size_t i = 0; i != batch_.count_; ++i) {
@@ -220,6 +232,13 @@ class BatchList {
       }
     }
     return {};
+  }
+  // It was written: what it has attached to leases that have ended since.
+  void sweep_what_is_late() const noexcept {
+    for (std::size_t i = 0; i != batch_.count_; ++i) {
+      const WriteBatch::Operation& op = batch_.operations_[i];
+      if (op.has_options && op.options.lease != 0) swept_if_late(call_, op.options.lease);
+    }
   }
   void failed_at(std::uint32_t operation) noexcept { batch_.failed_ = operation - front_; }
 
@@ -235,6 +254,8 @@ class BatchList {
   Error check(std::uint32_t i) noexcept {
     WriteBatch::Operation& op = batch_.operations_[i];
     if (const Error e = Call::key_error(key(front_ + i)); e.status != Status::kOk) return e;
+    // A batch may have to ask what becomes of a lease before it is decided itself.
+    if (LeaseKey::is_one(key(front_ + i))) return {Status::kInvalidKey, Field::kKey};
     if (op.kind != BatchOperation::Kind::kSet) return {};
     op.version = 0;
     if (op.value_size > call_.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
@@ -275,7 +296,10 @@ Result<void> write(Context c, WriteBatch& batch) noexcept {
   BatchList list(call, operations);
   if (const Error e = list.check(call.store().batch_max); e.status != Status::kOk) return e;
   const Writer::Answer answer = run(call, list);
-  if (answer.what == Writer::Answer::kDone) return {};
+  if (answer.what == Writer::Answer::kDone) {
+    list.sweep_what_is_late();
+    return {};
+  }
   if (answer.what == Writer::Answer::kOutOfMemory) return Status::kOutOfMemory;
   list.failed_at(answer.operation);
   return Status::kConflict;
@@ -296,7 +320,10 @@ Result<bool> transact(Context c, const WriteBatch& conditions, WriteBatch& then,
   // Each turn in vain means that a condition has changed its mind, by others' writes.
   for (unsigned turn = 0; turn != kTransactTurns; ++turn) {
     const Writer::Answer answer = run(call, yes);
-    if (answer.what == Writer::Answer::kDone) return true;
+    if (answer.what == Writer::Answer::kDone) {
+      yes.sweep_what_is_late();
+      return true;
+    }
     if (answer.what == Writer::Answer::kOutOfMemory) return Status::kOutOfMemory;
     if (answer.operation >= yes.front()) {
       yes.failed_at(answer.operation);
@@ -304,7 +331,10 @@ Result<bool> transact(Context c, const WriteBatch& conditions, WriteBatch& then,
     }
     BatchList no(call, when, answer.operation, if_not);
     const Writer::Answer other = run(call, no);
-    if (other.what == Writer::Answer::kDone) return false;
+    if (other.what == Writer::Answer::kDone) {
+      no.sweep_what_is_late();
+      return false;
+    }
     if (other.what == Writer::Answer::kOutOfMemory) return Status::kOutOfMemory;
     if (other.operation >= no.front()) {
       no.failed_at(other.operation);

@@ -31,7 +31,8 @@
 //    install to the last settle: so whoever meets an intent finds D, its entries and what is below them in place.
 //  6 What its conditions, or the lifetimes that it keeps, were judged by mustn't have died since: where an invalidation
 //    point came between the beginning and the stamp, whoever would give the stamp aborts it instead, and the owner begins
-//    again (Versions::state_of). A head that is dead when an intent is installed is buried first.
+//    again (Versions::state_of). A head that is dead when an intent is installed is buried first. With leases it is the
+//    same: the clock is read, then the leases are asked; an end after that comes after the batch.
 //  7 What an entry does to counts, lifetimes, queues and listeners is done once, by whoever settles it: the winner of
 //    the swap of w0. Nothing that settle does can meet another batch, or make room: no recursion.
 //       live entries, entries never evicted    by the difference between R_k and what it replaces
@@ -75,6 +76,8 @@ namespace tern::detail {
 
 template <class Sync>
 class Invalidation;
+template <class Sync>
+class Leases;
 
 template <class Sync>
 class Batches {
@@ -277,13 +280,20 @@ class Batches {
         if (dead == Points::Met::kNoMemory) return Step::kNoMemory;
         if (dead == Points::Met::kAgain) continue;
       }
+      Rec& b = *space_.record(Ver::below_husks(space_, old));
+      const Stamp bs = b.stamp_word();
+      if (const std::uint64_t lease = Leases<Sync>::of(space_, b, bs); lease != 0 && !bs.tomb()) [[unlikely]] {
+        const Leases<Sync> leases(table_, commit_.time_);
+        if (leases.is_over(lease)) {
+          if (!leases.bury(commit_, t, b, bs)) return Step::kNoMemory;
+          continue;
+        }
+      }
       if (link.older() != old) {
         std::uint64_t expected = link.word();
         Sync::point("batch.agree");
         if (!own.link.compare_exchange_strong(expected, link.over(old).word(), std::memory_order_seq_cst)) continue;  // [agree] seq_cst
       }
-      Rec& b = *space_.record(Ver::below_husks(space_, old));
-      const Stamp bs = b.stamp_word();
       Events<Sync>::notify(space_, t, s, b);
       if (bs.has_x() && !planted<Sync>(Mutant::kBatchWithoutFreeze)) {
         b.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
@@ -343,6 +353,9 @@ class Batches {
     const Stamp bs = b.stamp_word();
     const std::string_view key = key_of(own);
     const Head<Sync> before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key.size());
+    if ((e.condition_count != 0 || e.keeps_lifetime) && Leases<Sync>::of(space_, b, bs) != 0) [[unlikely]] {
+      d.leased.store(1, std::memory_order_relaxed);  // [decide] comes with the swap to COMMITTING
+    }
     if (!own.stamp_word().only_asks()) agree_on_meta(space_, own, b, bs);
     if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kLifetime, index, e.operation);
     for (unsigned c = 0; c != e.condition_count; ++c) {
@@ -415,7 +428,10 @@ class Batches {
         if (space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp())) return {};
         if (found.slot->load(std::memory_order_seq_cst) != found.word.word()) continue;  // [publish] seq_cst: see points.h
       }
-      return Commit<Sync>::head_of(space_, fixed(d), *seen.record, seen.stamp, key.size());
+      const Time then = fixed(d);
+      Head<Sync> head = Commit<Sync>::head_of(space_, then, *seen.record, seen.stamp, key.size());
+      Leases<Sync>(table_, then).judge(head, *seen.record, seen.stamp);
+      return head;
     }
   }
 
@@ -465,7 +481,7 @@ class Batches {
     }
     const bool keeps = puts && r.hold_word().keep();
     const bool kept = b.hold_word().keep();
-    if (keeps != kept) t.counters.kept.add(keeps ? 1 : ~std::uint64_t{0});
+    if (keeps != kept) space_.count_kept(t, keeps ? r : b, keeps, before.expired);
     if (puts) {
       t.counters.sets.add();
     } else if (before.present) {

@@ -87,6 +87,7 @@ struct BatchDescriptor {
   std::uint64_t now_ms;  // by which lifetimes are judged
   std::uint64_t began;   // the view clock then, plus one, if anything depends on the state before; else 0
   std::uint64_t home;    // the record that it lies in
+  typename Sync::template Atomic<std::uint64_t> leased;  // 1: something that it depends on is attached to a lease
   std::uint32_t count;   // of entries, in order of (hash, key)
   std::uint32_t conditions_at;
   BatchEntry* entries() noexcept { return reinterpret_cast<BatchEntry*>(this + 1); }

@@ -137,6 +137,7 @@ class BatchWriter {
     if (home == 0) return false;
     d_ = new (at) Descriptor;
     d_->state.store(BatchState::undecided().word(), std::memory_order_relaxed);  // [publish] comes with the first install
+    d_->leased.store(0, std::memory_order_relaxed);  // [publish] as above
     d_->home = home;
     d_->conditions_at = static_cast<std::uint32_t>(conditions_at);
     d_->count = n;

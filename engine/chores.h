@@ -3,7 +3,7 @@
 //   reclaim   what lies in limbo, but for what busy threads come round to themselves
 //   room      evicts while there is less room than there should be
 //   shards    each in turn: what has expired; then a split that is due and keys whose versions were kept
-//   sweep     with each shard, while there are invalidation points: a slice of what they have killed
+//   sweep     with each shard, while there are invalidation points, or leases that have ended: a slice of what they have killed
 //   moves     records out of spans that are to serve other sizes, and the budget's way down
 //
 // A round has each of them once, and one step for each shard and half of it. Maintenance goes on until a round finds nothing
@@ -50,10 +50,11 @@ class Chores {
         worked = core_.tend(thread_, shard_);
         shard_ = (shard_ + 1) % core_.table.shard_count();
         --left_;
-        next_ = core_.space.points.in_table() != 0 ? Next::kSweep : after_shard();
+        next_ = core_.space.points.in_table() != 0 || Leases<Sync>::owes(core_.space) ? Next::kSweep : after_shard();
         break;
       case Next::kSweep:
         worked = core_.sweep_points(thread_, Core<Sync>::kSweptAtOnce);
+        if (!worked) worked = core_.sweep_leases(thread_, Core<Sync>::kSweptAtOnce);
         next_ = after_shard();
         break;
       case Next::kMoves:

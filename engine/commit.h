@@ -107,6 +107,8 @@ template <class Sync>
 class Batches;
 template <class Sync>
 class Invalidation;
+template <class Sync>
+class Leases;
 
 // Change has
 //   Decision judge(const Head&)                     may be called again, with another head
@@ -214,13 +216,13 @@ class Commit {
         if (met == Met::kAgain) continue;
         if (met == Met::kNoMemory) return refused(t, tomb);
       }
-      Head<Sync> head = head_of(space_, time_, o, os, key.size());
+      Head<Sync> head = head_now(o, os, key.size());
       Decision wanted = change.judge(head);
       if (wanted == Decision::kKeep || (wanted == Decision::kRemove && os.tomb())) return kept(t, tomb, head.version);
       if (os.has_x() && !planted<Sync>(Mutant::kReplaceWithoutFreeze)) {
         o.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
         Sync::point("commit.frozen");
-        const Head<Sync> final_head = head_of(space_, time_, o, os, key.size());
+        const Head<Sync> final_head = head_now(o, os, key.size());
         head.x = final_head.x;
         if (final_head.deadline_ms != head.deadline_ms || final_head.present != head.present) {
           head = final_head;
@@ -286,7 +288,7 @@ class Commit {
       const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, old);
       if (!early) Events<Sync>::notify(space_, t, s, r);
       if (less != 0) bound_.give_back(less);
-      if (before.keep() != mine.keep()) [[unlikely]] t.counters.kept.add(mine.keep() ? 1 : ~std::uint64_t{0});
+      if (before.keep() != mine.keep()) [[unlikely]] space_.count_kept(t, mine.keep() ? r : o, mine.keep(), head.expired);
       if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
         if (!os.tomb() && !os.absent() && !planted<Sync>(Mutant::kRemovalUntold)) {
           if (planted<Sync>(Mutant::kRemovalToldTwice)) Removals(space_, t).note(judged, Change::kCause);
@@ -407,6 +409,13 @@ class Commit {
     return version;
   }
 
+  // With the lease asked that the record may have.
+  [[gnu::always_inline]] Head<Sync> head_now(Rec& r, Stamp s, std::size_t key_size) noexcept {
+    Head<Sync> h = head_of(space_, time_, r, s, key_size);
+    if (s.has_ext()) [[unlikely]] Leases<Sync>(table_, time_).judge(h, r, s);
+    return h;
+  }
+
   Committed kept(Thr& t, std::uint64_t tomb, std::uint64_t version) noexcept {
     if (tomb != 0) space_.discard(t, tomb);
     return {Outcome::kKept, version};
@@ -482,7 +491,7 @@ class Commit {
     Events<Sync>::notify(space_, t, s, r);
     const Hold hold = r.hold_word();
     const std::uint64_t version = hold.version();
-    if (hold.keep()) t.counters.kept.add();
+    if (hold.keep()) space_.count_kept(t, r, true);
     const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
     if (is_named(key)) [[unlikely]] count_name(key, own, 0);
     if (lifetime.has) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);

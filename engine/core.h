@@ -18,6 +18,7 @@
 #include "engine/eviction.h"
 #include "engine/expiry.h"
 #include "engine/invalidation.h"
+#include "engine/leases.h"
 #include "engine/moves.h"
 #include "engine/ordered_index.h"
 #include "engine/prefetch.h"
@@ -102,6 +103,8 @@ class Core {
     space.geometry.epoch = &space.epoch.line();
     space.align_records = o.align_records;
     time = o.time;
+    space.table = &table;
+    space.time = &time;
     space.removal_hook = o.removal_hook;
     space.views.kept_bytes_max = o.view_bytes;
     space.events.shards = o.shard_count;
@@ -231,22 +234,34 @@ class Core {
                                                           : Versions<Sync>::finalise(space, *found.record);
     const bool points = planted<Sync>(Mutant::kPointCountAfter) ? space.has_points() : found.points;
     if (points) [[unlikely]] return look_past_points(found, key);
-    if (s.intent()) [[unlikely]] return look_through(*found.record, key.size());
+    if (s.intent()) [[unlikely]] return look_through(found, key);
+    if (s.has_ext() && Leases<Sync>::of(space, *found.record, s) != 0) [[unlikely]] return look_past_points(found, key);
     return Commit<Sync>::head_of(space, time, *found.record, s, key.size());
   }
 
-  [[gnu::noinline]] HeadT look_through(Rec& intent, std::size_t key_size) noexcept {
-    const auto seen = Versions<Sync>::resolve(space, intent);
-    return seen.record != nullptr ? Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key_size) : HeadT{};
+  [[gnu::noinline]] HeadT look_through(const typename Tbl::Found& found, std::string_view key) noexcept {
+    const auto seen = Versions<Sync>::resolve(space, *found.record);
+    if (seen.record == nullptr) return {};
+    if (Leases<Sync>::of(space, *seen.record, seen.stamp) != 0) [[unlikely]] return look_past_points(found, key);
+    return Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key.size());
   }
 
-  // The same while there are points that may kill it.
+  // The same while there are points, or a lease, that may kill it.
   [[gnu::noinline]] HeadT look_past_points(typename Tbl::Found found, std::string_view key) noexcept {
     for (;;) {
       const auto seen = Versions<Sync>::resolve(space, *found.record);
       if (seen.record == nullptr) return {};
       HeadT h = Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key.size());
       if (seen.stamp.tomb()) return h;
+      const bool was = h.present || h.known_absent;
+      if (!planted<Sync>(Mutant::kLeaseUnasked)) Leases<Sync>(table, time).judge(h, *seen.record, seen.stamp);
+      if (was && h.expired) {
+        // A miss, unless something else has taken its place meanwhile.
+        if (Leases<Sync>::is_still(space, found, *seen.record)) return h;
+        found = table.find_slowly(table.hash_of(key), key);
+        if (!found) return {};
+        continue;
+      }
       if (space.points.killer(space, *seen.record, seen.stamp, seen.stamp.stamp())) {
         h.present = h.known_absent = false;
         h.value = nullptr;
@@ -431,15 +446,30 @@ class Core {
     hand_out_removals(t);
     return done != 0;
   }
+  // The same for members of leases that are over.
+  [[gnu::noinline]] bool sweep_leases(Thr& t, unsigned buckets) noexcept {
+    if (!Leases<Sync>::owes(space)) return false;
+    unsigned done;
+    {
+      Grd guard(space, t);
+      space.epoch.admit(space, t);  // as above
+      Commit<Sync> commit = committer();
+      done = Leases<Sync>(table, time).sweep(commit, t, buckets);
+    }
+    hand_out_removals(t);
+    return done != 0;
+  }
   // What is dead goes before anything else does. True: some was buried, and its memory taken back.
   [[gnu::noinline]] bool sweep_for_room(Thr& t, Room& room) noexcept {
-    if (!space.has_points() || in_group(t)) return false;
-    const std::uint64_t before = t.counters.cleared.get();
-    while (room.sweeps != kSweepsForRoom && t.counters.cleared.get() == before) {
+    if ((!space.has_points() && !Leases<Sync>::owes(space)) || in_group(t)) return false;
+    const auto buried = [&] { return t.counters.cleared.get() + t.counters.expired.get(); };
+    const std::uint64_t before = buried();
+    while (room.sweeps != kSweepsForRoom && buried() == before) {
       ++room.sweeps;
-      if (!sweep_points(t, kSweptAtOnce)) break;
+      const bool some = sweep_points(t, kSweptAtOnce);
+      if (!sweep_leases(t, kSweptAtOnce) && !some) break;
     }
-    if (t.counters.cleared.get() == before) return false;
+    if (buried() == before) return false;
     space.epoch.reclaim(space, t, units_for(0));
     return true;
   }
@@ -655,7 +685,7 @@ class Core {
   // Whether there is, or will be with time, something for maintenance to do.
   bool awaits_upkeep() const noexcept {
     if (evicts && eviction.owed_bytes() != 0) return true;
-    if (space.points.in_table() != 0) return true;
+    if (space.points.in_table() != 0 || Leases<Sync>::owes(space)) return true;
     if (room_owed.bytes.load(std::memory_order_relaxed) != 0 || space.heap.shrinking_bytes() != 0) return true;  // a hint
     for (unsigned i = 0; i != table.shard_count(); ++i) {
       const auto& s = table.shard(i);

@@ -158,8 +158,10 @@ class Intake {
   // It is in its slot. Inside the guard.
   void entered(Thr& t, Shard<Sync>& s, std::uint64_t hash, unsigned gen, std::uint64_t own, const TakenIn& in, const LifetimeChange& lifetime) noexcept {
     const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
-    if (in.keep) t.counters.kept.add();
+    if (in.keep) space_.count_kept(t, *space_.record(own), true);
     if (is_named(in.key)) [[unlikely]] meet_name(in.key, own);
+    const std::uint64_t lease = LeaseKey::is_one(in.key) ? LeaseKey::id_of(in.key) : lease_in(in.tags);
+    if (lease != 0) space_.leases.note(lease, space_.version_base);
     if (lifetime.has) Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
     if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
     if (core_.evicts) core_.eviction.entered(t, hash, in.key, gen, in.keep);

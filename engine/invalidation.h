@@ -259,7 +259,7 @@ class Invalidation {
     commit_.bound_.give_back(less);
     shard.live.fetch_sub(1, std::memory_order_relaxed);  // a count
     if (is_named(key)) [[unlikely]] commit_.count_name(key, 0, judged);
-    if (before.keep()) t.counters.kept.add(~std::uint64_t{0});
+    if (before.keep()) space_.count_kept(t, o, false, true);
     (head.expired ? t.counters.expired : t.counters.cleared).add();
     if (!s.absent()) {
       if (!head.expired) space_.points.count(by.tally);

@@ -70,6 +70,12 @@ class Moment {
       std::uint64_t at =
           found ? Versions<Sync>::at_view(core.space, found.word.offset(), view.stamp) : std::uint64_t{0};
       if (at != 0 && Versions<Sync>::is_dead_at(core.space, at, view.stamp)) at = 0;
+      if (at != 0) {
+        const Rec& r = *core.space.record(at);
+        const Stamp s = r.stamp_word();
+        const std::uint64_t lease = s.tomb() ? 0 : Leases<Sync>::of(core.space, r, s);
+        if (lease != 0 && Leases<Sync>::is_over_at(core.table, lease, view.stamp, now)) at = 0;
+      }
       if (!core.space.views.is_open(view)) {
         done = Outcome::kViewEnded;
         break;
@@ -94,8 +100,10 @@ class Moment {
     for (std::size_t i = 0; i != count; ++i) {
       const auto found = core.table.find(cells[i].hash, keys[i]);
       if (!found) return false;
-      // What an intent says may change without its word.
-      if (Versions<Sync>::finalise(core.space, *found.record).intent()) return false;
+      // What an intent says may change without its word, and so does what a lease does to its members.
+      const Stamp s = Versions<Sync>::finalise(core.space, *found.record);
+      if (s.intent()) return false;
+      if (Leases<Sync>::of(core.space, *found.record, s) != 0 && !planted<Sync>(Mutant::kLeaseInCollect)) return false;
       cells[i].slot = found.slot;
       cells[i].word = found.word.word();
     }

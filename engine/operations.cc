@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/changes.h"
+#include "engine/lease_calls.h"
 #include "engine/store_core.h"
 #include "engine/stored_key.h"
 #include "simd/key_equal.h"
@@ -15,13 +16,14 @@ Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBloc
   if (o.if_absent && (o.if_present || o.if_version)) return {Status::kInvalidArgument, Field::kConditions};
   if (o.ttl && o.keep_ttl) return {Status::kInvalidArgument, Field::kTtl};
   if (o.idle && (o.ttl || o.keep_ttl)) return {Status::kInvalidArgument, Field::kIdle};
+  if (o.if_fence) return {Status::kInvalidArgument, Field::kFence};  // a set sees to it before, and nothing else has it
   terms.if_absent = o.if_absent;
   terms.if_present = o.if_present;
   terms.if_version = o.if_version;
   terms.keep_deadline = o.keep_ttl;
   terms.keep = !o.evictable;
-  if (!o.tags.empty()) {
-    if (!tags.set(o.tags)) return {Status::kInvalidArgument, Field::kTags};
+  if (!o.tags.empty() || o.lease != 0) {
+    if (!tags.set(o.tags, o.lease)) return {Status::kInvalidArgument, Field::kTags};
     terms.tags = tags.block();
   }
   if (o.ttl) {
@@ -40,6 +42,7 @@ Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBloc
     terms.has_deadline = true;
     terms.deadline_ms = d.ms;
   }
+  if (o.lease != 0 && lease_is_over(call, o.lease)) return {Status::kNotFound, Field::kLease};
   return {};
 }
 
@@ -160,7 +163,27 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
   return call.store().refuse_or_drop(call.thread(), hash, key);
 }
 
+namespace {
+
+// The set and the lock's entry are judged and changed at one moment: so nobody who gets the lock can come between.
+Result<std::uint64_t> set_fenced(Context c, std::string_view key, std::string_view value, SetOptions o) noexcept {
+  if (o.if_fence->lock.empty() || o.if_fence->lock.size() > kLockNameBytesMax) return {Status::kInvalidArgument, Field::kFence};
+  if (o.return_previous != nullptr) return {Status::kInvalidArgument, Field::kReturnPrevious};
+  WriteBatch batch;
+  batch.require_fence(*o.if_fence);
+  o.if_fence.reset();
+  batch.set(key, value, o);
+  const Result<void> done = write(c, batch);
+  if (done) return batch.version(1);
+  if (done.status() != Status::kConflict) return done.error();
+  if (batch.failed() == 0) return {Status::kMismatch, Field::kFence};
+  return o.if_absent ? Status::kExists : o.if_version ? Status::kMismatch : Status::kNotFound;
+}
+
+}  // namespace
+
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value, const SetOptions& o) noexcept {
+  if (o.if_fence) [[unlikely]] return set_fenced(c, key, value, o);
   const Call call(c, key);
   if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return set(d, k, value, o); });
   if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
@@ -172,7 +195,9 @@ Result<std::uint64_t> set(Context c, std::string_view key, std::string_view valu
   core.prefetch_bucket(hash);
   SetChange<StdSync> change(core.space, call.thread(), key, value, terms);
   if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);
-  return answer_set(call, hash, key, change, core.write(call.thread(), hash, key, change));
+  const Committed done = core.write(call.thread(), hash, key, change);
+  if (o.lease != 0) swept_if_late(call, o.lease);
+  return answer_set(call, hash, key, change, done);
 }
 
 Lookup<Value> get_and_set(Context c, std::string_view key, std::string_view value) noexcept {
@@ -372,6 +397,7 @@ Result<std::uint64_t> publish(DraftState& draft, const SetOptions& o) noexcept {
   TagBlock tags;
   if (o.idle) return {Status::kInvalidArgument, Field::kIdle};  // the record is made, and has no word for it
   if (!o.tags.empty()) return {Status::kInvalidArgument, Field::kTags};  // nor room for these
+  if (o.lease != 0) return {Status::kInvalidArgument, Field::kLease};    // as above
   if (const Error e = make_terms(call, o, terms, tags); e.status != Status::kOk) return e;
   SetChange<StdSync> change(core.space, call.thread(), key, terms, draft.record);
   if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);

@@ -8,7 +8,8 @@
 //       [REF] if EXTENT or KEYREF: offset of the extent that holds the value (KEY_IN_EXTENT: after the key, which is
 //             longer than the largest block), or of the record that holds the key
 //       key bytes, value bytes
-//       [TAGS] if EXT says so: 15..0 bytes of it all, then for each tag its length in a byte and its bytes (tags.h)
+//       [TAGS] if EXT says so: 15..0 bytes of it all, [the entry's lease], then for each tag its length in a byte and its
+//             bytes (tags.h)
 //
 // 24 bytes before the key for the ordinary record, 32 with a deadline. All of w0, link, meta and X are atomic; EXT,
 // REF, key and value are written before the record is published and never again. klen8 is the key's length, 255:
@@ -282,8 +283,8 @@ static_assert(Span::idle(127).idle_ms() == 127 && Span::idle(129).idle_ms() == 1
               Span::idle(Span::kMsMax).idle_ms() == Span::kMsMax && Span::stale(1).stale_ms() == 1 &&
               Span::stale(1).idle_ms() == 0 && Span::idle(0).bits() == 0);
 
-// EXT, the lengths that don't fit the header. Its three flags also say whether there are tags, by the two combinations that
-// mean nothing else: KEY_IN_EXTENT without an extent, KEYREF with one.
+// EXT, the lengths that don't fit the header. Its three flags also say whether there are tags, by the combinations that
+// mean nothing else: KEY_IN_EXTENT without an extent (and KEYREF beside it: with a lease), KEYREF with one (perhaps with a lease).
 class Ext {
  public:
   static constexpr std::uint64_t kExtent = std::uint64_t{1} << 63;
@@ -296,16 +297,20 @@ class Ext {
   }
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr bool extent() const noexcept { return (word_ & kExtent) != 0; }
-  constexpr bool key_ref() const noexcept { return (word_ & (kExtent | kKeyRef)) == kKeyRef; }
+  constexpr bool key_ref() const noexcept { return (word_ & (kExtent | kKeyRef | kKeyInExtent)) == kKeyRef; }
   constexpr bool key_in_extent() const noexcept { return (word_ & (kExtent | kKeyInExtent)) == (kExtent | kKeyInExtent); }
   constexpr bool tags() const noexcept {
-    return extent() ? (word_ & kKeyRef) != 0 : (word_ & (kKeyRef | kKeyInExtent)) == kKeyInExtent;
+    return (word_ & (extent() ? kKeyRef : kKeyInExtent)) != 0;
   }
-  // The flag that says so beside `flags`.
-  static constexpr std::uint64_t tags_with(std::uint64_t flags) noexcept {
-    return (flags & kExtent) != 0 ? kKeyRef : kKeyInExtent;
+  // Whether the block of tags has to be asked for a lease.
+  constexpr bool may_have_lease() const noexcept {
+    return extent() ? (word_ & kKeyRef) != 0 : (word_ & (kKeyRef | kKeyInExtent)) == (kKeyRef | kKeyInExtent);
   }
-  constexpr bool has_ref() const noexcept { return (word_ & (kExtent | kKeyRef)) != 0; }
+  // The flags that say so beside `flags`.
+  static constexpr std::uint64_t tags_with(std::uint64_t flags, bool lease) noexcept {
+    return (flags & kExtent) != 0 ? kKeyRef : lease ? kKeyRef | kKeyInExtent : kKeyInExtent;
+  }
+  constexpr bool has_ref() const noexcept { return extent() || key_ref(); }
   constexpr std::size_t key_size() const noexcept { return word_ >> 32 & 0xFFFF; }
   constexpr std::uint64_t value_size() const noexcept { return word_ & 0xFFFFFFFF; }
   constexpr Span span() const noexcept { return Span(word_ >> kSpanShift); }
@@ -314,9 +319,12 @@ class Ext {
   std::uint64_t word_;
 };
 
-static_assert(Ext(Ext::kExtent | Ext::tags_with(Ext::kExtent)).tags() && !Ext(Ext::kExtent | Ext::kKeyRef).key_ref() &&
-              Ext(Ext::tags_with(0)).tags() && !Ext(Ext::tags_with(0)).key_in_extent() && !Ext(Ext::kKeyRef).tags() &&
-              !Ext(Ext::kExtent | Ext::kKeyInExtent).tags() && !Ext(0).tags());
+static_assert(Ext(Ext::kExtent | Ext::tags_with(Ext::kExtent, true)).tags() && !Ext(Ext::kExtent | Ext::kKeyRef).key_ref() &&
+              Ext(Ext::tags_with(0, false)).tags() && !Ext(Ext::tags_with(0, false)).key_in_extent() &&
+              !Ext(Ext::kKeyRef).tags() && !Ext(Ext::kExtent | Ext::kKeyInExtent).tags() && !Ext(0).tags());
+static_assert(Ext(Ext::tags_with(0, true)).tags() && Ext(Ext::tags_with(0, true)).may_have_lease() &&
+              !Ext(Ext::tags_with(0, false)).may_have_lease() && !Ext(Ext::kKeyRef).may_have_lease() &&
+              !Ext(Ext::tags_with(0, true)).has_ref() && Ext(Ext::kKeyRef).has_ref());
 
 // Offsets of what follows the header, for every combination.
 struct RecordLayout {

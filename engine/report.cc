@@ -40,6 +40,7 @@ Stats Store::stats() const noexcept {
     // With the two entries by which the store knows it.
     s.namespace_entries += slot.entries.load(std::memory_order_relaxed) + 2;  // a figure
   });
+  s.leases = core.space.leases.count.load(std::memory_order_relaxed);  // a count
   for (unsigned i = 0; i != core.table.shard_count(); ++i) {
     s.expiring += core.table.shard(i).expiring.load(std::memory_order_relaxed);  // a count
     s.tickets += core.table.shard(i).wheel.entries();
@@ -211,6 +212,7 @@ Owed StoreCore::owed() const noexcept {
   owed.unplaced_bytes = unplaced == kRoomForBucket ? alloc::kBucketBytes : unplaced;
   owed.shrink_bytes = core.space.heap.shrinking_bytes();
   owed.invalidations = core.space.points.in_table();
+  owed.lease_ends = Leases<Sync>::owed(core.space);
   if (core.evicts) owed.room_bytes = core.eviction.owed_bytes();
   if (const Incoming* const rest = incoming()) owed.snapshot_blocks = rest->pieces_left();
   for (unsigned i = 0; i != core.table.shard_count(); ++i) {

@@ -15,6 +15,7 @@
 #include "alloc/sync.h"
 #include "engine/epoch.h"
 #include "engine/event_ring.h"
+#include "engine/lease_key.h"
 #include "engine/names.h"
 #include "engine/points.h"
 #include "engine/prefetch.h"
@@ -85,6 +86,9 @@ template <class Sync>
 struct Shard;
 template <class Sync>
 struct ShardHead;
+template <class Sync>
+class Table;
+struct Time;
 
 // What an ordinary look-up reads beside the table and the record: constant while the store is open, so that each thread
 // has a copy in its own lines and a register to reach it by.
@@ -182,6 +186,10 @@ class Space {
   ViewClock<Sync> views;
   Points<Sync> points;
   Names<Sync> names;
+  LeaseState<Sync> leases;
+  // For who has a batch's leases to ask (Versions::state_of).
+  const Table<Sync>* table = nullptr;
+  const Time* time = nullptr;
   std::uint64_t seed = 0;
   Geometry<Sync> geometry;
   bool align_records = false;
@@ -219,6 +227,22 @@ class Space {
   // Whether a point is active that may kill what is found now. Asked before the look at the table (points.h).
   [[gnu::always_inline]] bool has_points() const noexcept {
     return epoch.line().points.load(std::memory_order_seq_cst) != 0;  // [point] seq_cst
+  }
+
+  // An entry that is never evicted came, or went; `expired`: by itself. Leases are such entries, and counted here.
+  [[gnu::noinline]] void count_kept(Thr& t, const Rec& r, bool came, bool expired = false) noexcept {
+    t.counters.kept.add(came ? 1 : ~std::uint64_t{0});
+    const Stamp s = r.stamp_word();
+    const Bytes key = key_of(r, s);
+    if (!LeaseKey::is_one({key.data, key.size})) return;
+    leases.count.fetch_add(came ? 1 : ~std::uint64_t{0}, std::memory_order_relaxed);  // a count
+    if (came) return;
+    LeaseTerms terms;
+    const Bytes value = value_of(r, s, key.size);
+    // A lock's own lease, which is given up, has no member any more.
+    if (terms.read({value.data, value.size}) && terms.lone && !expired) return;
+    leases.ended.fetch_add(1, std::memory_order_seq_cst);  // [lease] seq_cst
+    upkeep.ask();
   }
 
   // --- threads -------------------------------------------------------------------------------------------------
@@ -412,7 +436,7 @@ class Space {
     }
     Sync::plain_write(r.bytes() + l.ext_at, l.bytes + spec.tags.size() - l.ext_at);
     if (ext) {
-      const std::uint64_t tagged = spec.tags.empty() ? 0 : Ext::tags_with(where);
+      const std::uint64_t tagged = spec.tags.empty() ? 0 : Ext::tags_with(where, lease_in(spec.tags) != 0);
       r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where | tagged | spec.span.bits() << Ext::kSpanShift).word());
       if (!spec.tags.empty()) std::memcpy(r.bytes() + l.bytes, spec.tags.data(), spec.tags.size());
       if (where != 0) r.put_plain_word(l.ref_at, extent_at);

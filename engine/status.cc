@@ -64,6 +64,12 @@ const char* field_name(Field field) noexcept {
     case Field::kResume: return "resume";
     case Field::kWatches: return "watches";
     case Field::kTags: return "tags";
+    case Field::kLease: return "lease";
+    case Field::kLeases: return "leases";
+    case Field::kLock: return "lock";
+    case Field::kOwner: return "owner";
+    case Field::kToken: return "token";
+    case Field::kFence: return "fence";
     case Field::kViews: return "views";
     case Field::kClock: return "clock";
     case Field::kName: return "name";

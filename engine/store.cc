@@ -272,6 +272,12 @@ void StoreCore::complete() noexcept {
   if (!mode_.compare_exchange_strong(expected, Mode::kComplete, std::memory_order_acq_rel)) return;  // [close] release
   short_ways_open_.store(true, std::memory_order_release);  // [close] release
   mode_.store(Mode::kServing, std::memory_order_release);                                            // [close] release
+  core.space.leases.incoming.store(0, std::memory_order_relaxed);  // a hint: who still sees it looks again
+  sweep_what_came();
+}
+
+void StoreCore::sweep_what_came() noexcept {
+  if (core.space.leases.came.load(std::memory_order_relaxed) != 0) Leases<Sync>::owe(core.space);  // by who has brought it
 }
 
 void Call::begin_slowly(const Context& c) noexcept {
@@ -291,6 +297,9 @@ void Call::begin_slowly(const Context& c, std::string_view key) noexcept {
   Incoming* const incoming = core_->incoming();
   if (t == nullptr) return;
   if (incoming != nullptr) incoming_error_ = incoming->bring(*t, core_->core.hash_of(key));
+  // An entry may be attached to a lease that lies elsewhere in the file.
+  const bool leased = incoming != nullptr && core_->core.space.leases.came.load(std::memory_order_relaxed) != 0;  // brought just now
+  if (leased && incoming_error_.status == Status::kOk) incoming_error_ = incoming->bring_all(*t);
   if (incoming_error_.status == Status::kOk) thread_ = t;
 }
 

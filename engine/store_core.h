@@ -25,6 +25,7 @@
 #include "engine/flights.h"
 #include "engine/groups.h"
 #include "engine/keeper.h"
+#include "engine/lock_queue.h"
 #include "engine/pressure.h"
 #include "engine/reads.h"
 
@@ -102,11 +103,14 @@ class StoreCore {
   // Before anybody else has a handle. `incoming` is the attachment's.
   void expect(Incoming& incoming) noexcept {
     incoming_ = &incoming;
+    core.space.leases.incoming.store(1, std::memory_order_relaxed);  // nobody else is here
     short_ways_open_.store(false, std::memory_order_relaxed);  // nobody else is here
     mode_.store(Mode::kIncoming, std::memory_order_relaxed);  // as above
   }
   // All has come: the short ways are open. Once.
   void complete() noexcept;
+  // Of a snapshot all is there: leases that ended meanwhile have left their entries.
+  void sweep_what_came() noexcept;
   // Null: there is nothing to wait for.
   Incoming* incoming() const noexcept { return is_serving() ? nullptr : incoming_; }
   // Whether gets may go the short way: the store is serving.
@@ -178,6 +182,7 @@ class StoreCore {
   Core<Sync> core;
   Keeper keeper{*this};
   Flights flights;
+  LockQueue locks;
   Bus bus;
   // Of this opening of the store: what tokens of watches are good for.
   std::uint64_t incarnation() const noexcept { return incarnation_; }

@@ -35,6 +35,9 @@ inline constexpr int kTrimSteps = 4;
 // As many as a chain can have versions and more: one for each view, and what nobody has trimmed yet.
 inline constexpr int kTrimAll = 512;
 
+template <class Sync>
+class Leases;
+
 struct Trimmed {
   bool left = false;  // something is left below
   bool note = false;  // ... that nobody has put on the list yet
@@ -73,9 +76,28 @@ class Versions {
         !planted<Sync>(Mutant::kPointOutlived)) [[unlikely]] {
       committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // each entry is installed
     }
+    if (d.leased.load(std::memory_order_relaxed) != 0 && a_lease_has_ended(space, d) &&  // it came with the state
+        !planted<Sync>(Mutant::kLeaseOutlived)) [[unlikely]] {
+      committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // as above
+    }
     Sync::point("batch.stamp");
     if (state.compare_exchange_strong(word, committed.word(), std::memory_order_seq_cst)) return committed;  // [decide]
     return BatchState(word);
+  }
+
+  // Whether what the batch depends on is gone by the end of a lease. Every entry is installed.
+  [[gnu::noinline]] static bool a_lease_has_ended(Space<Sync>& space, BatchDescriptor<Sync>& d) noexcept {
+    const BatchEntry* const entries = d.entries();
+    for (std::uint32_t i = 0; i != d.count; ++i) {
+      if (entries[i].condition_count == 0 && !entries[i].keeps_lifetime) continue;
+      const std::uint64_t at = below_husks(space, space.record(entries[i].record)->link_word().older());
+      if (at == 0) return false;  // trimmed: long decided
+      const Rec& r = *space.record(at);
+      const Stamp s = r.stamp_word();
+      const std::uint64_t lease = s.tomb() ? 0 : Leases<Sync>::of(space, r, s);
+      if (lease != 0 && Leases<Sync>(*space.table, *space.time).is_over(lease)) return true;
+    }
+    return false;
   }
 
   // The record that says what the key has, where `r` was found in its slot or further down, and its word as a decided

@@ -176,6 +176,9 @@ class Views {
       }
     }
     const Time fixed{[](const void* ms) { return *static_cast<const std::uint64_t*>(ms); }, &view.now_ms};
+    if (const std::uint64_t lease = Leases<Sync>::of(core_.space, r, s); lease != 0) [[unlikely]] {
+      if (Leases<Sync>::is_over_at(core_.table, lease, view.opened.stamp, view.now_ms)) return {};
+    }
     return Commit<Sync>::head_of(core_.space, planted<Sync>(Mutant::kViewTimeGoesOn) ? core_.time : fixed, r, s, key_size);
   }
 

@@ -25,7 +25,7 @@ constexpr std::uint64_t kMetaAllowed = Hold::kKeep | Hold::kAccessMask | detail:
 constexpr std::uint64_t kXAllowed = Deadline::kNever << Deadline::kShift;
 constexpr std::uint64_t kExtAllowed = ~(Ext::kExtent | Ext::kKeyRef | Ext::kKeyInExtent);
 // As in an arena, of a record that has no extent.
-constexpr std::uint64_t kTags = Ext::tags_with(0);
+constexpr std::uint64_t kTags = Ext::tags_with(0, false);
 
 std::uint64_t word_at(const char* from) noexcept {
   std::uint64_t word;

@@ -15,7 +15,8 @@
 //   24  [X]   62..20 deadline in milliseconds since 1970, by the wall clock | the rest 0
 //       [EXT] 61 TAGS | 60..48 span (idle or stale time) | 47..32 key length | 31..0 value length; if one of the four is needed
 //       key, value, [TAGS], zeros up to a multiple of 8
-//       [TAGS] 15..0 bytes of it all, then for each tag its length in a byte and its bytes (engine/tags.h); from version 2 on
+//       [TAGS] 15..0 bytes of it all, the lease if there is one, then for each tag its length in a byte and its bytes
+//              (engine/tags.h); from version 2 on
 // What an arena keeps outside of the record (extents) lies in it here. There is one way to write a record: any other is
 // damage.
 #ifndef TERN_PERSIST_FORMAT_H_

@@ -280,6 +280,7 @@ Result<Store> Store::open_snapshot(std::string_view path, const Options& options
   detail::StoreCore& store = *opened.store;
   if (how.report != nullptr) *how.report = opened.report;
   persist::tell_left_out(store, opened.report.left_out);
+  if (how.copy) store.sweep_what_came();
   if (options.maintenance == Maintenance::kBackground) {
     store.keeper.open();
     store.core.space.upkeep.ask();

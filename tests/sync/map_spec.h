@@ -12,7 +12,8 @@ namespace tern::concurrency {
 struct MapOp {
   static constexpr int kKeys = 4;
   struct Part {
-    enum class Kind : std::uint8_t { kRead, kSet, kDel, kRequireAbsent, kRequirePresent, kRequireValue, kAdd };
+    // kSetMember: a digit of 1 to 9, attached to the lease, or gone at once if that has ended. kEnd: it ends, and they go.
+    enum class Kind : std::uint8_t { kRead, kSet, kDel, kRequireAbsent, kRequirePresent, kRequireValue, kAdd, kSetMember, kEnd };
     Kind kind = Kind::kRead;
     std::uint8_t key = 0;
     char value = 0;  // read, written, required; of an addition the sum
@@ -34,7 +35,7 @@ struct MapOp {
 class MapSpec {
  public:
   using Op = MapOp;
-  using State = std::array<char, MapOp::kKeys>;
+  using State = std::array<char, MapOp::kKeys + 1>;  // the last: whether the lease has ended
 
   static State initial() { return {}; }
   static std::uint64_t hash(const State& s) {
@@ -66,6 +67,11 @@ class MapSpec {
       if (op.is_del && !pending && op.ok != (before[p.key] != 0)) return false;
       if (p.kind == What::kSet) s[p.key] = p.value;
       if (p.kind == What::kDel) s[p.key] = 0;
+      if (p.kind == What::kSetMember) s[p.key] = s[Op::kKeys] == 0 ? p.value : '\0';
+      if (p.kind == What::kEnd) {
+        s[Op::kKeys] = 1;
+        for (int k = 0; k != Op::kKeys; ++k) s[k] = s[k] >= '1' && s[k] <= '9' ? '\0' : s[k];
+      }
       if (p.kind == What::kAdd) {
         const char sum = static_cast<char>(before[p.key] == 0 ? '1' : before[p.key] + 1);
         if (!pending && p.value != sum) return false;
@@ -76,7 +82,7 @@ class MapSpec {
   }
 
   static std::string describe(const Op& op) {
-    static constexpr const char* kNames[] = {"read", "set", "del", "absent?", "present?", "value?", "add"};
+    static constexpr const char* kNames[] = {"read", "set", "del", "absent?", "present?", "value?", "add", "set member", "end"};
     std::string text;
     for (unsigned i = 0; i != op.count; ++i) {
       const Op::Part& p = op.parts[i];

@@ -33,7 +33,8 @@ class TERN_API WriteBatch {
   WriteBatch& operator=(const WriteBatch&) = delete;
   ~WriteBatch();
 
-  // As Store::set. if_absent, if_present and if_version are conditions of the whole batch; return_previous is refused.
+  // As Store::set. if_absent, if_present and if_version are conditions of the whole batch; return_previous and if_fence are
+  // refused.
   void set(std::string_view key, std::string_view value) noexcept;
   void set(std::string_view key, std::string_view value, const SetOptions& options) noexcept;
   // Whether the key is there or not.
@@ -44,6 +45,8 @@ class TERN_API WriteBatch {
   void require_present(std::string_view key) noexcept;
   void require_version(std::string_view key, std::uint64_t version) noexcept;
   void require_value(std::string_view key, std::string_view value) noexcept;
+  // The lock is held with this token (lock.h).
+  void require_fence(const Fence& fence) noexcept;
 
   std::size_t size() const noexcept { return count_; }  // operations
   bool empty() const noexcept { return count_ == 0; }

@@ -69,6 +69,12 @@ enum class Field : std::uint16_t {
   kResume,       // no token of a watch like this
   kWatches,      // more listen than may
   kTags,         // of an entry
+  kLease,        // it has ended, or never was
+  kLeases,       // as many are there as may be
+  kLock,         // its name; of a wait, the lock that didn't come
+  kOwner,        // what is shown of a lock's owner
+  kToken,        // the lock isn't held with it, or not any more
+  kFence,        // as above, of a write that depends on it
   kViews,        // more views are open than there may be
   kClock,
   kName,

@@ -10,6 +10,8 @@
 #ifndef TERN_STORE_H_
 #define TERN_STORE_H_
 
+#include <tern/lease.h>
+#include <tern/lock.h>
 #include <tern/operations.h>
 #include <tern/options.h>
 #include <tern/result.h>
@@ -47,6 +49,7 @@ struct Owed {
   std::uint64_t shrink_bytes = 0;
   std::uint64_t shards_with_expired = 0;    // where entries may be past their deadline
   std::uint64_t invalidations = 0;          // clear, del_prefix, del_tag: those whose entries are not all swept, or whom a view needs
+  std::uint64_t lease_ends = 0;             // leases that have ended: those whose entries are not all swept
   std::uint64_t snapshot_blocks = 0;        // of a snapshot that is being loaded (SnapshotOptions::copy = false)
 };
 
@@ -69,6 +72,7 @@ struct Stats {
   std::uint64_t inserts = 0;             // entries that appeared; counted where something is evicted
   std::uint64_t evicted = 0;             // entries that made room
   std::uint64_t cleared = 0;             // entries that clear, del_prefix or del_tag removed, as far as they are swept
+  std::uint64_t leases = 0;              // those past their deadline included until they are removed
   std::uint64_t unevictable = 0;         // entries there now that are never evicted
   std::uint64_t queue_small = 0;         // entries of eviction's queues, void ones included
   std::uint64_t queue_main = 0;
@@ -213,6 +217,26 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   Result<Watch> watch_regex(std::string_view expression, const WatchOptions& options = {}) const noexcept {
     return watch(context(), detail::WatchKind::kRegex, expression, options);
   }
+
+  // A lease that ends in `ttl` (1 ms to 139 years), unless it is kept alive; see lease.h. Never evicted. invalid_argument,
+  // out_of_range (ttl); out_of_memory (leases): there are as many as may be.
+  Result<Lease> lease(std::chrono::milliseconds ttl) const noexcept;
+  // One that was granted before, by its id; whether it is alive, its calls say.
+  Lease lease_of(LeaseId id) const noexcept;
+
+  // Gets the lock of this name (1 to 65,521 bytes), waiting for it as long as the options say; see lock.h. timed_out (lock):
+  // somebody else has it, or comes before. not_found (lease): options.lease has ended. The errors of lease() and of a set; with
+  // options.wait also those of a watch.
+  Result<Lock> lock(std::string_view name, const LockOptions& options = {}) const noexcept;
+  // The same without waiting.
+  Result<Lock> try_lock(std::string_view name, LockOptions options = {}) const noexcept {
+    options.wait = std::chrono::milliseconds(0);
+    return lock(name, options);
+  }
+  // For who has only the token. mismatch (token): the lock is held with another, or not at all.
+  Result<void> unlock(std::string_view name, std::uint64_t token) const noexcept;
+  // Who has it now; a miss: nobody.
+  Lookup<LockInfo> lock_info(std::string_view name) const noexcept;
 
   // Removes every entry that is past its deadline now, and answers how many there were. Lock-free; safe from any
   // thread, at any time; O(entries that are due). Reads miss them whether or not they are removed: this gives their

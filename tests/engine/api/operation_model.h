@@ -6,6 +6,7 @@
 #include <tern/hash.h>
 #include <tern/store.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -29,6 +30,14 @@ struct Known {
   std::optional<milliseconds> deadline;
   std::uint64_t version = 0;  // 0: a call wrote it that tells no version
   unsigned tags = 0;          // a bit for each of OperationModel::kTags
+  std::size_t lease = 0;      // its place in OperationModel::leases_, plus one; 0: none
+};
+
+struct KnownLease {
+  Lease lease;
+  milliseconds ttl{0};
+  milliseconds deadline{0};
+  bool revoked = false;
 };
 
 class OperationModel {
@@ -90,7 +99,18 @@ class OperationModel {
     const auto it = entries_.find(k);
     if (it == entries_.end()) return nullptr;
     if (it->second.deadline && clock_.at >= *it->second.deadline) return nullptr;
+    if (it->second.lease != 0 && !lives(leases_[it->second.lease - 1])) return nullptr;
     return &it->second;
+  }
+  bool lives(const KnownLease& lease) const { return !lease.revoked && clock_.at < lease.deadline; }
+  // One of the last few; null: there is none yet.
+  KnownLease* a_lease() {
+    if (leases_.empty()) return nullptr;
+    const std::size_t back = in_.byte() % std::min<std::size_t>(leases_.size(), 4);
+    return &leases_[leases_.size() - 1 - back];
+  }
+  std::size_t place_of(const KnownLease* lease) const {
+    return lease == nullptr ? 0 : static_cast<std::size_t>(lease - leases_.data()) + 1;
   }
   static bool legal(const std::optional<milliseconds>& t) {
     return !t || (t->count() > 0 && t->count() < (1LL << 40));
@@ -125,12 +145,15 @@ class OperationModel {
     const Known* e = live(k);
     return e == nullptr ? std::nullopt : e->deadline;
   }
-  // By a call that keeps the lifetime and the tags, and tells no version.
+  // By a call that keeps the lifetime, the tags and the lease, and tells no version.
   void changed(std::string_view k, std::string_view v) {
     const Known* e = live(k);
     const unsigned tags = e != nullptr ? e->tags : 0;
+    const std::size_t lease = e != nullptr ? e->lease : 0;
     wrote(k, v, deadline_of(k), 0);
-    entries_.find(k)->second.tags = tags;
+    Known& now = entries_.find(k)->second;
+    now.tags = tags;
+    now.lease = lease;
   }
   std::optional<milliseconds> deadline_after(const SetOptions& o, std::string_view k) {
     if (o.keep_ttl) return deadline_of(k);
@@ -198,6 +221,7 @@ class OperationModel {
   const char* op_ = "open";
   std::map<std::string, Known, std::less<>> entries_;
   std::map<std::string, std::uint64_t> versions_;  // the highest that a key is known to have had
+  std::vector<KnownLease> leases_;
   std::vector<std::pair<HeldValue, std::string>> held_;
   std::vector<std::pair<const char*, unsigned>> log_;
   std::uint64_t digest_ = 0xcbf29ce484222325u;

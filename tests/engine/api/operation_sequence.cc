@@ -64,7 +64,7 @@ class Run : OperationModel {
       const char* name;
       Operation run;
     };
-    static constexpr std::array<Entry, 37> kOperations = {{
+    static constexpr std::array<Entry, 41> kOperations = {{
         {"get", &Run::get},
         {"get", &Run::get},
         {"get span", &Run::get_span},
@@ -102,6 +102,10 @@ class Run : OperationModel {
         {"clear", &Run::clear},
         {"del_prefix", &Run::del_prefix},
         {"del_tag", &Run::del_tag},
+        {"lease", &Run::lease},
+        {"keep_alive", &Run::keep_alive},
+        {"revoke", &Run::revoke},
+        {"attach", &Run::attach},
     }};
     const Entry& e = kOperations[code % kOperations.size()];
     op_ = e.name;
@@ -209,11 +213,16 @@ class Run : OperationModel {
       if ((tags >> i & 1) != 0) named.push_back(kTags[i]);
     }
     o.tags = named;
+    KnownLease* const lease = tags >= 6 ? a_lease() : nullptr;
+    if (lease != nullptr) o.lease = lease->lease.id();
     Known* const e = live(k);
     const std::string before = e != nullptr ? e->value : "";
     const auto r = call([&](auto& h) { return h.set(k, v, o); });
     if (refused(r.status())) return;
-    const Status expected = judge(k, v.size(), o);
+    Status expected = judge(k, v.size(), o);
+    const bool malformed =
+        expected == Status::kTooLarge || expected == Status::kInvalidArgument || expected == Status::kOutOfRange;
+    if (lease != nullptr && !lives(*lease) && !malformed) expected = Status::kNotFound;
     // With a version that the model doesn't know either answer is right.
     const bool open = expected == Status::kOk && o.if_version && e != nullptr && e->version == 0;
     if (open && r.status() == Status::kMismatch) return;
@@ -224,6 +233,7 @@ class Run : OperationModel {
     const std::optional<milliseconds> deadline = deadline_after(o, k);
     expect(wrote(k, v, deadline, *r), "the version didn't grow");
     entries_.find(k)->second.tags = tags;
+    entries_.find(k)->second.lease = place_of(lease);
   }
   void set_nx() {
     const std::string k = key(), v = value();
@@ -580,6 +590,7 @@ class Run : OperationModel {
     expect_status(r.status(), Status::kOk);
     if (r) swept_.push_back(*r);
     entries_.clear();
+    for (KnownLease& l : leases_) l.revoked = true;
   }
   void del_prefix() {
     if (in_.byte() >= 128) return;
@@ -596,6 +607,56 @@ class Run : OperationModel {
     expect_status(r.status(), Status::kOk);
     if (r) swept_.push_back(*r);
     std::erase_if(entries_, [&](const auto& e) { return (e.second.tags >> tag & 1) != 0; });
+  }
+  void lease() {
+    const milliseconds t = ttl().value_or(200ms);
+    const auto r = store_.lease(t);
+    if (refused(r.status())) return;
+    expect_status(r.status(), legal(t) ? Status::kOk : refusal(t));
+    if (!r) return;
+    expect(leases_.empty() || r->id() > leases_.back().lease.id(), "an id from before");
+    leases_.push_back({*r, t, clock_.at + t, false});
+  }
+  void keep_alive() {
+    KnownLease* const l = a_lease();
+    if (l == nullptr) return;
+    const auto r = l->lease.keep_alive();
+    if (refused(r.status())) return;
+    expect_status(r.status(), lives(*l) ? Status::kOk : Status::kNotFound);
+    if (!r) return;
+    l->deadline = clock_.at + l->ttl;
+    const auto remaining = l->lease.remaining();
+    expect(remaining.found() && *remaining == l->ttl, "another lifetime");
+  }
+  void revoke() {
+    KnownLease* const l = a_lease();
+    if (l == nullptr || in_.byte() >= 128) return;
+    const auto r = l->lease.revoke();
+    expect_status(r.status(), Status::kOk);
+    expect(*r == lives(*l), "another answer");
+    l->revoked = true;
+    expect(l->lease.remaining().missing(), "it lives on");
+  }
+  void attach() {
+    const std::string k = key();
+    KnownLease* const l = a_lease();
+    if (l == nullptr) return;
+    const auto r = l->lease.attach(k);
+    if (refused(r.status())) return;
+    expect_status(r.status(), lives(*l) ? Status::kOk : Status::kNotFound);
+    Known* const e = live(k);
+    if (r) expect(*r == (e != nullptr), "another answer");
+    if (r && e != nullptr) {
+      e->lease = place_of(l);
+      e->version = 0;
+    }
+    unsigned count = 0;
+    for (const auto& [name, entry] : entries_) count += entry.lease == place_of(l) && live(name) != nullptr;
+    const auto keys = l->lease.keys([&](std::string_view name) {
+      const Known* const member = live(name);
+      expect(member != nullptr && member->lease == place_of(l), "a key that isn't its own");
+    });
+    expect(keys.ok() && *keys == count, "another number of keys");
   }
   void advance() { clock_.at += milliseconds(in_.byte()); }
   void tick() {
@@ -626,7 +687,7 @@ class Run : OperationModel {
     if (!store_.verify(collect, &findings)) fail("verify: " + findings);
     const Stats s = store_.stats();
     std::size_t present = 0;
-    for (const auto& [k, e] : entries_) present += !e.deadline || clock_.at < *e.deadline;
+    for (const auto& [k, e] : entries_) present += live(k) != nullptr;
     expect(s.entries >= present, "stats counts too few entries");
     expect(s.memory_used_bytes <= s.memory_bytes, "more in use than the budget");
     for (const std::uint64_t n :
@@ -648,6 +709,8 @@ class Run : OperationModel {
     }
     for (const auto& [k, last] : versions_) (void)store_.del(k);
     entries_.clear();
+    for (const KnownLease& l : leases_) (void)l.lease.revoke();
+    leases_.clear();
     for (int i = 0; i < 50; ++i) (void)store_.tick(kLong);
     expect(store_.stats().held_values == 0, "held values are left");
     expect(store_.stats().limbo_bytes == 0, "something stays in limbo");

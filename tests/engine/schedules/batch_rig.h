@@ -249,6 +249,45 @@ class BatchRig {
   void sweep(int t) {
     for (int slice = 0; slice != 8; ++slice) rig.core().sweep_points(rig.thread(t), 8);
   }
+  // A lease with number 1, alive until 1000, and members of it: keys 0 and 1 with '4'. The state that schedules begin from.
+  void lease_two() {
+    touched_ = true;
+    const tern::detail::LeaseKey lease(1);
+    char terms[tern::detail::LeaseTerms::kBytes];
+    tern::detail::LeaseTerms{1000, false}.write(terms);
+    tern::detail::SetTerms how;
+    how.has_deadline = how.keep = true;
+    how.deadline_ms = 1000;
+    auto& own = rig.own();
+    tern::detail::SetChange<Sync> change(rig.core().space, own, lease.view(), {terms, sizeof terms}, how);
+    rig.core().write(own, rig.core().hash_of(lease.view()), lease.view(), change);
+    put_member(own, 0, '4');
+    put_member(own, 1, '4');
+    initial_ = {'4', '4', '0', 0, 0};
+    for (const std::size_t size : {40, 48, 56, 64}) rig.more_sizes.push_back(size);
+    rig.freeze();
+  }
+  void set_member(int t, unsigned key, char value) {
+    MapOp op;
+    op.add(What::kSetMember, key, value);
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    finish(call, put_member(rig.thread(t), key, value));
+  }
+  void revoke(int t) {
+    MapOp op;
+    op.add(What::kEnd, 0);
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    const tern::detail::LeaseKey lease(1);
+    tern::detail::RemoveChange<Sync> change(rig.core().space, rig.thread(t), lease.view());
+    finish(call, rig.core().write(rig.thread(t), rig.core().hash_of(lease.view()), lease.view(), change, true).outcome);
+  }
+  bool keep_alive(int t, std::uint64_t deadline_ms) {
+    const tern::detail::LeaseKey lease(1);
+    return rig.core().set_deadline(rig.thread(t), rig.core().hash_of(lease.view()), lease.view(), deadline_ms).existed;
+  }
+  void sweep_leases(int t) {
+    for (int slice = 0; slice != 5; ++slice) rig.core().sweep_leases(rig.thread(t), 8);
+  }
   bool expire(int t, unsigned key, std::uint64_t deadline_ms) {
     touched_ = true;
     return rig.core().set_deadline(rig.thread(t), keys[key].hash, keys[key].view(), deadline_ms).existed;
@@ -260,6 +299,14 @@ class BatchRig {
  private:
   using Outcome = tern::detail::Committed::Outcome;
 
+  Outcome put_member(typename R::Thr& t, unsigned key, char value) {
+    tern::detail::TagBlock block;
+    (void)block.set({}, 1);
+    tern::detail::SetTerms how;
+    how.tags = block.block();
+    tern::detail::SetChange<Sync> change(rig.core().space, t, keys[key].view(), {&value, 1}, how);
+    return rig.core().write(t, keys[key].hash, keys[key].view(), change).outcome;
+  }
   void finish(Call<MapOp>& call, Outcome outcome) {
     call.op.refused = outcome == Outcome::kOutOfMemory;
     recorder_->end(call);
@@ -272,7 +319,7 @@ class BatchRig {
   }
   std::string judge() {
     const History<MapOp> history = recorder_->take();
-    if (checker_.check(history, {'0', '0', '0', 0}) != Verdict::kIllegal) return {};
+    if (checker_.check(history, initial_) != Verdict::kIllegal) return {};
     return "not strictly serialisable:\n" + checker_.explain(history);
   }
 
@@ -280,6 +327,7 @@ class BatchRig {
   LinearizabilityChecker<MapSpec> checker_;
   Chains chains_ = Chains::kShort;
   bool touched_ = false;  // a new lifetime takes a version
+  MapSpec::State initial_ = {'0', '0', '0', 0, 0};
   std::map<std::pair<unsigned, char>, std::uint64_t> told_;
 };
 

@@ -395,6 +395,9 @@ class Rig {
     const Rec& r = *core().space.record(at);
     const auto s = r.stamp_word();
     if (s.tomb()) return {};
+    using Leases = tern::detail::Leases<Sync>;
+    const std::uint64_t lease = Leases::of(core().space, r, s);
+    if (lease != 0 && Leases::is_over_at(core().table, lease, view.stamp, now_ms)) return {};
     present = true;
     const auto v = core().space.value_of(r, s, key.bytes.size());
     step(nullptr);
