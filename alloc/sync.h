@@ -92,6 +92,7 @@ enum class Mutant : unsigned char {
   kTicketAlwaysInherited,     // an earlier deadline keeps the ticket of the later one
   kTicketLostUnsaid,          // a ticket that found no memory is taken for filed
   kExpireUnjudged,            // a ticket removes its key without asking for the deadline that it has now
+  kExpireBesideView,          // what has expired leaves without a tomb although a view may have it
   // reclamation
   kLeaveNestedGuard,          // the inner guard's end is taken for the outer's
   kFreeAtEqualEpoch,          // a bag is freed while a thread still announces its label

@@ -316,6 +316,10 @@ class Commit {
     }
   }
 
+  // For a removal without a Change (expiry.h): each entry counts as one; so many went.
+  bool counts_entries() const noexcept { return bound_.weigher == nullptr; }
+  void forget_entries(std::uint64_t count) noexcept { bound_.give_back(count); }
+
   // Moves the deadline of the record in place. False: it is frozen, or has none, or an idle time, or a view is open that
   // would see it move: it must be replaced.
   bool touch(Thr& t, std::uint64_t hash, Rec& r, Stamp s, std::uint64_t deadline_ms) noexcept {

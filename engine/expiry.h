@@ -7,10 +7,13 @@
 //   what is past, gives
 //             tickets to what isn't
 // A removal is a Change like every other (commit.h): from exactly the record that was judged, with
-// a tomb and a stamp, so that views and watchers see it as one.
+// a tomb and a stamp, so that views and watchers see it as one. Where there are neither, the slot is emptied at once: the key
+// can't be read since its deadline, and a view or a listener that comes judges by a time that is past it too, because it
+// says that it is there before it looks at the time.
 //
 // Any thread may do it, many at once, beside every other operation. Lock-free; a step is bounded by
-// its number of tickets, and each by one removal.
+// its number of tickets, and each by one removal. A thread that is stopped for ever inside one has not counted up to as many
+// removals.
 #ifndef TERN_ENGINE_EXPIRY_H_
 #define TERN_ENGINE_EXPIRY_H_
 
@@ -63,7 +66,16 @@ class Expiry {
   // Up to about `steps` tickets. Answers how many steps were taken: fewer if nothing more is due.
   // Inside a guard.
   unsigned step(unsigned steps) noexcept {
-    return shard_.wheel.advance(space_, thread_, now_, steps, *this);
+    const unsigned done = shard_.wheel.advance(space_, thread_, now_, steps, *this);
+    if (emptied_ != 0) {
+      shard_.live.fetch_sub(emptied_, std::memory_order_relaxed);      // a count
+      shard_.expiring.fetch_sub(emptied_, std::memory_order_relaxed);  // as above
+      commit_.forget_entries(emptied_);
+      thread_.counters.expired.add(emptied_);
+      expired += emptied_;
+      emptied_ = 0;
+    }
+    return done;
   }
 
   // Goes over `buckets` buckets if deadlines are without ticket. False: there was nothing to do, or a round is over and has
@@ -95,8 +107,9 @@ class Expiry {
   // it was due.
   std::uint64_t operator()(std::uint64_t word) noexcept {
     const Ticket ticket(word);
-    for (;;) {
-      const auto found = Tks::find(table_, shard_, ticket);
+    for (bool at_home = true;; at_home = false) {
+      auto found = at_home ? Tks::find_at_home(table_, shard_, ticket) : typename Tks::Found{};
+      if (!found) found = Tks::find(table_, shard_, ticket);
       if (!found) return 0;
       const Deadline x(found.record->x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
       if (x.ticket() != ticket.number()) return 0;
@@ -113,17 +126,21 @@ class Expiry {
 
   void lost(std::uint64_t word) noexcept { Tks::lost(table_, shard_, Ticket(word)); }
 
-  // Buckets and records on their way while other tickets are looked at.
-  [[gnu::always_inline]] void ahead(std::uint64_t soon, std::uint64_t sooner) const noexcept {
-    if constexpr (Sync::kWordwise)
-      return;  // there are no cache lines to fetch where a scheduler counts the loads
-    if (soon != 0) prefetch_near(&bucket_of(Ticket(soon)));
-    if (sooner == 0) return;
-    const Ticket ticket(sooner);
+  // Bucket, then record, on their way while other tickets are looked at.
+  [[gnu::always_inline]] void soon(std::uint64_t word) const noexcept {
+    if constexpr (Sync::kWordwise) return;  // there are no cache lines to fetch where a scheduler counts the loads
+    prefetch_near(&bucket_of(Ticket(word)));
+  }
+  [[gnu::always_inline]] void sooner(std::uint64_t word) const noexcept {
+    if constexpr (Sync::kWordwise) return;  // as above
+    const Ticket ticket(word);
     const auto& b = bucket_of(ticket);
     if (const unsigned m = b.matches(tag_of(ticket.hash())); m != 0) {
       const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
-      if (w.is_current()) prefetch_near(space_.record(w.offset()));
+      if (!w.is_current()) return;
+      const Rec* r = space_.record(w.offset());
+      prefetch_near(r);
+      prefetch_near(r->bytes() + RecordLayout::kXAt);
     }
   }
 
@@ -138,8 +155,31 @@ class Expiry {
   // ticket has all bits of the hash that matter.
   Removed remove(Ticket ticket, const typename Tks::Found& found) noexcept {
     const bool there = found.home != nullptr && found.word.is_live() && !found.in_batch;
+    if (there && empty_at_once(found)) return Removed::kYes;
     const Place<Sync> place{{const_cast<typename Tbl::Word*>(found.slot), found.record, found.word, found.stamp}, found.home, found.home_index, false};
     return remove(*found.record, found.stamp, ticket.hash() | table_.hash_in(shard_), there ? &place : nullptr);
+  }
+  // Without a tomb. False: nothing was done that a removal by commit doesn't do too. The time was read before.
+  bool empty_at_once(const typename Tks::Found& found) noexcept {
+    Rec& r = *found.record;
+    if (!found.stamp.stamped() || !Versions<Sync>::alone(r, found.stamp) || space_.has_points()) return false;
+    if (!space_.views.is_alone() && !planted<Sync>(Mutant::kExpireBesideView)) return false;
+    if (space_.removal_hook.call != nullptr || !commit_.counts_entries()) return false;
+    const Hold hold = r.hold_word();
+    if (hold.keep()) return false;
+    const auto k = space_.key_of(r, found.stamp);
+    if (is_named({k.data, k.size})) return false;  // commit counts what its namespace has
+    std::uint64_t x = r.x().load(std::memory_order_seq_cst);  // [deadline] seq_cst
+    if (Tks::due_of(Deadline(x), Tks::span_of(r, found.stamp)) > now_) return false;
+    Sync::point("expiry.at_once");
+    if (!Deadline(x).frozen() && !r.x().compare_exchange_strong(x, x | Deadline::kFrozen, std::memory_order_seq_cst)) {  // [deadline]
+      return false;
+    }
+    Sync::point("expiry.frozen");
+    auto* slot = const_cast<typename Tbl::Word*>(found.slot);
+    if (!Kept<Sync>(table_, &commit_).empty_slot(thread_, shard_, {slot, &r, found.word, found.stamp}, hold.version())) return false;
+    ++emptied_;
+    return true;
   }
   Removed remove(const Rec& r, Stamp s) noexcept {
     const auto k = space_.key_of(r, s);
@@ -189,6 +229,7 @@ class Expiry {
   Thr& thread_;
   Shd& shard_;
   std::uint64_t now_;
+  std::uint64_t emptied_ = 0;  // slots, not yet counted
   bool room_ = true;  // for tickets, as far as this step has found
 };
 

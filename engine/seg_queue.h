@@ -20,7 +20,8 @@
 //       cell.
 // pop   takes the first cell that isn't TAKEN: swaps its entry for TAKEN. A cell that was given out
 // and is still empty
-//       is made TAKEN: its owner stands still, and those behind it don't wait. A segment without
+//       is made TAKEN: its owner stands still, and those behind it don't wait. Several at once are as many pops, one behind
+//       the other, that move `popped` once. A segment without
 //       cells to come is unlinked and goes to the limbo (Space::retire_block), for somebody may
 //       still be reading it.
 // push_run links a whole segment that was filled before anybody sees it, so it costs one swap for all
@@ -40,7 +41,7 @@
 //
 // Progress: lock-free; push and pop fail to go on only because another push or pop did. A thread
 // stopped for ever in the middle of a push costs its entry, if that isn't in its cell yet; in the
-// middle of a pop, the entry it took; else nothing. All calls are made inside a guard of the epoch.
+// middle of a pop, the entries it took; else nothing. All calls are made inside a guard of the epoch.
 // Cost: an atomic add and a swap a push, a swap a pop, on lines that only this queue's users touch;
 // memory 8 bytes an entry and at most 4 KiB.
 //
@@ -191,13 +192,20 @@ class SegList {
 
   // The oldest entry; 0: there is none.
   std::uint64_t pop(Space<Sync>& space, Thr& t, WhenEmpty when_empty = WhenEmpty::kKeep) noexcept {
+    std::uint64_t entry = 0;
+    return pop_some(space, t, &entry, 1, when_empty) != 0 ? entry : 0;
+  }
+
+  // The oldest entries, up to `count` that lie in one segment. Answers how many; 0: there is none.
+  [[gnu::always_inline]] unsigned pop_some(Space<Sync>& space, Thr& t, std::uint64_t* out, unsigned count,
+                                           WhenEmpty when_empty = WhenEmpty::kKeep) noexcept {
     for (;;) {
       const std::uint64_t first =
           head_.load(std::memory_order_seq_cst);  // [segment] seq_cst, [announce] seq_cst
       if (first == 0) return 0;
       Seg& s = *space.heap.template at<Seg>(first);
       const std::uint64_t cells = Seg::cells_of(space.heap.block_bytes(first));
-      const std::uint64_t i = s.popped.load(std::memory_order_acquire);  // [entry] acquire
+      std::uint64_t i = s.popped.load(std::memory_order_acquire);  // [entry] acquire
       std::uint64_t pushed = s.pushed.load(std::memory_order_seq_cst);   // [entry] seq_cst
       if (i >= cells || (pushed & kClosed) != 0) {
         unlink_first(space, t, first);
@@ -220,20 +228,24 @@ class SegList {
         }
         continue;
       }
-      std::uint64_t entry = s.cell(i).load(std::memory_order_seq_cst);  // [entry] seq_cst
-      const std::uint64_t seen = entry;
-      if (entry != kTaken) {
-        if (planted<Sync>(Mutant::kQueuePopByStore)) {
-          s.cell(i).store(kTaken, std::memory_order_seq_cst);  // [entry] seq_cst
-        } else if (!s.cell(i).compare_exchange_strong(
-                       entry, kTaken, std::memory_order_seq_cst)) {  // [entry] seq_cst
-          continue;
+      unsigned got = 0;
+      for (const std::uint64_t end = std::min(pushed, cells); got != count && i != end; ++i) {
+        std::uint64_t entry = s.cell(i).load(std::memory_order_seq_cst);  // [entry] seq_cst
+        const std::uint64_t seen = entry;
+        if (entry != kTaken) {
+          if (planted<Sync>(Mutant::kQueuePopByStore)) {
+            s.cell(i).store(kTaken, std::memory_order_seq_cst);  // [entry] seq_cst
+          } else if (!s.cell(i).compare_exchange_strong(
+                         entry, kTaken, std::memory_order_seq_cst)) {  // [entry] seq_cst
+            break;
+          }
         }
+        if (seen != 0 && seen != kTaken) out[got++] = seen;
       }
       // Not a swap: a slower thread may put it back, and then the next one passes some TAKEN cells
       // again.
-      s.popped.store(i + 1, std::memory_order_release);  // [entry] release
-      if (seen != 0 && seen != kTaken) return seen;
+      s.popped.store(i, std::memory_order_release);  // [entry] release
+      if (got != 0) return got;
     }
   }
 

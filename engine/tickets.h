@@ -23,6 +23,7 @@
 #ifndef TERN_ENGINE_TICKETS_H_
 #define TERN_ENGINE_TICKETS_H_
 
+#include <bit>
 #include <cstdint>
 
 #include "engine/insertion.h"
@@ -137,6 +138,25 @@ class Tickets {
         [[unlikely]] {  // counts
       for (int i = 0; i != 2; ++i) s.wheel.rotate(table.space(), t, Valid{table, s});
     }
+  }
+
+  // The same, if that is easily told: the key is in its home bucket's own line and no batch is under way on it. Else none.
+  [[gnu::always_inline]] static Found find_at_home(Tbl& table, const Shd& s, Ticket ticket) noexcept {
+    const std::uint32_t home = Tbl::size_of(s).home(ticket.hash());
+    auto& b = table.bucket(s, home);
+    if (!b.control().ready()) return {};
+    const std::uint16_t tag = tag_of(ticket.hash());
+    for (unsigned m = b.matches(tag); m != 0; m &= m - 1) {
+      auto& slot = b.slot[std::countr_zero(m)];
+      const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+      if (!w.is_current_of(tag)) continue;
+      Rec& r = *table.space().record(w.offset());
+      const Stamp stamp = r.stamp_word();
+      if (!stamp.has_x() || stamp.batch()) continue;
+      if (Deadline(r.x().load(std::memory_order_seq_cst)).ticket() != ticket.number()) continue;  // [deadline] seq_cst
+      return {&slot, &r, w, stamp, false, &b, home};
+    }
+    return {};
   }
 
   // The current record whose X has the ticket's number: LIVE or FROZEN, or a true miss. As

@@ -31,7 +31,7 @@
 // So: "push and mark, then read the time" against "move the time, then read the marks": one of the
 // two sees the other, hence seq_cst.
 //
-// A thread stopped for ever between pop and file takes one ticket with it; between moving the time
+// A thread stopped for ever between pop and file takes up to kAtOnce tickets with it; between moving the time
 // and looking at stragglers, or between taking a mark away and the second look, it makes them late
 // by a round. Their keys are never read past their deadline all the same, and maintenance's sweep
 // finds them (expiry.h). Nobody waits for it.
@@ -68,6 +68,8 @@ class Wheel {
   // Times past it are filed there: nothing can be due later (Deadline).
   static constexpr std::uint64_t kTimeMax = (std::uint64_t{1} << 43) - 1;
   static_assert(kLevels * kDigitBits >= 43 + 1, "every time has its level, kTimeMax + 1 too");
+  // Tickets that advance() takes out together: what they name is fetched while others are looked at.
+  static constexpr unsigned kAtOnce = 16;
 
   // Where a ticket lies that is due at `due`, while the time is `now` < due.
   struct Spot {
@@ -109,7 +111,7 @@ class Wheel {
   // steps were taken: fewer than `steps` if the time has come to `now` and nothing is due. Inside a
   // guard.
   //   look(ticket)    -> the instant at which it is due, or 0: it has ended
-  //   look.ahead(soon, sooner)   tickets that will be looked at next, or 0: for prefetching
+  //   look.soon(ticket), look.sooner(ticket)   it will be looked at, before long and next: for prefetching
   //   look.lost(ticket)          there was no memory to file it again
   template <class Look>
   unsigned advance(Space<Sync>& space, Thr& t, std::uint64_t now, unsigned steps,
@@ -124,16 +126,19 @@ class Wheel {
         move(space, t, time, now, look, done);
         continue;
       }
-      ++done;
       List& list = positions(space, spot.level)[spot.position];
-      const std::uint64_t ticket = list.pop(space, t, List::WhenEmpty::kRelease);
-      if (ticket == 0) {
+      std::uint64_t tickets[kAtOnce];
+      const unsigned got = list.pop_some(space, t, tickets, std::min(steps - done, kAtOnce), List::WhenEmpty::kRelease);
+      if (got == 0) {
+        ++done;
         unmark(spot, list);
         continue;
       }
-      ++popped;
-      look.ahead(list.peek(space, 8), list.peek(space, 3));
-      take(space, t, ticket, look);
+      done += got;
+      popped += got;
+      for (unsigned i = 0; i != got; ++i) look.soon(tickets[i]);
+      for (unsigned i = 0; i != got; ++i) look.sooner(tickets[i]);
+      for (unsigned i = 0; i != got; ++i) take(space, t, tickets[i], look);
     }
     if (popped != 0) entries_.fetch_sub(popped, std::memory_order_relaxed);  // a count
     return done;

@@ -28,7 +28,8 @@ struct Run {
       run.due.erase(it);
       return 0;
     }
-    void ahead(std::uint64_t, std::uint64_t) const noexcept {}
+    void soon(std::uint64_t) const noexcept {}
+    void sooner(std::uint64_t) const noexcept {}
     void lost(std::uint64_t ticket) const noexcept { run.due.erase(ticket); }
   };
 

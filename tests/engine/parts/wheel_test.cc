@@ -34,7 +34,8 @@ struct Look {
     ended[ticket] = now;
     return 0;
   }
-  void ahead(std::uint64_t, std::uint64_t) {}
+  void soon(std::uint64_t) {}
+  void sooner(std::uint64_t) {}
   void lost(std::uint64_t ticket) { ADD_FAILURE() << ticket; }
 };
 
@@ -183,7 +184,8 @@ TEST_F(WheelTest, AWheelOfVoidTicketsEmptiesByRotation) {
     std::uint64_t operator()(std::uint64_t ticket) const {
       return ticket % 10 == 0 ? 1'000'000 : 0;
     }
-    void ahead(std::uint64_t, std::uint64_t) const {}
+    void soon(std::uint64_t) const {}
+    void sooner(std::uint64_t) const {}
     void lost(std::uint64_t) const {}
   };
   const Guard guard(bare.space(), *bare.thread);
@@ -224,7 +226,8 @@ TEST(WheelThreads, LoseAndDoubleNothing) {
       ++ended[ticket];
       return 0;
     }
-    void ahead(std::uint64_t, std::uint64_t) const {}
+    void soon(std::uint64_t) const {}
+    void sooner(std::uint64_t) const {}
     void lost(std::uint64_t) const {}
   };
   std::mt19937_64 random(3);

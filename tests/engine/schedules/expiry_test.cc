@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/expiry.h"
+#include "engine/views.h"
 #include "tests/engine/schedules/exploring.h"
 #include "tests/sync/weak_memory.h"
 
@@ -111,6 +112,24 @@ struct Mortal {
   bool two_touch = false;
 };
 
+// What the view sees of the key doesn't change, and is there if the view's time is before the deadline.
+template <class M>
+void look_twice(M& m, int t) {
+  using Sync = typename M::Sync;
+  tern::detail::Views<Sync> views(m.rig.core());
+  const auto view = views.open();
+  for (int look = 0; look != 2; ++look) {
+    bool there = false;
+    const auto answer = views.read(m.rig.thread(t), view, m.key.hash, m.key.view(), [&](const auto&) { there = true; });
+    if (answer == tern::detail::Views<Sync>::Outcome::kEnded) m.rig.complain("a view was ended");
+    if (there != (view.now_ms < 140)) m.rig.complain(there ? "a view shows what had expired before it" : "a view has lost a key that expired after it was opened");
+  }
+  views.close(&m.rig.thread(t), view);
+}
+template <class M>
+Threads fire_and_view(M& m) {
+  return {[&m] { m.fire(0, 150, 4); }, [&m] { look_twice(m, 1); }};
+}
 template <class M>
 Threads fire_and_touch(M& m) {
   return {[&m] { m.fire(0, 150, 4); }, [&m] { m.touch(1, 300); }};
@@ -170,6 +189,10 @@ TEST(Expiry, OfADeadlineThatTwoMove) {
   Sound m(3);
   expect_holds("expiry, two touches", m, two_touches(m), kTwo);
 }
+TEST(Expiry, BesideAView) {
+  Sound m(2);
+  expect_holds("expiry, view", m, fire_and_view(m), kTwo);
+}
 TEST(Expiry, BesideASplit) {
   Sound m(2);
   expect_holds("expiry, split", m, fire_and_split(m), kTwo);
@@ -184,6 +207,10 @@ TEST(Expiry, NobodyWaitsForAStoppedThread) {
 TEST(ExpiryMutants, ExpireUnjudged) {
   Mortal<Mutant::kExpireUnjudged> m(2);
   expect_found("expire unjudged", m, fire_and_touch(m), {.preemptions = 2, .schedules = 100'000});
+}
+TEST(ExpiryMutants, ExpireBesideView) {
+  Mortal<Mutant::kExpireBesideView> m(2);
+  expect_found("expire beside a view", m, fire_and_view(m), {.preemptions = 2, .schedules = 100'000});
 }
 TEST(ExpiryMutants, TicketAlwaysInherited) {
   Mortal<Mutant::kTicketAlwaysInherited> m(2);
@@ -232,7 +259,8 @@ struct Turning {
       ++turning.ended[ticket];
       return 0;
     }
-    void ahead(std::uint64_t, std::uint64_t) noexcept {}
+    void soon(std::uint64_t) noexcept {}
+    void sooner(std::uint64_t) noexcept {}
     void lost(std::uint64_t) noexcept { turning.rig.complain("a ticket found no memory"); }
   };
 
