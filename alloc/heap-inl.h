@@ -137,7 +137,8 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
         (options.magazine_bytes < share ? options.magazine_bytes : share) / class_bytes(c);
     if (blocks > options.magazine_blocks_max) blocks = options.magazine_blocks_max;
     if (blocks < 2) blocks = 2;
-    capacity_[c] = class_bytes(c) <= largest_block_ ? static_cast<std::uint32_t>(blocks) : 0;
+    if (class_bytes(c) > kMagazineBlockMax || class_bytes(c) > largest_block_) blocks = 0;
+    capacity_[c] = static_cast<std::uint32_t>(blocks);
   }
   // Blocks of the reserve go back at once: none may hide in the magazine of another thread.
   capacity_[kReserveClass] = 0;
@@ -247,6 +248,7 @@ template <class Sync, class Shape>
   std::uint64_t batch[kBatchMax];
   std::size_t want = magazine.capacity / 2;  // half, so that a free right after finds room
   if (want > kBatchMax) want = kBatchMax;
+  if (want == 0) want = 1;
   std::size_t got = 0;
   for (bool flushed = false;;) {
     got = spans_.take(cls, batch, want);
@@ -255,6 +257,7 @@ template <class Sync, class Shape>
     if (detail::planted<Sync>(detail::Mutant::kReserveNotKept)) {
       if (class_bytes(cls) <= kReserveBlockBytes) return allocate_reserve(cache);
     }
+    if (const Offset larger = flushed ? 0 : allocate_larger(cache, cls); larger != 0) return larger;
     if (flushed || !may_flush || cache.held_bytes() == 0) return 0;
     flush(cache);  // what this thread holds of other classes may be what keeps a span from being
                    // empty
@@ -266,6 +269,29 @@ template <class Sync, class Shape>
   const Offset offset = first_unit_ + batch[0];
   unpoison(at(offset), class_bytes(cls));
   return offset;
+}
+
+// A free block of a class up to a quarter larger. What comes and goes is seldom of the sizes that went: without it a full heap
+// refuses one size while the next has megabytes free.
+template <class Sync, class Shape>
+Offset BasicHeap<Sync, Shape>::allocate_larger(Cache& cache, unsigned cls) noexcept {
+  const std::size_t most = class_bytes(cls) + class_bytes(cls) / 4;
+  for (unsigned c = cls + 1; c < kClassCount && class_bytes(c) <= most && class_bytes(c) <= largest_block_; ++c) {
+    auto& magazine = cache.magazines_[c];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    Offset offset = 0;
+    if (count != 0) {
+      magazine.count.store(count - 1, std::memory_order_relaxed);
+      offset = magazine.blocks[count - 1];
+    } else if (std::uint64_t units = 0; spans_.take(c, &units, 1) != 0) {
+      offset = first_unit_ + units;
+    } else {
+      continue;
+    }
+    unpoison(at(offset), class_bytes(c));
+    return offset;
+  }
+  return 0;
 }
 
 template <class Sync, class Shape>
@@ -288,7 +314,7 @@ template <class Sync, class Shape>
 [[gnu::noinline]] void BasicHeap<Sync, Shape>::free_slow(Cache& cache, unsigned cls,
                                                          Offset offset) noexcept {
   auto& magazine = cache.magazines_[cls];
-  if (cls >= kClassCount || (cache.memory_ == nullptr && !prepare(cache))) {
+  if (cls >= kClassCount || (cache.memory_ == nullptr && !prepare(cache)) || magazine.capacity == 0) {
     give_back(cls, &offset, 1);
     return;
   }

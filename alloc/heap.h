@@ -13,8 +13,8 @@
 //
 // A block's way. `allocate` pops the thread's magazine for the class; an empty magazine takes a
 // batch from the lowest span with free blocks; without such a span an empty span of any class, or
-// fresh granules, become one of this class; without those the magazines of this thread go back and
-// it looks once more. `free` pushes; a full magazine gives its older half back, neighbours of one
+// fresh granules, become one of this class; without those a free block of up to a quarter more serves;
+// without such the magazines of this thread go back and it looks once more. `free` pushes; a full magazine gives its older half back, neighbours of one
 // bitmap word together.
 //
 // Conservation, in pages of 4 KiB, at every instant:
@@ -73,7 +73,7 @@ struct HeapOptions {
   bool huge_pages = true;  // ask for them; refusal is no error
   bool prefault = false;   // fault memory_bytes in at open
   // What a thread's magazine of one class may hold: this many bytes, and no more than 1/512 of the
-  // budget, and this many blocks; but at least 2 blocks whatever their size.
+  // budget, and this many blocks; but at least 2 blocks of up to 64 KiB, and none that are larger.
   std::size_t magazine_bytes = 32 << 10;
   std::uint32_t magazine_blocks_max = 128;
 };
@@ -108,7 +108,7 @@ struct DefaultShape {
   static constexpr std::size_t kLargeSpansFrom = 256 << 20;  // memory_bytes
   static constexpr unsigned kLargeSpanGranules = 32;
   static constexpr std::size_t kSmallSpanLargest = 8 << 10;
-  static constexpr std::size_t kLargeSpanLargest = 64 << 10;
+  static constexpr std::size_t kLargeSpanLargest = 128 << 10;  // a value of 64 KiB with its header is no extent
   static constexpr std::size_t kReserveBytesMin = 64 << 10;
 };
 
@@ -346,6 +346,7 @@ class BasicHeap {
 
  private:
   static constexpr std::uint32_t kBackAtOnce = 16;  // blocks that a full magazine gives back
+  static constexpr std::size_t kMagazineBlockMax = 64 << 10;  // larger ones go back at once
   static constexpr std::size_t kPickSpans = 16384;  // states read by one pick
   static constexpr std::size_t kRunUnits = 2048;    // the longest run of spans that is emptied
   static constexpr std::uint64_t kGranulePages = kGranuleBytes / kPageBytes;
@@ -362,6 +363,7 @@ class BasicHeap {
   }
 
   Offset allocate_slow(Cache& cache, unsigned cls, bool may_flush = true) noexcept;
+  Offset allocate_larger(Cache& cache, unsigned cls) noexcept;
   void free_slow(Cache& cache, unsigned cls, Offset offset) noexcept;
   bool prepare(Cache& cache) noexcept;
   void flush(Cache& cache) noexcept;

@@ -14,7 +14,7 @@ namespace tern::alloc {
 inline constexpr std::size_t kUnitBytes = 8;  // unit of offsets and of class sizes
 inline constexpr std::size_t kClassBytesMin = 16;
 inline constexpr std::size_t kFineBytesMax = 256;     // every 8 bytes up to here
-inline constexpr std::size_t kClassBytesMax = 65536;  // the largest class of the largest spans
+inline constexpr std::size_t kClassBytesMax = 131072;  // the largest class of the largest spans
 inline constexpr unsigned kFineClasses = (kFineBytesMax - kClassBytesMin) / kUnitBytes + 1;
 inline constexpr unsigned kClassesADoubling = 8;
 inline constexpr unsigned kClassCount =

@@ -116,7 +116,7 @@ struct ClassInfo {
     return info;
   }
   // Index of the block at `units_in` units from the span's start. Exact: units_in < 2^18 and the
-  // error of the reciprocal is at most `units` <= 2^13, so that it doesn't reach 2^32.
+  // error of the reciprocal is at most `units` <= 2^14, so that it doesn't reach 2^32.
   constexpr std::uint32_t index_of(std::uint64_t units_in) const {
     return static_cast<std::uint32_t>(units_in * reciprocal >> 32);
   }
