@@ -150,6 +150,7 @@ std::size_t resident_bytes(const void* at, std::size_t bytes) noexcept {
 }
 
 std::uint64_t monotonic_ns() noexcept { return read_clock(CLOCK_BOOTTIME); }
+std::uint64_t thread_cpu_ns() noexcept { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 std::uint64_t wall_ns() noexcept { return read_clock(CLOCK_REALTIME); }
 
 bool random_bytes(void* to, std::size_t bytes) noexcept {

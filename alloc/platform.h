@@ -136,6 +136,9 @@ std::size_t resident_bytes(const void* at, std::size_t bytes) noexcept;
 // costs.
 std::uint64_t monotonic_ns() noexcept;
 
+// Nanoseconds that the calling thread has run. A system call.
+std::uint64_t thread_cpu_ns() noexcept;
+
 // Nanoseconds since 1970. May jump; for metadata only, never for deadlines.
 std::uint64_t wall_ns() noexcept;
 

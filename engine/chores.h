@@ -76,7 +76,7 @@ class Chores {
  private:
   enum class Next : std::uint8_t { kReclaim, kRoom, kExpire, kTend, kSweep, kMoves };
   Next after_shard() const noexcept { return left_ == 0 ? Next::kMoves : Next::kExpire; }
-  static constexpr std::uint64_t kReclaimUnits = 256;
+  static constexpr std::uint64_t kReclaimUnits = 128;
 
   Core<Sync>& core_;
   Thread<Sync>& thread_;

@@ -595,7 +595,7 @@ class Core {
 
   // Makes room ahead of need, a bounded step. True: some was made.
   bool maintain_room(Thr& t) noexcept {
-    if (!evicts || eviction.owed_bytes() == 0) return false;
+    if (!evicts || !eviction.wants_step()) return false;
     bool some;
     {
       Grd guard(space, t);

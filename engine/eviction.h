@@ -307,18 +307,24 @@ class Eviction {
 
   // --- maintenance ---------------------------------------------------------------------------------------------
 
-  // One bounded step, inside a guard: up to `count` go while there is less room than there should be, until `units` of
-  // work are done. True: some did.
+  // One bounded step, inside a guard: up to `count` go while there is less room than there should be and a sixteenth more,
+  // until `units` of work are done. True: some did.
   bool step(Thr& t, unsigned count, std::uint64_t units) noexcept {
     bool some = false;
     const std::uint64_t before = t.work;
-    for (; count != 0 && t.work - before < units && owed_bytes() != 0; --count) {
+    for (; count != 0 && t.work - before < units && wants_step(); --count) {
       if (evict_one(t) == 0) break;
       follow_limbo(t);
       some = true;
     }
     if (owed_bytes() == 0) owed_.store(0, std::memory_order_relaxed);  // a figure
     return some;
+  }
+  // Ahead of what is owed: so that writes find room until maintenance comes by again, and evict nothing themselves.
+  bool wants_step() const noexcept {
+    if (owed_bytes() != 0) return true;
+    const std::uint64_t reserve = reserve_.load(std::memory_order_relaxed);  // a figure
+    return evicts_.load(std::memory_order_relaxed) != 0 && room_bytes() < reserve + reserve / kAheadPart;  // a hint
   }
   // Room that is missing.
   std::uint64_t owed_bytes() const noexcept {
@@ -334,6 +340,7 @@ class Eviction {
   const EvictionQueues<Sync>& queues() const noexcept { return queues_; }
 
  private:
+  static constexpr std::uint64_t kAheadPart = 16;
   static constexpr unsigned kRoundVictims = 4096;
   static constexpr std::uint64_t kRoundUnits = 2 * kRoundVictims + 1024;  // of what they leave, with their tombs
 

@@ -1,5 +1,7 @@
 #include "engine/keeper.h"
 
+#include <algorithm>
+
 #include "alloc/platform.h"
 #include "engine/store_core.h"
 
@@ -50,19 +52,23 @@ std::uint64_t Keeper::take_turn() noexcept {
   if (thread == nullptr) return kPauseNsMax;  // no memory for it now
   turns_.fetch_add(1, std::memory_order_relaxed);  // statistics
   StoreCore::Ticked done;
+  std::uint64_t took_ns = 0;
   {
     const std::lock_guard<std::mutex> lock(turn_);
+    // Its own time: a turn that had to wait for a processor hasn't done more.
+    const std::uint64_t begin_ns = alloc::platform::thread_cpu_ns();
     done = store_.tick(*thread, alloc::platform::monotonic_ns() + kTickNs);
+    took_ns = alloc::platform::thread_cpu_ns() - begin_ns;
   }
   if (store_is_over_) {
     worker_.abandon();
     store_.let_go();  // and with it, as a rule, this object
     return Worker::kEnd;
   }
-  return pause_after(done.worked, done.out_of_time);
+  return pause_after(done.worked, done.out_of_time, took_ns);
 }
 
-std::uint64_t Keeper::pause_after(bool worked, bool out_of_time) noexcept {
+std::uint64_t Keeper::pause_after(bool worked, bool out_of_time, std::uint64_t took_ns) noexcept {
   auto& state = store_.core.space.upkeep.state;
   if (worked || store_.is_watching()) {
     // Woken by nobody, perhaps.
@@ -70,8 +76,15 @@ std::uint64_t Keeper::pause_after(bool worked, bool out_of_time) noexcept {
       state.store(Upkeep::kAwake, std::memory_order_relaxed);        // as above
     }
     quiet_ns_ = 0;
-    if (worked) pause_ns_ = kPauseNsMin;
-    if (worked && out_of_time) return kTickNs;
+    if (worked) {
+      if (took_ns > kTickNs / 2) {
+        pause_ns_ = std::max(pause_ns_ / 2, kPauseNsMin);
+      } else if (took_ns < kTickNs / 4) {
+        pause_ns_ *= 2;
+      }
+      pause_ns_ = std::min(pause_ns_, kWorkedPauseNsMax);
+      return out_of_time && took_ns > kTickNs / 2 ? kTickNs : pause_ns_;
+    }
   }
   const std::uint64_t pause = pause_ns_;
   pause_ns_ = pause * 2 < kPauseNsMax ? pause * 2 : kPauseNsMax;
