@@ -148,7 +148,7 @@ class Eviction {
     }
     if (evicts_.load(std::memory_order_relaxed) != 0) {  // a hint
       const std::uint64_t entry = queues_.format().pack(hash, gen) | EntryFormat::kCounted;
-      queues_.enter_now(t, policy_.missed(key_of(entry)), entry);
+      queues_.enter_now(t, missed(t, entry), entry);
     } else if (queues_.enter(t, hash, gen)) {
       settle(t);
     }
@@ -166,7 +166,7 @@ class Eviction {
     queues_.settle(t, [&](std::uint64_t& entry) {
       if (!counts) return policy_.entered_first(key_of(entry));
       entry |= EntryFormat::kCounted;
-      return policy_.missed(key_of(entry));
+      return missed(t, entry);
     });
   }
   // Ahead of `count` inserts.
@@ -526,6 +526,12 @@ class Eviction {
     if (entry == 0 || EntryFormat::counted(entry)) return entry;
     policy_.count(key_of(entry));
     return entry | EntryFormat::kCounted;
+  }
+  EvictionQueue missed(Thr& t, std::uint64_t entry) noexcept {
+    bool remembered = false;
+    const EvictionQueue queue = policy_.missed(key_of(entry), remembered);
+    if (remembered) t.counters.ghost_hits.add();
+    return queue;
   }
   // What the policy knows a key by: of the hash, what an entry keeps, spread over all bits.
   std::uint64_t key_of(std::uint64_t entry) const noexcept {

@@ -94,9 +94,14 @@ class EvictionPolicy {
   }
 
   void prefetch(std::uint64_t hash) const noexcept { rules_.prefetch(hash); }
-  EvictionQueue missed(std::uint64_t hash) noexcept {
+  // `remembered`: it was evicted lately, so that a larger cache would have had it.
+  EvictionQueue missed(std::uint64_t hash, bool& remembered) noexcept {
     if (sampled(hash)) offer(hash);
-    return rules_.missed(setting(), hash);
+    return rules_.missed(setting(), hash, remembered);
+  }
+  EvictionQueue missed(std::uint64_t hash) noexcept {
+    bool remembered;
+    return missed(hash, remembered);
   }
   // The same before anything was evicted, without touching the rules' memory: nothing is remembered yet. The key is to be
   // counted by `count` when its turn to leave comes.

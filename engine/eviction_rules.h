@@ -100,13 +100,18 @@ class EvictionRules {
     prefetch_near(ghost_.line_of(hash));
   }
 
-  // A key that wasn't there enters: the queue that takes it.
-  EvictionQueue missed(EvictionSetting setting, std::uint64_t hash) noexcept {
+  // A key that wasn't there enters: the queue that takes it. `remembered`: it had left lately, as far as is known.
+  EvictionQueue missed(EvictionSetting setting, std::uint64_t hash, bool& remembered) noexcept {
     sketch_.add(hash);
-    const bool remembered = ghost_.take(hash);
+    remembered = ghost_.take(hash);
     const bool enters = setting.gate == EvictionSetting::kOpen ||
                         (setting.gate == EvictionSetting::kLoose && remembered);
     return enters ? EvictionQueue::kMain : EvictionQueue::kSmall;
+  }
+
+  EvictionQueue missed(EvictionSetting setting, std::uint64_t hash) noexcept {
+    bool remembered;
+    return missed(setting, hash, remembered);
   }
 
   // What `missed` answers while nothing was evicted yet, but for the counting.

@@ -29,6 +29,7 @@ Stats Store::stats() const noexcept {
     s.dropped += t.counters.dropped.get();
     s.inserts += t.counters.inserts.get();
     s.evicted += t.counters.evicted.get();
+    s.ghost_hits += t.counters.ghost_hits.get();
     s.cleared += t.counters.cleared.get();
     s.unevictable += t.counters.kept.get();
     s.index_bytes += t.counters.index_bytes.get();

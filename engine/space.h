@@ -46,7 +46,7 @@ class Counter {
 template <class Sync>
 struct Counters {
   Counter<Sync> hits, misses, sets, deletes, expired, refused, moves;
-  Counter<Sync> inserts, evicted, dropped, cleared, kept;  // kept: entries that are never evicted, in less out
+  Counter<Sync> inserts, evicted, ghost_hits, dropped, cleared, kept;  // kept: entries that are never evicted, in less out
   Counter<Sync> index_bytes;                      // taken by the ordered index, in less out
 };
 

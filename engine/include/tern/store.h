@@ -71,6 +71,7 @@ struct Stats {
   std::uint64_t dropped = 0;             // of them, those that answered ok (WhenFull::kDrop)
   std::uint64_t inserts = 0;             // entries that appeared; counted where something is evicted
   std::uint64_t evicted = 0;             // entries that made room
+  std::uint64_t ghost_hits = 0;          // inserts of keys that were evicted lately: what about twice the memory would have kept
   std::uint64_t cleared = 0;             // entries that clear, del_prefix or del_tag removed, as far as they are swept
   std::uint64_t leases = 0;              // those past their deadline included until they are removed
   std::uint64_t unevictable = 0;         // entries there now that are never evicted

@@ -83,6 +83,24 @@ TEST(EvictionTest, EntriesMaxIsNeverPassed) {
   }
 }
 
+TEST(EvictionTest, AKeyThatComesBackIsCounted) {
+  Options options = bounded(8 * kMiB);
+  options.entries_max = 1'000;
+  const Store store = open_or_fail(options);
+  for (unsigned i = 0; i < 2'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v"));
+  EXPECT_EQ(store.stats().evicted, 1'000u);
+  EXPECT_LE(store.stats().ghost_hits, 2u) << "a fingerprint in 16,000 is another's";
+  unsigned back = 0;
+  for (unsigned i = 0; i < 2'000 && back < 200; ++i) {
+    if (*store.exists(numbered("k", i))) continue;
+    ASSERT_TRUE(store.set(numbered("k", i), "v"));
+    ++back;
+  }
+  EXPECT_EQ(back, 200u);
+  EXPECT_GE(store.stats().ghost_hits, 30u) << "the longest gone: of as many as the cache holds a third and more are remembered";
+  EXPECT_LE(store.stats().ghost_hits, 202u);
+}
+
 TEST(EvictionTest, EntriesMaxIsPassedByOneAThreadAtMost) {
   Options options = bounded(16 * kMiB);
   options.entries_max = 500;
