@@ -616,7 +616,7 @@ Settled hammer(unsigned small_percent, unsigned large_percent, unsigned rounds) 
 }
 
 TEST(NamespaceShareTest, AFullStoreSettlesNearTheShares) {
-  const Settled s = hammer(25, 75, 40'000);
+  const Settled s = hammer(25, 75, 60'000);
   const double part = static_cast<double>(s.small) / static_cast<double>(s.small + s.large);
   EXPECT_NEAR(part, 0.25, 0.03);
   // Who has no share keeps what he is about to lose.
@@ -625,7 +625,7 @@ TEST(NamespaceShareTest, AFullStoreSettlesNearTheShares) {
 }
 
 TEST(NamespaceShareTest, TheRestIsForThoseWithoutAShare) {
-  const Settled s = hammer(20, 30, 40'000);
+  const Settled s = hammer(20, 30, 60'000);
   EXPECT_NEAR(static_cast<double>(s.small) / static_cast<double>(s.large), 2.0 / 3, 0.08);
   const double rest = static_cast<double>(s.rest) * 290;  // about: a key of 10 bytes, a value of 200
   EXPECT_GT(rest, 0.3 * static_cast<double>(s.small + s.large + s.rest * 290));
