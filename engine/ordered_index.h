@@ -200,130 +200,7 @@ class OrderedIndex {
   // Leaves that aren't REMOVED, from a bound on, forward or backward. Valid inside the guard in which it was made; what
   // is inserted and removed meanwhile may be met or not, all else is met once.
   //   for (Cursor c(index, from, Cursor::kForward, true); const Leaf* leaf = c.next();) ...
-  class Cursor {
-   public:
-    enum Direction : int { kForward = 1, kBackward = -1 };
-
-    // From the first key on; backward, from the last.
-    Cursor(const OrderedIndex& index, Direction direction) noexcept : index_(index), direction_(direction) {
-      enter(index_.root_.load(std::memory_order_seq_cst));  // [branch] seq_cst, [announce] seq_cst
-    }
-    // From the first key that isn't less than `bound` (backward: greater); `included` says whether it may be `bound`.
-    Cursor(const OrderedIndex& index, std::string_view bound, Direction direction, bool included) noexcept
-        : index_(index), direction_(direction) {
-      seek(bound, included);
-    }
-    Cursor(const Cursor&) = delete;
-    Cursor& operator=(const Cursor&) = delete;
-    ~Cursor() { alloc::private_free(more_); }
-
-    // Null: there is no other, or failed().
-    const Leaf* next() noexcept {
-      for (;;) {
-        if (const Leaf* leaf = pending_) {
-          pending_ = nullptr;
-          const LeafState::Kind kind = leaf->seen().kind();
-          if (kind == LeafState::kLive || (kind == LeafState::kDead && !planted<Sync>(Mutant::kIndexScanSkipsDead))) return leaf;
-          continue;
-        }
-        if (depth_ == 0) return nullptr;
-        Frame& f = frames()[depth_ - 1];
-        const Node& n = *f.node;
-        if (f.at < 0 || f.at >= static_cast<int>(n.words())) {
-          --depth_;
-          continue;
-        }
-        const int at = f.at;
-        f.at += direction_;
-        const int ahead = at + 3 * direction_;  // leaves lie anywhere: fetch them while the first are looked at
-        if (ahead >= 0 && ahead < static_cast<int>(n.words())) {
-          prefetch_near(index_.space_.heap.at(offset_of(n.child(ahead).load(std::memory_order_relaxed))));  // a hint
-        }
-        enter(n.child(at).load(std::memory_order_seq_cst));  // [branch] seq_cst
-      }
-    }
-    // No private memory for a path of more than kFrames nodes; the scan is incomplete.
-    bool failed() const noexcept { return failed_; }
-
-   private:
-    struct Frame {
-      const typename OrderedIndex::Node* node;
-      int at;  // the child to visit next
-    };
-    static constexpr unsigned kFrames = 24;
-
-    Frame* frames() noexcept { return more_ != nullptr ? more_ : frames_; }
-
-    void enter(std::uint64_t word) noexcept {
-      if (offset_of(word) == 0) return;
-      if (is_inner(word)) {
-        const Node& n = index_.node_of(word);
-        push(n, direction_ == kForward ? 0 : static_cast<int>(n.words()) - 1);
-      } else {
-        pending_ = &index_.leaf_of(word);
-      }
-    }
-
-    void push(const Node& n, int at) noexcept {
-      if (depth_ == capacity_) {
-        auto* more = static_cast<Frame*>(alloc::private_allocate(std::size_t{capacity_} * 2 * sizeof(Frame)));
-        if (more == nullptr) {
-          failed_ = true;
-          depth_ = 0;
-          return;
-        }
-        std::memcpy(more, frames(), depth_ * sizeof(Frame));
-        alloc::private_free(more_);
-        more_ = more;
-        capacity_ *= 2;
-      }
-      frames()[depth_++] = {&n, at};
-    }
-
-    // Along the bound: what lies on its far side at each node is pushed, to be visited later.
-    void seek(std::string_view bound, bool included) noexcept {
-      std::size_t depth = 0;
-      std::uint64_t word = index_.root_.load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
-      while (offset_of(word) != 0) {
-        if (!is_inner(word)) {
-          const Leaf& leaf = index_.leaf_of(word);
-          const int order = leaf.key().compare(bound) * direction_;
-          if (order > 0 || (order == 0 && included)) pending_ = &leaf;
-          return;
-        }
-        const Node& n = index_.node_of(word);
-        const std::string_view rest = bound.substr(depth);
-        const std::string_view prefix = n.prefix();
-        const int order = prefix.compare(rest.substr(0, prefix.size()));
-        // A bound that ends inside the prefix is less than all below it.
-        if (order != 0) {
-          if (order * direction_ > 0) enter(word);
-          return;
-        }
-        if (rest.size() == prefix.size()) {  // the bound is the node's own key, the others are greater
-          if (direction_ == kForward) return push(n, included ? 0 : 1);
-          if (included) push(n, 0);
-          return;
-        }
-        const auto byte = static_cast<unsigned char>(rest[prefix.size()]);
-        const int at = static_cast<int>(n.lower(byte));
-        const bool exact = at < static_cast<int>(n.words()) && n.byte(static_cast<unsigned>(at)) == byte;
-        push(n, direction_ == kForward ? at + (exact ? 1 : 0) : at - 1);
-        if (!exact || failed_) return;
-        word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
-        depth += prefix.size() + 1;
-      }
-    }
-
-    const OrderedIndex& index_;
-    const Direction direction_;
-    bool failed_ = false;
-    unsigned depth_ = 0;
-    unsigned capacity_ = kFrames;
-    const Leaf* pending_ = nullptr;
-    Frame* more_ = nullptr;
-    Frame frames_[kFrames];
-  };
+  class Cursor;  // index_cursor.h
 
   // Alone. fn(offset of each block); answers the bytes of all.
   template <class Fn>
@@ -769,5 +646,7 @@ class OrderedIndex {
 };
 
 }  // namespace tern::detail
+
+#include "engine/index_cursor.h"
 
 #endif  // TERN_ENGINE_ORDERED_INDEX_H_

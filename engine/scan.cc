@@ -173,12 +173,11 @@ class Scan {
         }
       } else {
         std::string_view key[ScansNow::kStepKeys];
-        std::uint64_t hash[ScansNow::kStepKeys];
+        ScansNow::Cells cells;
         for (unsigned i = 0; i != count; ++i) key[i] = list[first + i].key();
-        simd::hash_batch(key, count, core.space.geometry.hash_keys, hash);
+        simd::hash_batch(key, count, core.space.geometry.hash_keys, cells.hash);
         const GuardNow guard(core.space, call_.thread());
-        for (unsigned i = 0; i != count; ++i) core.prefetch_bucket(hash[i]);
-        if (!scans.look(key, hash, count, step)) return Status::kViewExpired;
+        if (!scans.look(key, cells, count, step)) return Status::kViewExpired;
         const Result<bool> r = show(step);
         if (!r || !*r) return r;
       }

@@ -1,8 +1,11 @@
 // Scans: a view's keys in the order of their bytes, by the ordered index, step by step.
 //
 //   step    seek the first leaf behind the last one that was looked at; take up to 64 whose keys are wanted; fetch their
-//           buckets, then their records; look each up and walk to the view's version, as a read of the view does; look
-//           at the register once more
+//           buckets, then their records; walk from each to the view's version, as a read of the view does; look at the
+//           register once more
+//
+// The word that was found in a bucket when its record was fetched is as good as one that were found later: the guard keeps
+// the record, and what the view has lies at it or below. What is out of the ordinary is looked up again.
 //
 // Each step is a guard of its own and begins with a seek, so a scan holds back no reclamation and stands in no old node:
 // what carries it on is a copy of the last key. A key that the view has keeps its slot while the view is open, and hence
@@ -14,7 +17,6 @@
 #ifndef TERN_ENGINE_SCANS_H_
 #define TERN_ENGINE_SCANS_H_
 
-#include <bit>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -47,10 +49,13 @@ struct KeyRange {
     const int order = key.compare(high);
     return order > 0 || (order == 0 && !high_included);
   }
-  bool covers(std::string_view key) const noexcept { return key.starts_with(prefix) && !is_below(key) && !is_above(key); }
+  bool begins(std::string_view key) const noexcept {
+    return key.size() >= prefix.size() && simd::key_equal(key.data(), prefix.data(), prefix.size());
+  }
+  bool covers(std::string_view key) const noexcept { return begins(key) && !is_below(key) && !is_above(key); }
   // Nor does any that follows, once the first that may be covered has been reached.
   bool is_past(std::string_view key) const noexcept {
-    return !key.starts_with(prefix) || (reverse ? is_below(key) : is_above(key));
+    return !begins(key) || (reverse ? is_below(key) : is_above(key));
   }
   void raise_low(std::string_view to, bool included) noexcept {
     if (to > low || (to == low && !included)) {
@@ -78,6 +83,7 @@ class Scans {
   using Step = typename View::Step;
   using Index = OrderedIndex<Sync>;
   using Cursor = typename Index::Cursor;
+  using Cells = base::GroupCells<Sync>;
 
   enum class Outcome : std::uint8_t {
     kMore,
@@ -96,8 +102,9 @@ class Scans {
     out.count = 0;
     std::optional<Cursor> cursor;
     if (!seek(range, cursor)) return Outcome::kNoMemory;
+    cursor->look_ahead(wanted);
     std::string_view key[kStepKeys], last;
-    std::uint64_t hash[kStepKeys];
+    Cells cells;
     unsigned count = 0;
     bool at_end = false;
     for (unsigned looks = 0; count != wanted && looks != kLooksMax; ++looks) {
@@ -110,38 +117,33 @@ class Scans {
       if (filter != nullptr && !(*filter)(last)) continue;
       core_.prefetch_bucket(leaf->hash);
       key[count] = last;
-      hash[count++] = leaf->hash;
+      cells.hash[count++] = leaf->hash;
     }
     if (cursor->failed()) return Outcome::kNoMemory;
-    if (!look(key, hash, count, out)) return Outcome::kEnded;
+    if (!look(key, cells, count, out)) return Outcome::kEnded;
     if (at_end) return Outcome::kAtEnd;
     if (!place_.assign(last)) return Outcome::kNoMemory;
     is_under_way_ = true;
     return Outcome::kMore;
   }
 
-  // What the view has of these keys, in their order, without those that it hasn't. Buckets are on their way. False: the view
-  // was ended.
-  bool look(const std::string_view* key, const std::uint64_t* hash, unsigned count, Step& out) noexcept {
+  // What the view has of the keys with these hashes, in their order, without those that it hasn't. Buckets are on their
+  // way. False: the view was ended.
+  bool look(const std::string_view* key, Cells& cells, unsigned count, Step& out) noexcept {
     out.count = 0;
+    base::fetch_buckets(core_.table, count, cells);
+    base::fetch_records(core_.table, count, cells);
+    // Later points don't concern the view.
+    const bool points = core_.space.points.in_table() != 0;
     for (unsigned i = 0; i != count; ++i) {
-      const auto& s = core_.table.shard_of(hash[i]);
-      auto& bucket = core_.table.bucket(s, Table<Sync>::size_of(s).home(hash[i]));
-      const unsigned m = bucket.matches(tag_of(hash[i]));
-      if (m == 0) continue;
-      const SlotWord w = bucket.at(static_cast<unsigned>(std::countr_zero(m)));
-      if (w.is_current()) base::fetch_block(core_.space, w.offset());
-    }
-    for (unsigned i = 0; i != count; ++i) {
-      const auto found = core_.table.find(hash[i], key[i]);
-      if (!found) continue;
-      const auto head = View(core_).at(view_, found.word.offset(), key[i].size());
-      if (!head.present) continue;
-      out.head[out.count] = head;
-      // The version's own bytes, as in a walk.
-      const auto own = core_.space.key_of(*head.record, head.stamp);
-      out.key[out.count] = {own.data, own.size};
-      out.record[out.count++] = core_.space.offset_of(*head.record);
+      const std::uint64_t at = cells.candidate[i];
+      if (at == Cells::kNone) continue;
+      const Rec* r = at == Cells::kLate || points ? nullptr : base::confirm(core_.space, at, key[i]);
+      if (r != nullptr && r->stamp_word().stamp() <= view_.opened.stamp) [[likely]] {
+        take(*r, at, key[i].size(), out);
+      } else {
+        look_up(key[i], cells.hash[i], out);
+      }
     }
     Sync::point("scan.looked");
     if (core_.space.views.is_open(view_.opened)) return true;
@@ -150,6 +152,34 @@ class Scans {
   }
 
  private:
+  using Rec = Record<Sync>;
+
+  // The newest version, as plain as almost all are, is the view's.
+  [[gnu::always_inline]] static void take(const Rec& r, std::uint64_t at, std::size_t key_size, Step& out) noexcept {
+    Head<Sync>& h = out.head[out.count];
+    const char* const key = r.bytes() + kRecordHeaderBytes;
+    h.record = const_cast<Rec*>(&r);
+    h.stamp = r.stamp_word();
+    h.present = true;
+    h.expired = h.known_absent = h.has_deadline = false;
+    h.version = r.hold_word().version();
+    h.value = key + key_size;
+    h.value_size = r.link_word().length18();
+    out.key[out.count] = {key, key_size};
+    out.record[out.count++] = at;
+  }
+  [[gnu::noinline]] void look_up(std::string_view key, std::uint64_t hash, Step& out) noexcept {
+    const auto found = core_.table.find(hash, key);
+    if (!found) return;
+    const auto head = View(core_).at(view_, found.word.offset(), key.size());
+    if (!head.present) return;
+    out.head[out.count] = head;
+    // The version's own bytes, as in a walk.
+    const auto own = core_.space.key_of(*head.record, head.stamp);
+    out.key[out.count] = {own.data, own.size};
+    out.record[out.count++] = core_.space.offset_of(*head.record);
+  }
+
   // False: no memory.
   bool seek(const KeyRange& range, std::optional<Cursor>& cursor) noexcept {
     if (!range.reverse) {

@@ -9,22 +9,19 @@
 
 #include "engine/scans.h"
 #include "tests/engine/schedules/exploring.h"
+#include "tests/engine/schedules/leaf_check.h"
 
 namespace tern::concurrency {
 namespace {
 
 using tern::detail::Guard;
 using tern::detail::KeyRange;
-using tern::detail::LeafState;
-using tern::detail::SlotWord;
 using tern::detail::ViewOwner;
 
 template <Mutant M>
 struct Ordered {
   using R = Rig<M>;
   using Sync = typename R::Sync;
-  using Index = tern::detail::OrderedIndex<Sync>;
-  using Cursor = typename Index::Cursor;
   using Scans = tern::detail::Scans<Sync>;
 
   // `more`: entries that may come beside those that are there.
@@ -77,35 +74,9 @@ struct Ordered {
     }
   }
 
-  // Each key of the table has a leaf, and where all have come to their end, each leaf has its key and says LIVE.
-  std::string check_leaves(bool all_ended) {
-    auto& core = rig.core();
-    Guard<Sync> guard(core.space, rig.own());
-    std::vector<std::string> leaves, keys;
-    Cursor c(core.index, Cursor::kForward);
-    while (const auto* leaf = c.next()) {
-      leaves.emplace_back(leaf->key());
-      if (all_ended && leaf->seen().kind() != LeafState::kLive) return "a leaf is left dead";
-    }
-    auto& s = rig.shard();
-    for (std::uint32_t b = 0; b != core.table.size_of(s).buckets(); ++b) {
-      core.table.for_each_slot(core.table.bucket(s, b), [&](auto&, SlotWord w) {
-        if (!w.is_current()) return true;
-        const auto& r = *core.space.record(w.offset());
-        const auto k = core.space.key_of(r, r.stamp_word());
-        keys.emplace_back(k.data, k.size);
-        return true;
-      });
-    }
-    std::sort(keys.begin(), keys.end());
-    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());  // a split that stands half-way has one twice
-    if (!std::includes(leaves.begin(), leaves.end(), keys.begin(), keys.end())) return "a key without its leaf";
-    if (all_ended && leaves != keys) return "a leaf without its key";
-    return {};
-  }
   std::string check() {
     const bool all_ended = frozen_threads() == 0;
-    const std::string found_wrong = check_leaves(all_ended);
+    const std::string found_wrong = check_leaves(rig, all_ended);
     if (!found_wrong.empty()) return found_wrong;
     return all_ended ? rig.check() : rig.check_stopped();
   }
@@ -173,7 +144,7 @@ Result explore_parked(Ordered<M>& o, const Threads& threads, int who, const char
   options.trace_failure = false;
   Points::are_steps = true;
   const Result r = explore(options, {[&o] { o.rig.restore(); }, threads, [&o] {
-                                       const std::string wrong = o.check_leaves(false);
+                                       const std::string wrong = check_leaves(o.rig, false);
                                        return wrong.empty() ? o.rig.check_stopped() : wrong;
                                      }});
   Points::are_steps = false;
