@@ -58,6 +58,7 @@ enum class Mutant : unsigned char {
   kBatchLateInstall,          // a record is installed without asking whether the batch is decided
   kBatchWithoutFreeze,        // an intent is installed over a deadline that can still move
   kBatchVersionByStore,       // a batch's version is stored, not agreed on
+  kBatchPlaceholderTold,      // a placeholder is told as if something had been removed
   kBatchPlaceholderLeft,      // a placeholder that came too late stays
   kBatchHuskLeft,             // a failed batch's intents stay
   kViewClockStands,           // a view is opened without moving the clock
@@ -72,8 +73,10 @@ enum class Mutant : unsigned char {
   kPointCountAfter,           // a reader asks whether there are points after it has found its record
   kPointNotHelped,            // a point that has no stamp yet is taken for none
   kPointNotLookedAgain,       // a record is believed alive although it was buried, and its killer swept, meanwhile
+  kPointDeadBelieved,         // a record is believed dead although it was replaced before it died
   kPointDroppedEarly,         // a point goes although a view may meet what it kills
   kPointOutlived,             // what was made from a record that died meanwhile lives on
+  kPointRetagged,             // ... where the point that killed that isn't for its own tags
   kPointKillsNewer,           // the sweep buries what came after the point
   kPointMetAlive,             // a write takes a dead head for a live one
   // leases

@@ -320,7 +320,8 @@ class Batches {
     const std::uint64_t tomb = space_.build_tomb(t, key, e.record);
     if (tomb == 0) return false;
     auto& w0 = space_.record(tomb)->w0;
-    w0.store(w0.load(std::memory_order_relaxed) | Stamp::kTold, std::memory_order_relaxed);  // [publish] with its insert
+    const std::uint64_t told = planted<Sync>(Mutant::kBatchPlaceholderTold) ? 0 : Stamp::kTold;
+    w0.store(w0.load(std::memory_order_relaxed) | told, std::memory_order_relaxed);  // [publish] with its insert
     switch (Ins::insert(table_, t, s, place, e.hash, key, tomb, static_cast<unsigned>(Ins::next_random(t)))) {
       case Ins::Outcome::kRetry:
         space_.discard(t, tomb);
@@ -351,12 +352,12 @@ class Batches {
     if (at == 0) return false;  // trimmed: long decided
     Rec& b = *space_.record(at);
     const Stamp bs = b.stamp_word();
-    const std::string_view key = key_of(own);
-    const Head<Sync> before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key.size());
-    if ((e.condition_count != 0 || e.keeps_lifetime) && Leases<Sync>::of(space_, b, bs) != 0) [[unlikely]] {
+    if (!own.stamp_word().only_asks()) agree_on_meta(space_, own, b, bs);
+    if (!e.keeps_lifetime && e.condition_count == 0) return true;
+    const Head<Sync> before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key_of(own).size());
+    if (Leases<Sync>::of(space_, b, bs) != 0) [[unlikely]] {
       d.leased.store(1, std::memory_order_relaxed);  // [decide] comes with the swap to COMMITTING
     }
-    if (!own.stamp_word().only_asks()) agree_on_meta(space_, own, b, bs);
     if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kLifetime, index, e.operation);
     for (unsigned c = 0; c != e.condition_count; ++c) {
       const BatchCondition& condition = d.conditions()[e.first_condition + c];
@@ -425,8 +426,9 @@ class Batches {
       const auto seen = Ver::resolve(space_, *found.record);
       if (seen.record == nullptr) return {};
       if (found.points) [[unlikely]] {
-        if (space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp())) return {};
-        if (found.slot->load(std::memory_order_seq_cst) != found.word.word()) continue;  // [publish] seq_cst: see points.h
+        const bool dead{space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp())};
+        if (found.slot->load(std::memory_order_seq_cst) != found.word.word()) continue;  // [publish] seq_cst: as in every look
+        if (dead) return {};
       }
       const Time then = fixed(d);
       Head<Sync> head = Commit<Sync>::head_of(space_, then, *seen.record, seen.stamp, key.size());
@@ -456,8 +458,13 @@ class Batches {
     Rec& b = *space_.record(below);
     const Stamp bs = b.stamp_word();
     Descriptor& d = Descriptor::at(space_, s.descriptor());
-    const std::string_view key = key_of(r);
-    const Head<Sync> before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key.size());
+    Head<Sync> before;  // but for its value, where it is a plain one
+    if (bs.plain()) [[likely]] {
+      before.stamp = bs;
+      before.present = true;
+    } else {
+      before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key_of(r).size());
+    }
     // Read before the swap: after it others may move the deadline, and count that.
     const Deadline x(!s.tomb() && s.has_x() ? r.x().load(std::memory_order_seq_cst) : Deadline::at(Deadline::kNever).word());  // [deadline]
     const bool cut = below == old && Ver::alone(b, bs) && bs.stamp() == state.stamp();
@@ -640,8 +647,8 @@ class Batches {
         return false;
       }
       if (Events<Sync>::wanted(space_)) [[unlikely]] {
+        Ver::finalise(space_, *found.record);
         Rec& b = *space_.record(Ver::below_husks(space_, there));
-        Ver::finalise(space_, b);
         Events<Sync>::tell(space_, t, table_.shard_of(e.hash), b);
       }
       std::uint64_t expected = found.word.word();

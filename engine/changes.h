@@ -50,6 +50,7 @@ class ChangeBase {
   static constexpr bool kSilent = false;
   static constexpr bool kMaySayAbsent = false;
   static constexpr bool kPlain = false;
+  bool depends() const noexcept { return true; }
   void used() noexcept { record_ = 0; }
   void replace_record(std::uint64_t copy) noexcept { record_ = copy; }
 
@@ -154,6 +155,9 @@ class SetChange : public ChangeBase<Sync> {
             std::uint64_t draft) noexcept
       : Base(space, t, key), terms_(terms), draft_(true) {
     this->record_ = draft;
+  }
+  bool depends() const noexcept {
+    return terms_.if_present || terms_.if_version || terms_.keep_deadline || copy_ != nullptr;
   }
   // Remembers that there is no such thing instead of a value.
   void say_absent() noexcept { this->absent_ = true; }

@@ -117,8 +117,8 @@ class Leases;
 //   void used()                                     the record given last was published: not to be discarded
 //   static constexpr bool kInheritsKeep             the new record is never evicted if the old one wasn't to be
 //   static constexpr RemovalCause kCause            of a removal of a present key
-//   static constexpr bool kDerives                  whether what it does depends on the head: then it doesn't outlive it
-//                                                   where an invalidation point kills that (points.h)
+//   static constexpr bool kDerives, depends()       whether what it puts may depend on the head, and whether it does: then
+//                                                   it doesn't outlive it where an invalidation point kills that (points.h)
 //   static constexpr bool kSilent                   what it puts is no change of value: nobody is told
 //   static constexpr bool kMaySayAbsent             its record may be a negative answer
 //   static constexpr bool kPlain                    it puts the record that it has, whatever stands there; then it has
@@ -260,9 +260,12 @@ class Commit {
       const bool enters = wanted == Decision::kPut && (os.tomb() || (before.keep() && !mine.keep()));
       const SlotWord to = enters ? place.found.word.reborn(static_cast<unsigned>(Ins::next_random(t)), own)
                                  : place.found.word.replaced(own);
-      if (Change::kDerives && wanted == Decision::kPut) {
-        const Stamp born(r.w0.load(std::memory_order_relaxed));  // nobody else sees it
-        r.w0.store((head.present ? born.made_at(made_at) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
+      if constexpr (Change::kDerives) {
+        if (wanted == Decision::kPut) {
+          const Stamp born(r.w0.load(std::memory_order_relaxed));  // nobody else sees it
+          const bool made = head.present && change.depends();
+          r.w0.store((made ? born.made_at(made_at) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
+        }
       }
       Link link = r.link_word().over(old);
       if (wanted == Decision::kRemove) link = link.with_reason(head.expired ? TombReason::kExpired : reason_of(Change::kCause));
@@ -286,6 +289,15 @@ class Commit {
       const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
       if (is_named(key)) [[unlikely]] count_name(key, wanted == Decision::kPut ? own : 0, os.tomb() ? 0 : judged);
       const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, old);
+      if (Change::kDerives && trimmed.husk) [[unlikely]] {
+        // What it was made from has died: once more, with a copy. The dead record is buried, and the husk goes with it.
+        if (more != 0) bound_.give_back(more);
+        const std::uint64_t copy = space_.copy_of(t, own);
+        change.used();
+        if (copy == 0) return refused(t, tomb);
+        change.replace_record(copy);
+        continue;
+      }
       if (!early) Events<Sync>::notify(space_, t, s, r);
       if (less != 0) bound_.give_back(less);
       if (before.keep() != mine.keep()) [[unlikely]] space_.count_kept(t, mine.keep() ? r : o, mine.keep(), head.expired);

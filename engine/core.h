@@ -266,10 +266,11 @@ class Core {
         h.present = h.known_absent = false;
         h.value = nullptr;
         h.value_size = 0;
-        return h;
+        if (planted<Sync>(Mutant::kPointDeadBelieved)) return h;
       }
       Sync::point("point.looked");
-      // What kills it may have been swept while it was looked for; not before the record itself was.
+      // What kills it may have been swept while it was looked for; not before the record itself was. And what is dead may
+      // have been replaced before it died, by what isn't of the point's scope.
       if (found.slot->load(std::memory_order_seq_cst) == found.word.word()) return h;  // [publish] seq_cst
       if (planted<Sync>(Mutant::kPointNotLookedAgain)) return h;
       found = table.find_slowly(table.hash_of(key), key);

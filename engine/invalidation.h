@@ -15,6 +15,7 @@
 #ifndef TERN_ENGINE_INVALIDATION_H_
 #define TERN_ENGINE_INVALIDATION_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -23,6 +24,7 @@
 #include "engine/changes.h"
 #include "engine/commit.h"
 #include "engine/points.h"
+#include "engine/prefetch.h"
 
 namespace tern::detail {
 
@@ -124,6 +126,7 @@ class Invalidation {
         move(at, at.next_shard());
         continue;
       }
+      if (done % kFetchedAtOnce == 0) fetch(s, at.bucket(), std::min(count - done, kFetchedAtOnce));
       if (!bury_chain(t, s, at.bucket())) break;
       ++done;
       ++t.work;
@@ -202,24 +205,47 @@ class Invalidation {
     });
   }
 
+  // What the next `count` buckets hold is on its way while the first are looked at.
+  static constexpr unsigned kFetchedAtOnce = 8;
+  void fetch(Shd& s, std::uint32_t first, unsigned count) noexcept {
+    const std::uint32_t end = std::min(first + count, Tbl::size_of(s).buckets());
+    for (std::uint32_t i = first; i < end; ++i) {
+      const Bucket<Sync>& b = table_.bucket(s, i);
+      for (unsigned n = 0; n != kSlots; ++n) {
+        const SlotWord w = b.at(n);
+        if (!w.is_current()) continue;
+        const char* const at = space_.heap.template at<char>(w.offset());
+        prefetch_second_level(at);
+        prefetch_second_level(at + 64);
+      }
+    }
+  }
+
   // False: there was no memory for a tomb, or to complete a split.
   bool bury_chain(Thr& t, Shd& s, std::uint32_t index) noexcept {
     Bucket<Sync>& b = table_.bucket(s, index);
     if (!b.control().ready() && !Growth<Sync>::help_split(table_, t, s, index)) return false;
     bool all = true;
-    table_.for_each_slot(b, [&](auto&, SlotWord w) {
-      if (!w.is_current()) return true;
-      Rec& r = *space_.record(w.offset());
-      const Stamp stamp = Versions<Sync>::finalise(space_, r);
-      if (stamp.stamped()) {
+    table_.for_each_slot(b, [&](auto& slot, SlotWord seen) {
+      for (SlotWord w = seen; w.is_current(); w = SlotWord(slot.load(std::memory_order_seq_cst))) {  // [publish] seq_cst
+        Rec& r = *space_.record(w.offset());
+        const Stamp stamp = Versions<Sync>::finalise(space_, r);
+        const auto k = space_.key_of(r, stamp);
+        const std::string_view key(k.data, k.size);
+        if (!stamp.stamped() || !w.is_live()) {
+          SweepChange<Sync> change;
+          all = commit_.commit(t, table_.hash_of(key), key, change).outcome != Committed::Outcome::kOutOfMemory;
+          return all;
+        }
         if (stamp.tomb()) return true;
-        if (!space_.points.killer(space_, r, stamp, stamp.stamp())) return true;
+        const auto by = space_.points.killer(space_, r, stamp, stamp.stamp());
+        if (!by) return true;
+        Place<Sync> place;
+        place.found = {&slot, &r, w, stamp};
+        all = bury(t, table_.hash_of(key), key, place, w.offset(), stamp, by) != Met::kNoMemory;
+        if (!all) return false;
       }
-      const auto k = space_.key_of(r, stamp);
-      const std::string_view key(k.data, k.size);
-      SweepChange<Sync> change;
-      all = commit_.commit(t, table_.hash_of(key), key, change).outcome != Committed::Outcome::kOutOfMemory;
-      return all;
+      return true;
     });
     return all;
   }
@@ -273,7 +299,11 @@ class Invalidation {
       Tickets<Sync>::carry_out(table_, t, shard, hash, lifetime);
     }
     if (trimmed.note) Kept<Sync>(table_, &commit_).note(t, shard, hash);
-    if (!trimmed.left && Versions<Sync>::alone(r, r.stamp_word())) commit_.bury(t, shard, hash, key, tomb);
+    if (const Stamp stamp = r.stamp_word(); !trimmed.left && Versions<Sync>::alone(r, stamp)) {
+      // Where it was put, if it is still there.
+      const typename Tbl::Found put{place.found.slot, &r, place.found.word.replaced(tomb), stamp};
+      if (!Kept<Sync>(table_, &commit_).empty_slot(t, shard, put)) commit_.bury(t, shard, hash, key, tomb);
+    }
     return Met::kAgain;
   }
 

@@ -14,13 +14,17 @@
 //            what was dead below what has replaced it
 //
 // A reader looks at the count before it looks for its record. 0: whatever dies now died after the read began. Else it
-// asks killer(), and then looks at the slot again: was the record still there, no point that kills it had been swept, so
-// none was missed. (A view's reader needs neither: a point that its view needs stays while the view is open.)
+// asks killer(), and then looks at the slot again, whatever the answer was. Alive: was the record still there, no point that
+// kills it had been swept, so none was missed. Dead: was it still there, it wasn't replaced before it died, by a record with
+// other tags. (A view's reader needs neither: a point that its view needs stays while the view is open, and what is
+// swapped in after its look is later than the view.)
 //
 // A record that was made from an older one (an append, a swap, a set with a condition) mustn't bring back what died
 // between the look at that one and the swap of the slot. Its w0, as long as it is PENDING, has the clock at the time of
 // the look; whoever stamps it asks for the first point that came between, and stamps it with that one's s instead of the
-// clock: it was written just before, and died with what it was made of (first_between, Versions::moment_of).
+// clock: it was written just before, and died with what it was made of. A set with a condition can give its key other
+// tags, so that a del_tag which killed the old record isn't for the new one: then that is no version at all but a husk, as
+// of a batch that failed, and its writer begins again, on a dead key (first_between, Versions::decided).
 //
 // A point lies in the value of a record that no slot knows. 64 at once; whoever makes the next one sweeps first.
 //

@@ -19,7 +19,8 @@
 //                     stamp will be: the clock when an older record was looked at that it was made from, plus one; 0: none
 //           STAMPED   decided
 //           BATCH     an intent: written by a batch, whose descriptor is where the stamp will be (batch.h)
-//           ABORTED   a husk: what is left of an intent that came to nothing. What is below it counts.
+//           ABORTED   a husk: what is left of an intent that came to nothing, or of a record that was made from one that
+//                     had died (points.h). What is below it counts.
 //           TOMB and ABSENT together: an intent that asks and changes nothing, a husk whatever becomes of its batch
 // PUB       told: its event is in the shard's ring, or need not be (events.h)
 // type      of a tomb: why the key went (TombReason)
@@ -116,9 +117,7 @@ class Stamp {
   constexpr Stamp stamped_at(std::uint64_t stamp) const noexcept {
     return Stamp((word_ & ~kStampMask) | std::uint64_t{1} << 62 | (stamp & kStampMask));
   }
-  constexpr Stamp stamped_without_link_at(std::uint64_t stamp) const noexcept {
-    return Stamp(stamped_at(stamp).word_ | kNolink);
-  }
+  constexpr Stamp without_link() const noexcept { return Stamp(word_ | kNolink); }
   // PENDING -> BATCH, before publication; BATCH -> STAMPED or ABORTED
   constexpr Stamp in_batch(std::uint64_t descriptor) const noexcept {
     return Stamp((word_ & kFlags) | std::uint64_t{2} << 62 | descriptor);

@@ -382,7 +382,7 @@ class Space {
     return build_any(t, spec);
   }
   static constexpr std::uint64_t born(Stamp s) noexcept {
-    if constexpr (requires { Sync::kUnstamped; }) return s.stamped_without_link_at(0).word();
+    if constexpr (requires { Sync::kUnstamped; }) return s.stamped_at(0).without_link().word();
     return s.word();
   }
   // The same out of the reserve: a small one that makes room, so that it doesn't fail because the budget is used up.

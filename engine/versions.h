@@ -41,6 +41,7 @@ class Leases;
 struct Trimmed {
   bool left = false;  // something is left below
   bool note = false;  // ... that nobody has put on the list yet
+  bool husk = false;  // the record itself came to nothing (Versions::decided)
 };
 
 template <class Sync>
@@ -55,12 +56,10 @@ class Versions {
     Stamp s = r.stamp_word();
     if (s.stamped()) [[likely]] return s;
     if (s.intent()) return s;
-    const std::uint64_t now = moment_of(space, r, s, space.views.now());
+    const Stamp to = decided(space, r, s, space.views.now());
     Sync::point("version.stamp");
     std::uint64_t pending = s.word();
-    if (r.w0.compare_exchange_strong(pending, s.stamped_at(now).word(), std::memory_order_seq_cst)) {  // [stamp]
-      return s.stamped_at(now);
-    }
+    if (r.w0.compare_exchange_strong(pending, to.word(), std::memory_order_seq_cst)) return to;  // [stamp] seq_cst
     return Stamp(pending);
   }
 
@@ -130,7 +129,7 @@ class Versions {
   }
 
   // The writer of `r`, which has just replaced `old` (0: nothing): stamps it, and retires what it replaced if it can
-  // be told at once that no view needs it.
+  // be told at once that no view needs it. Or finds that it came to nothing: then it is a husk, for others to unhook.
   [[gnu::always_inline]] static Trimmed stamp_own(Space<Sync>& space, Thr& t, std::uint64_t own, std::uint64_t old) noexcept {
     if constexpr (requires { Sync::kUnstamped; }) {
       if (old != 0) space.retire(t, old);
@@ -144,20 +143,23 @@ class Versions {
     }
     Sync::point("version.stamp_own");
     if (!s.stamped()) {
-      const std::uint64_t now = moment_of(space, r, s, space.views.now());
+      Stamp to = decided(space, r, s, space.views.now());
       const Rec& o = *space.record(old);
       const Stamp os = o.stamp_word();
       const bool nothing_below = os.nolink() || o.link_word().older() == 0;
-      const bool cut = nothing_below && (os.stamp() == now || planted<Sync>(Mutant::kNolinkOnUnequalStamp));
+      const bool cut = nothing_below && to.stamped() && (os.stamp() == to.stamp() || planted<Sync>(Mutant::kNolinkOnUnequalStamp));
+      if (cut) to = to.without_link();
       std::uint64_t pending = s.word();
-      const Stamp stamped = cut ? s.stamped_without_link_at(now) : s.stamped_at(now);
-      if (r.w0.compare_exchange_strong(pending, stamped.word(), std::memory_order_seq_cst)) {  // [stamp] seq_cst
+      if (r.w0.compare_exchange_strong(pending, to.word(), std::memory_order_seq_cst)) {  // [stamp] seq_cst
         if (cut) {
           space.retire(t, old);
           return {};
         }
+        pending = to.word();
       }
+      s = Stamp(pending);
     }
+    if (s.aborted()) [[unlikely]] return {false, false, true};
     return trim(space, t, own);
   }
 
@@ -238,10 +240,19 @@ class Versions {
   }
 
  private:
-  // What a PENDING record is stamped with when the clock is `now`: that, unless what it was made from has died since.
-  [[gnu::always_inline]] static std::uint64_t moment_of(Space<Sync>& space, const Rec& r, Stamp s, std::uint64_t now) noexcept {
-    if (!s.is_made() || s.made_at() == now || planted<Sync>(Mutant::kPointOutlived)) [[likely]] return now;
-    return space.points.first_between(space, r, s, s.made_at(), now);
+  // What becomes of a PENDING record when the clock is `now`: it is stamped with that, unless what it was made from has
+  // died since (points.h). Was it within the scope of what killed that, it was written just before, and died with it.
+  // If not, it would outlive what it was made from: a husk.
+  [[gnu::always_inline]] static Stamp decided(Space<Sync>& space, const Rec& r, Stamp s, std::uint64_t now) noexcept {
+    if (!s.is_made() || s.made_at() == now || planted<Sync>(Mutant::kPointOutlived)) [[likely]] return s.stamped_at(now);
+    return decided_late(space, r, s, now);
+  }
+  [[gnu::noinline]] static Stamp decided_late(Space<Sync>& space, const Rec& r, Stamp s, std::uint64_t now) noexcept {
+    const std::uint64_t own = space.points.first_between(space, r, s, s.made_at(), now);
+    const std::uint64_t older = below_husks(space, r.link_word().older());
+    if (older == 0 || planted<Sync>(Mutant::kPointRetagged)) return s.stamped_at(own);
+    const Rec& o = *space.record(older);
+    return space.points.first_between(space, o, o.stamp_word(), s.made_at(), now) < own ? s.given_up() : s.stamped_at(own);
   }
 
   // True: this call was the first to say so.

@@ -6,13 +6,24 @@
      BUG_COUNT_LATE      the count that makes readers look is raised after the stamp
      BUG_COUNT_AFTER     a reader looks at the count after it has found its record
      BUG_NO_LOOK_AGAIN   ... or believes the table of points although its record was buried meanwhile
+     BUG_DEAD_BELIEVED   (-DRETAG) what is dead is taken for the key's although it was replaced before it died
      BUG_NOHELP          a point that has no stamp yet is taken for one that isn't there
      BUG_DROP            a point goes when its sweep is over, although a view lies between the two
      BUG_DERIVED         what was made from a record that died meanwhile is stamped like any other
      BUG_SWEEP           the sweep buries whatever stands in the slot
+     BUG_RETAG           (-DRETAG) what outlived the record that it was made from is a version like any other
+   -DRETAG: the writer changes key 1 on condition that it is there, and what it writes isn't of the point's scope (a set that
+   gives its key other tags). Made from a record that died meanwhile, it is a husk: what is below it counts.
    old[r]: the record has what was written before the first point. */
 #define NR 9
 #define NONE 0
+#define HUSK 253           /* as a stamp: decided, and no version */
+#ifdef RETAG
+#define DERIVED
+#define SCOPED(r) (r!=4)
+#else
+#define SCOPED(r) 1
+#endif
 byte slot[2];
 byte stamp[NR];            /* 0: pending */
 byte judged[NR];           /* clock + 1 when the record that it was made from was judged; 0: made from nothing */
@@ -45,7 +56,14 @@ inline finalise(r){
      if
      :: judged[r]!=0 && judged[r]!=c+1 ->
         /* the first point that came between kills it: it belongs before that one */
-        e=c; point(0); if :: st!=0 && st+1>=judged[r] && st<d -> d=st :: else fi;
+        e=c; point(0);
+#ifdef RETAG
+#ifndef BUG_RETAG
+        if :: st!=0 && st+1>=judged[r] && st<d -> d=HUSK :: else fi;
+#endif
+#else
+        if :: st!=0 && st+1>=judged[r] && st<d -> d=st :: else fi;
+#endif
 #ifdef TWO
         c=e; point(1); if :: st!=0 && st+1>=judged[r] && st<d -> d=st :: else fi;
 #endif
@@ -60,11 +78,18 @@ inline finalise(r){
 /* dead = whether a point with a stamp of at most `at` kills r */
 inline kills(r, at){
   dead=0;
-  point(0); if :: st!=0 && stamp[r]<=st && st<=at -> dead=st :: else fi;
+  point(0); if :: st!=0 && SCOPED(r) && stamp[r]<=st && st<=at -> dead=st :: else fi;
 #ifdef TWO
   if :: dead==0 -> point(1); if :: st!=0 && stamp[r]<=st && st<=at -> dead=st :: else fi :: else fi;
 #endif
   st=0
+}
+/* g = what counts of what stands in a slot, top */
+inline look_through(){
+  top=g;
+#ifdef RETAG
+  if :: stamp[g]==HUSK -> g=prev[g] :: else fi
+#endif
 }
 /* get of key k: g = its record, NONE if it is absent */
 inline get(k){
@@ -75,7 +100,7 @@ inline get(k){
 #endif
      atomic{ g=slot[k] };
      if :: g==NONE -> break :: else fi;
-     finalise(g);
+     finalise(g); look_through();
 #ifdef BUG_COUNT_AFTER
      atomic{ some=count };
 #endif
@@ -84,19 +109,21 @@ inline get(k){
      :: !tomb[g] && some==0 -> break
      :: !tomb[g] && some!=0 ->
         kills(g,250);
+#ifdef BUG_DEAD_BELIEVED
         if :: dead!=0 -> g=NONE; break :: else fi;
+#endif
 #ifdef BUG_NO_LOOK_AGAIN
-        break
+        if :: dead!=0 -> g=NONE :: else fi; break
 #else
-        atomic{ if :: slot[k]==g -> break :: else fi }
+        atomic{ if :: slot[k]==top -> if :: dead!=0 -> g=NONE :: else fi; break :: else dead=0 fi }
 #endif
      fi
   od;
   dead=0; some=0
 }
-/* a tomb with the point's own stamp takes g's place; ok = whether it did */
-inline bury(k,g){
-  atomic{ if :: slot[k]==g -> t=nextr; nextr++; assert(t<NR); tomb[t]=1; stamp[t]=dead; prev[t]=g; slot[k]=t; t=0; ok=1
+/* a tomb with the point's own stamp takes h's place; ok = whether it did */
+inline bury(k,h){
+  atomic{ if :: slot[k]==h -> t=nextr; nextr++; assert(t<NR); tomb[t]=1; stamp[t]=dead; prev[t]=h; slot[k]=t; t=0; ok=1
              :: else -> ok=0 fi }
 }
 inline write(k, own){
@@ -106,30 +133,36 @@ inline write(k, own){
      atomic{ j=C };
 #endif
      atomic{ some=count }; atomic{ g=slot[k] };
-     finalise(g);
+     finalise(g); look_through();
      if
      :: some!=0 && !tomb[g] -> kills(g,250);
-        if :: dead!=0 -> bury(k,g); dead=0; ok=0; goto again
+        if :: dead!=0 -> bury(k,top); dead=0; ok=0; goto again
            :: else fi
      :: else
      fi;
-#ifdef DERIVED
-     if :: !tomb[g] -> judged[own]=j+1; old[own]=old[g] :: else -> judged[own]=0; old[own]=0 fi;
+#ifdef RETAG
+     if :: tomb[g] -> goto refused :: else fi;
 #endif
-     prev[own]=g;
-     atomic{ if :: slot[k]==g -> slot[k]=own; break :: else fi };
+#ifdef DERIVED
+     if :: !tomb[g] -> judged[own]=j+1; old[own]=old[g] && SCOPED(own) :: else -> judged[own]=0; old[own]=0 fi;
+#endif
+     prev[own]=top;
+     atomic{ if :: slot[k]==top -> slot[k]=own; break :: else fi };
 again: skip
   od;
-  finalise(own); g=0; some=0; j=0
+  finalise(own);
+refused: g=0; some=0; j=0; top=0
 }
-proctype Writer(){ byte c,d,e,g,j,st,some,dead,t; bit ok,late;
+proctype Writer(){ byte c,d,e,g,j,st,some,dead,t,top; bit ok,late;
   atomic{ late=returned };
 #ifdef W2
   write(0,3);
 #endif
   write(1,4);
   /* nothing newer dies, and nothing brings back what died */
+#ifndef RETAG
   get(1); atomic{ assert(!late || g==4); assert(!late || !old[4]) }
+#endif
 }
 inline make(i){
 #ifdef BUG_STAMP_FIRST
@@ -149,13 +182,13 @@ inline sweep(i){
      do
      :: atomic{ g=slot[k] };
         if :: tomb[g] -> break :: else fi;
-        finalise(g);
+        finalise(g); look_through();
 #ifdef BUG_SWEEP
         dead=pt[i];
 #else
         kills(g,250);
 #endif
-        if :: dead!=0 -> bury(k,g); if :: ok -> break :: else fi
+        if :: dead!=0 -> bury(k,top); if :: ok -> break :: else fi
            :: else -> break fi
      od;
      k++; dead=0; ok=0
@@ -166,19 +199,25 @@ inline sweep(i){
   /* a view that was opened between the two needs it for as long as it is open */
   atomic{ !((act>=100 && act-100<swept[i]) || (act>0 && act<100 && act>=pt[i] && act<swept[i])) };
 #endif
-  atomic{ pt[i]=0; k=0; g=0 }
+  atomic{ pt[i]=0; k=0; g=0; top=0 }
 }
-proctype Clear(byte i){ byte c,d,e,g,k,s,st,dead,t; bit ok;
+proctype Clear(byte i){ byte c,d,e,g,k,s,st,dead,t,top; bit ok;
   make(i); s=0;
   returned=1;
   sweep(i)
 }
-proctype Get(){ byte c,d,e,g,h,st,some,dead; bit late;
+proctype Get(){ byte c,d,e,g,h,st,some,dead,top; bit late;
   atomic{ late=returned };
+#ifdef RETAG
+  /* nobody brings a key back that was missed */
+  get(1); h=g; get(1);
+  atomic{ assert(!(h==NONE && g!=NONE)); assert(!(late && g!=NONE && SCOPED(g))) };
+#else
   get(0); h=g; get(1);
   /* one moment: nothing old is found after something old was missed, or after the call returned */
   atomic{ assert(!(late && h!=NONE && old[h])); assert(!(late && g!=NONE && old[g]));
           assert(!(h==NONE && g!=NONE && old[g])) }
+#endif
 }
 inline vget(k){
   atomic{ g=slot[k] };

@@ -13,8 +13,8 @@ struct MapOp {
   static constexpr int kKeys = 4;
   struct Part {
     // kSetMember: a digit of 1 to 9, attached to the lease, or gone at once if that has ended. kEnd: it ends, and they go.
-    enum class Kind : std::uint8_t { kRead, kSet, kDel, kRequireAbsent, kRequirePresent, kRequireValue, kAdd, kSetMember, kEnd };
-    Kind kind = Kind::kRead;
+    enum class Kind : std::uint8_t { kRead, kSet, kDel, kRequireAbsent, kRequirePresent, kRequireValue, kAdd, kSetMember, kEnd, kDelDigit };
+    Kind kind = Kind::kRead;  // kDelDigit: if the key's value is one
     std::uint8_t key = 0;
     char value = 0;  // read, written, required; of an addition the sum
   };
@@ -72,6 +72,7 @@ class MapSpec {
         s[Op::kKeys] = 1;
         for (int k = 0; k != Op::kKeys; ++k) s[k] = s[k] >= '1' && s[k] <= '9' ? '\0' : s[k];
       }
+      if (p.kind == What::kDelDigit && s[p.key] >= '0' && s[p.key] <= '9') s[p.key] = 0;
       if (p.kind == What::kAdd) {
         const char sum = static_cast<char>(before[p.key] == 0 ? '1' : before[p.key] + 1);
         if (!pending && p.value != sum) return false;
@@ -82,7 +83,7 @@ class MapSpec {
   }
 
   static std::string describe(const Op& op) {
-    static constexpr const char* kNames[] = {"read", "set", "del", "absent?", "present?", "value?", "add", "set member", "end"};
+    static constexpr const char* kNames[] = {"read", "set", "del", "absent?", "present?", "value?", "add", "set member", "end", "del digit"};
     std::string text;
     for (unsigned i = 0; i != op.count; ++i) {
       const Op::Part& p = op.parts[i];

@@ -3,6 +3,7 @@
 #ifndef TERN_TESTS_ENGINE_SCHEDULES_BATCH_RIG_H_
 #define TERN_TESTS_ENGINE_SCHEDULES_BATCH_RIG_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -14,6 +15,8 @@
 #include <vector>
 
 #include "engine/batch_writer.h"
+#include "engine/expiry.h"
+#include "engine/scans.h"
 #include "tests/engine/schedules/exploring.h"
 #include "tests/sync/map_spec.h"
 
@@ -31,6 +34,13 @@ struct Ask {
 };
 
 enum class Chains : std::uint8_t { kShort, kKeptByAView };
+enum class StoreKind : std::uint8_t {
+  kPlain,
+  kTagged,   // keys 0 and 1 have the tag "digit"
+  kOrdered,  // an ordered store
+  kFull,     // as many entries as there may be: the next one evicts
+  kDue,      // it is 130, and key 2 is due at 140; every level of the wheel has its positions
+};
 
 template <Mutant M = Mutant::kNone>
 class BatchRig {
@@ -40,10 +50,16 @@ class BatchRig {
 
   // In the order of their hashes. Keys 0, 1 and 2 are there, 2 with a deadline; 3 is not. In buckets of their own, but 3
   // beside 0.
-  explicit BatchRig(int threads, Chains chains = Chains::kShort)
-      : rig(threads, std::size_t{4} << 20, [](tern::detail::CoreOptions& o) {
+  explicit BatchRig(int threads, Chains chains = Chains::kShort, StoreKind kind = StoreKind::kPlain)
+      : rig(threads, std::size_t{4} << 20, [&](tern::detail::CoreOptions& o) {
           o.ring_cells = 16;
           o.ring_bytes = 1 << 20;
+          o.ordered = kind == StoreKind::kOrdered;
+          if (kind != StoreKind::kFull) return;
+          o.eviction = true;
+          o.entries_max = 3;
+          o.eviction_setting = 0;  // newcomers fight no duels
+          o.removal_hook = {&BatchRig::told_of, this};
         }) {
     KeyFinder finder;
     std::uint64_t least = 0;
@@ -54,9 +70,23 @@ class BatchRig {
       least = keys[i].hash;
     }
     const int own = rig.own_index();
-    rig.set(own, keys[0], "0");
-    rig.set(own, keys[1], "0");
-    rig.set(own, keys[2], "0", {.has_deadline = true, .deadline_ms = 1000});
+    digit_.set(kDigit);
+    letter_.set(kLetter);
+    for (unsigned k : {0u, 1u}) {
+      if (kind == StoreKind::kTagged) {
+        rig.set(own, keys[k], "0", {.tags = digit_.block()});
+      } else {
+        rig.set(own, keys[k], "0");
+      }
+    }
+    if (kind == StoreKind::kDue) {
+      rig.now_ms = 50;
+      for (const std::uint64_t ms : {5000, 100, 60}) rig.set(own, keys[3], "x", {.has_deadline = true, .deadline_ms = ms});
+      fire(own, 50);
+      rig.del(own, keys[3]);
+    }
+    rig.set(own, keys[2], "0", {.has_deadline = true, .deadline_ms = kind == StoreKind::kDue ? kDueMs : 1000});
+    if (kind == StoreKind::kDue) fire(own, 130);
     // The clock has moved since: what is replaced first has to be trimmed. With a view that stays open, a version is left
     // below what is trimmed.
     const auto view = rig.core().space.views.open(tern::detail::ViewOwner::kUser);
@@ -69,6 +99,11 @@ class BatchRig {
     }
     chains_ = chains;
     rig.more_sizes = {80, 152, 176, 192, 216, 232, 296};  // descriptors
+    if (kind == StoreKind::kOrdered) rig.more_sizes.insert(rig.more_sizes.end(), {96, 112, 128, 144});  // nodes
+    if (kind == StoreKind::kFull) {
+      rig.core().space.epoch.set_limits(1 << 18, 64);
+      settle_queues();
+    }
     rig.freeze();
     recorder_ = std::make_unique<Recorder<MapOp>>(static_cast<unsigned>(threads + 1), 256);
     rig.check_accounts = false;
@@ -78,7 +113,9 @@ class BatchRig {
     rig.restore();
     (void)recorder_->take();
     touched_ = false;
+    judged_ = true;
     told_.clear();
+    open_.fill(nullptr);
   }
   std::string check() {
     // Once more by the own thread, when all is over: the last state counts, too.
@@ -102,7 +139,12 @@ class BatchRig {
       }
     }
     std::string complaint = rig.check();
-    return complaint.empty() ? judge() : complaint;
+    return complaint.empty() && judged_ ? judge() : complaint;
+  }
+  // What threads hold back goes to eviction's queues.
+  void settle_queues() {
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.own());
+    rig.core().space.for_each_thread_state([&](auto& t) { rig.core().eviction.settle(t); });
   }
   std::string check_stopped() {
     const std::string complaint = rig.check_stopped();
@@ -111,10 +153,11 @@ class BatchRig {
 
   // --- recorded operations ---
 
-  bool batch(int t, std::initializer_list<Ask> asked) {
+  // `judged`: its answer is part of the history.
+  bool batch(int t, std::initializer_list<Ask> asked, bool judged = true) {
     MapOp op;
     for (const Ask& a : asked) op.add(a.what, a.key, a.value);
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     struct List {
       const Ask* asked;
       std::size_t size;
@@ -123,6 +166,10 @@ class BatchRig {
       std::string_view key(std::uint32_t i) const { return self->keys[asked[i].key].view(); }
       bool plain(std::uint32_t i) const {
         return asked[i].what == What::kDel || (asked[i].what == What::kSet && !asked[i].keep_ttl);
+      }
+      void read_plain(std::uint32_t i, tern::detail::BatchOperation::Kind& kind, std::string_view& value) const {
+        kind = asked[i].what == What::kSet ? tern::detail::BatchOperation::Kind::kSet : tern::detail::BatchOperation::Kind::kDel;
+        value = kind == tern::detail::BatchOperation::Kind::kSet ? std::string_view{&asked[i].value, 1} : std::string_view{};
       }
       void read(std::uint32_t i, tern::detail::BatchOperation& out) const {
         using Is = tern::detail::BatchOperation::Kind;
@@ -149,12 +196,13 @@ class BatchRig {
     call.op.failed = answer.operation;
     call.op.refused = answer.what == Writer::Answer::kOutOfMemory;
     recorder_->end(call);
+    judged_ = judged_ && judged;
     return call.op.ok;
   }
   bool set(int t, unsigned key, char value) {
     MapOp op;
     op.add(What::kSet, key, value);
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     tern::detail::PutChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view(), {&value, 1});
     finish(call, rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change).outcome);
     return !call.op.refused;
@@ -163,7 +211,7 @@ class BatchRig {
     MapOp op;
     op.add(What::kDel, key);
     op.is_del = true;
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     tern::detail::RemoveChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view());
     const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change, true);
     call.op.ok = c.outcome == Outcome::kRemoved && change.existed;
@@ -172,7 +220,7 @@ class BatchRig {
   void add(int t, unsigned key) {
     MapOp op;
     op.add(What::kAdd, key);
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     tern::detail::AddChange<Sync, std::int64_t> change(rig.core().space, rig.thread(t), keys[key].view(), 1, 0);
     const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change);
     call.op.parts[0].value = static_cast<char>('0' + change.sum);
@@ -181,7 +229,7 @@ class BatchRig {
   char get(int t, unsigned key) {
     MapOp op;
     op.add(What::kRead, key);
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     char out[16] = {};
     namespace base = tern::detail::base;
     auto& core = rig.core();
@@ -204,7 +252,7 @@ class BatchRig {
       names[op.count] = keys[k].view();
       op.add(What::kRead, k);
     }
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     typename R::Moment::Cell cells[4];
     (void)R::Moment::read(rig.core(), rig.thread(t), names, op.count, cells,
                           [&](std::size_t i, const char* value, std::uint64_t) {
@@ -216,7 +264,7 @@ class BatchRig {
   void view(int t, std::initializer_list<unsigned> which) {
     MapOp op;
     for (unsigned k : which) op.add(What::kRead, k);
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     const auto view = rig.core().space.views.open(tern::detail::ViewOwner::kUser);
     recorder_->end(call);
     const std::uint64_t end = std::exchange(call.end, Call<MapOp>::kPending);
@@ -244,6 +292,24 @@ class BatchRig {
     MapOp op;
     op.add(What::kDel, key);
     invalidate(t, op, {tern::detail::PointScope::Kind::kPrefix, keys[key].view()});
+  }
+  // All that have the tag "digit".
+  void clear_digits(int t) {
+    MapOp op;
+    for (unsigned k : {0u, 1u}) op.add(What::kDelDigit, k);
+    invalidate(t, op, {tern::detail::PointScope::Kind::kTag, kDigit[0]});
+  }
+  // If the key is there, it gets the tag "letter", and no other.
+  void set_letter(int t, unsigned key, char value) {
+    MapOp op;
+    op.add(What::kRequirePresent, key);
+    op.add(What::kSet, key, value);
+    auto& call = begin(t, op);
+    const tern::detail::SetTerms terms{.if_present = true, .tags = letter_.block()};
+    tern::detail::SetChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view(), {&value, 1}, terms);
+    const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change);
+    call.op.ok = c.outcome == Outcome::kPut;
+    finish(call, c.outcome);
   }
   // Two laps of the hand, if there is something to sweep.
   void sweep(int t) {
@@ -296,6 +362,53 @@ class BatchRig {
   R rig;
   std::array<Key, 4> keys;
 
+  // Time goes by, and what is due goes.
+  static constexpr std::uint64_t kDueMs = 140;
+  void fire(int t, std::uint64_t now) {
+    rig.now_ms = std::max(rig.now_ms, now);
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+    tern::detail::Expiry<Sync> expiry(rig.core().table, rig.core().committer(), rig.thread(t), rig.shard(), now);
+    while (expiry.step(64) != 0) {
+    }
+  }
+  // One victim.
+  void evict(int t) {
+    auto& call = begin(t, {});
+    {
+      tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+      (void)rig.core().eviction.evict_one(rig.thread(t));
+    }
+    rig.core().hand_out_removals(rig.thread(t));
+    recorder_->end(call);
+  }
+  // By a scan of an ordered store's view: a reading at the moment of opening.
+  void scan(int t) {
+    MapOp op;
+    for (unsigned k = 0; k != 4; ++k) op.add(What::kRead, k);
+    auto& call = begin(t, op);
+    const typename R::View view{rig.core().space.views.open(tern::detail::ViewOwner::kUser), 0};
+    recorder_->end(call);
+    const std::uint64_t end = std::exchange(call.end, Call<MapOp>::kPending);
+    tern::detail::Scans<Sync> scans(rig.core(), view);
+    using Stepped = typename tern::detail::Scans<Sync>::Outcome;
+    std::string last;
+    for (Stepped outcome = Stepped::kMore; outcome == Stepped::kMore;) {
+      tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+      outcome = scans.step({}, nullptr, 2, step_);
+      for (unsigned i = 0; i != step_.count; ++i) {
+        if (step_.key[i] <= last) rig.complain("a scan isn't in order");
+        last = step_.key[i];
+        for (unsigned k = 0; k != 4; ++k) {
+          if (keys[k].view() == last) call.op.parts[k].value = step_.head[i].bytes()[0];
+        }
+      }
+    }
+    call.end = end;
+    rig.core().space.views.close(view.opened);
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+    rig.core().kept_keys()->review(rig.thread(t), rig.shard(), 16);
+  }
+
  private:
   using Outcome = tern::detail::Committed::Outcome;
 
@@ -307,12 +420,30 @@ class BatchRig {
     tern::detail::SetChange<Sync> change(rig.core().space, t, keys[key].view(), {&value, 1}, how);
     return rig.core().write(t, keys[key].hash, keys[key].view(), change).outcome;
   }
+  Call<MapOp>& begin(int t, const MapOp& op) {
+    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    open_[t] = &call;
+    return call;
+  }
+  // An eviction, somewhere in the call of whoever made it.
+  static void told_of(void* user, std::string_view key, std::string_view, tern::RemovalCause cause) {
+    auto& self = *static_cast<BatchRig*>(user);
+    if (cause != tern::RemovalCause::kEvicted || self.recorder_ == nullptr) return;
+    const int t = t_scheduler != nullptr ? current_thread() : self.rig.own_index();
+    MapOp op;
+    for (unsigned k = 0; k != 4; ++k) {
+      if (self.keys[k].view() == key) op.add(What::kDel, k);
+    }
+    auto& call = self.recorder_->begin(static_cast<unsigned>(t), op);
+    if (self.open_[t] != nullptr) call.begin = self.open_[t]->begin;
+    self.recorder_->end(call);
+  }
   void finish(Call<MapOp>& call, Outcome outcome) {
     call.op.refused = outcome == Outcome::kOutOfMemory;
     recorder_->end(call);
   }
   void invalidate(int t, const MapOp& op, const tern::detail::PointScope& scope) {
-    auto& call = recorder_->begin(static_cast<unsigned>(t), op);
+    auto& call = begin(t, op);
     std::uint64_t stamp = 0;
     call.op.refused = !rig.core().invalidate(rig.thread(t), scope, stamp);
     recorder_->end(call);
@@ -323,9 +454,14 @@ class BatchRig {
     return "not strictly serialisable:\n" + checker_.explain(history);
   }
 
+  static constexpr std::string_view kDigit[] = {"digit"}, kLetter[] = {"letter"};
+  tern::detail::TagBlock digit_, letter_;
   std::unique_ptr<Recorder<MapOp>> recorder_;
   LinearizabilityChecker<MapSpec> checker_;
+  std::array<Call<MapOp>*, 8> open_{};
+  static inline typename tern::detail::Scans<Sync>::Step step_;  // of one thread
   Chains chains_ = Chains::kShort;
+  bool judged_ = true;
   bool touched_ = false;  // a new lifetime takes a version
   MapSpec::State initial_ = {'0', '0', '0', 0, 0};
   std::map<std::pair<unsigned, char>, std::uint64_t> told_;

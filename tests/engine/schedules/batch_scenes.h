@@ -11,7 +11,7 @@ inline constexpr What kSet = What::kSet, kDel = What::kDel, kIsAbsent = What::kR
 
 template <Mutant M>
 struct Scene {
-  explicit Scene(int threads, Chains chains = Chains::kShort) : b(threads, chains) {}
+  explicit Scene(int threads, Chains chains = Chains::kShort, StoreKind kind = StoreKind::kPlain) : b(threads, chains, kind) {}
 
   Threads two_batches() {
     return {[&] { b.batch(0, {{kSet, 0, 'a'}, {kSet, 1, 'a'}}); }, [&] { b.batch(1, {{kSet, 0, 'b'}, {kSet, 1, 'b'}}); }};

@@ -9,7 +9,7 @@ namespace {
 
 template <Mutant M>
 struct Cleared {
-  explicit Cleared(int threads) : b(threads) {}
+  explicit Cleared(int threads, StoreKind kind = StoreKind::kPlain) : b(threads, Chains::kShort, kind) {}
 
   Threads beside_gets() {
     return {[&] {
@@ -112,6 +112,49 @@ struct Cleared {
             }};
   }
 
+  // The tag that a removal is for is gone from what replaces the record that it kills.
+  Threads beside_new_tags() {
+    return {[&] {
+              b.clear_digits(0);
+              b.sweep(0);
+            },
+            [&] {
+              b.set_letter(1, 0, 'x');
+              b.get(1, 1);
+            },
+            [&] { b.get(2, 0); }};
+  }
+  // A set comes before the removal; a read that has seen what it replaced, after. As the set is done only if the key is there,
+  // nobody can have missed it.
+  Threads a_get_that_was_late() {
+    return {[&] { b.clear_digits(0); }, [&] { b.set_letter(1, 0, 'x'); }, [&] { b.get(2, 0); }};
+  }
+  Threads new_tags_and_a_view() {
+    return {[&] {
+              b.clear_digits(0);
+              b.sweep(0);
+            },
+            [&] { b.set_letter(1, 0, 'x'); }, [&] { b.view(2, {0, 1}); }};
+  }
+  Threads new_tags_and_a_batch() {
+    return {[&] {
+              b.clear_digits(0);
+              b.sweep(0);
+            },
+            [&] { b.set_letter(1, 0, 'x'); }, [&] { b.batch(2, {{What::kRequirePresent, 0}, {What::kSet, 0, 'y'}, {What::kSet, 3, 'y'}}); }};
+  }
+  Threads new_tags_and_growth() {
+    return {[&] {
+              b.clear_digits(0);
+              b.sweep(0);
+            },
+            [&] { b.set_letter(1, 0, 'x'); },
+            [&] {
+              for (int i = 0; i != 6; ++i) b.rig.grow(2);
+              b.get(2, 0);
+            }};
+  }
+
   BatchRig<M> b;
 };
 
@@ -132,6 +175,17 @@ TERN_HOLDS(TwoAtOnce, two, 3, .preemptions = 2, .schedules = 12'000, .random = 3
 TERN_HOLDS(TwoSweepers, two_sweepers, 3, .preemptions = 2, .schedules = 12'000, .random = 3'000)
 TERN_HOLDS(BesideGrowth, beside_growth, 2, .preemptions = 2, .schedules = 12'000, .random = 3'000)
 
+#define TERN_TAGS_HOLD(test, scene)                                                                                    \
+  TEST(Points, test) {                                                                                               \
+    Cleared<Mutant::kNone> c(3, StoreKind::kTagged);                                                                               \
+    expect_holds("points, " #scene, c.b, c.scene(), {.preemptions = 2, .schedules = 10'000, .random = 2'000});       \
+  }
+TERN_TAGS_HOLD(BesideNewTags, beside_new_tags)
+TERN_TAGS_HOLD(AGetThatWasLate, a_get_that_was_late)
+TERN_TAGS_HOLD(NewTagsAndAView, new_tags_and_a_view)
+TERN_TAGS_HOLD(NewTagsAndABatch, new_tags_and_a_batch)
+TERN_TAGS_HOLD(NewTagsAndGrowth, new_tags_and_growth)
+
 TEST(Points, NobodyWaitsForAStoppedThread) {
   Cleared<Mutant::kNone> c(2);
   expect_holds("points, stopped, adder", c.b, c.beside_an_adder(),
@@ -141,6 +195,9 @@ TEST(Points, NobodyWaitsForAStoppedThread) {
                {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
   Cleared<Mutant::kNone> e(3);
   expect_holds("points, stopped, batch", e.b, e.beside_a_batch(),
+               {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
+  Cleared<Mutant::kNone> f(3, StoreKind::kTagged);
+  expect_holds("points, stopped, new tags", f.b, f.new_tags_and_a_batch(),
                {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
 }
 
@@ -159,6 +216,15 @@ TERN_FOUND(DroppedEarly, Mutant::kPointDroppedEarly, writer_and_view, 3, .preemp
 TERN_FOUND(Outlived, Mutant::kPointOutlived, beside_an_adder, 2)
 TERN_FOUND(KillsNewer, Mutant::kPointKillsNewer, beside_a_writer, 2)
 TERN_FOUND(MetAlive, Mutant::kPointMetAlive, beside_an_adder, 2)
+
+TEST(PointMutants, DeadBelieved) {
+  Cleared<Mutant::kPointDeadBelieved> c(3, StoreKind::kTagged);
+  expect_found("points, planted DeadBelieved", c.b, c.a_get_that_was_late());
+}
+TEST(PointMutants, Retagged) {
+  Cleared<Mutant::kPointRetagged> c(3, StoreKind::kTagged);
+  expect_found("points, planted Retagged", c.b, c.beside_new_tags(), {.preemptions = 2, .schedules = 8'000});
+}
 
 }  // namespace
 }  // namespace tern::concurrency
