@@ -195,6 +195,11 @@ class BatchList {
     const WriteBatch::Operation& op = at(i).op;
     return op.kind != BatchOperation::Kind::kRequire && !op.has_options;
   }
+  void read_plain(std::uint32_t i, BatchOperation::Kind& kind, std::string_view& value) const noexcept {
+    const auto& [list, op] = at(i);
+    kind = op.kind;
+    value = {list.bytes_ + op.value_at, op.value_size};
+  }
   void read(std::uint32_t i, BatchOperation& out) const noexcept {
     const auto& [list, op] = at(i);
     out.kind = op.kind;

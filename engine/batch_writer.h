@@ -9,6 +9,7 @@
 // Ops gives
 //   std::uint32_t count() const; std::string_view key(i) const; void read(i, BatchOperation&) const;
 //   bool plain(i)                           a set of nothing but a value, or a removal: no conditions, no lifetime
+//   void read_plain(i, kind, value) const   such a one, in fewer words
 //   void tell(i, std::uint64_t version)     what set number i got, if it is its key's last
 #ifndef TERN_ENGINE_BATCH_WRITER_H_
 #define TERN_ENGINE_BATCH_WRITER_H_
@@ -164,7 +165,9 @@ class BatchWriter {
       const int order = ops_.key(a.operation).compare(ops_.key(b.operation));
       return order != 0 ? order < 0 : a.operation < b.operation;
     });
-    merge();
+    bool alone = conditions == 0;  // one plain operation a key: there is nothing to merge
+    for (std::uint32_t i = 1; i < n && alone; ++i) alone = entries[i - 1].hash != entries[i].hash;
+    if (!alone) merge();
     return true;
   }
 
@@ -227,11 +230,16 @@ class BatchWriter {
     for (std::uint32_t i = 0; i != d_->count; ++i) {
       BatchEntry& e = d_->entries()[i];
       const bool only_asks = std::exchange(e.record, 0) != 0;
-      ops_.read(e.operation, op);
+      const bool plain = ops_.plain(e.operation);
+      if (plain) [[likely]] {
+        ops_.read_plain(e.operation, op.kind, op.value);
+      } else {
+        ops_.read(e.operation, op);
+      }
       const std::string_view key = ops_.key(e.operation);
       const std::uint64_t bytes = kRecordHeaderBytes + key.size() + op.value.size();
       const bool sets = !only_asks && op.kind == BatchOperation::Kind::kSet;
-      e.record = with_room(bytes, [&] { return sets ? build_value(e, key, op) : build_tomb(key); });
+      e.record = with_room(bytes, [&] { return !sets ? build_tomb(key) : plain ? build_plain(key, op.value) : build_value(e, key, op); });
       bytes_ += bytes;
       if (e.record == 0) {
         d_->count = i;
@@ -247,6 +255,11 @@ class BatchWriter {
     return true;
   }
 
+  std::uint64_t build_plain(std::string_view key, std::string_view value) noexcept {
+    const auto built = space_.build(thread_, {key, value.size()});
+    if (built.offset != 0 && !value.empty()) simd::copy_bytes(built.value, value.data(), value.size());
+    return built.offset;
+  }
   std::uint64_t build_value(BatchEntry& e, std::string_view key, const BatchOperation& op) noexcept {
     const SetTerms& terms = op.terms;
     typename Space<Sync>::Spec spec{key, op.value.size(), terms.has_deadline, terms.deadline_ms, false, terms.keep, terms.span, terms.tags};

@@ -280,5 +280,10 @@ TEST(EventMutants, kEventAbortedTold) {
   expect_body_fails("events, kEventAbortedTold", told.body(), {.preemptions = 3, .schedules = 30'000});
 }
 
+TEST(EventMutants, kBatchPlaceholderTold) {
+  ToldBatch<Mutant::kBatchPlaceholderTold> told;
+  expect_body_fails("events, kBatchPlaceholderTold", told.body(), {.preemptions = 2, .schedules = 10'000});
+}
+
 }  // namespace
 }  // namespace tern::concurrency
