@@ -93,6 +93,7 @@ enum class Mutant : unsigned char {
   kWheelNoStragglers,         // what was filed while the time moved on is left to the next round
   kWheelUnmarkOnce,           // a position's mark is taken away although it got a ticket meanwhile
   kTicketAlwaysInherited,     // an earlier deadline keeps the ticket of the later one
+  kTicketLinkAfterX,          // what is below an intent is read after its deadline's word
   kTicketLostUnsaid,          // a ticket that found no memory is taken for filed
   kExpireUnjudged,            // a ticket removes its key without asking for the deadline that it has now
   kExpireBesideView,          // what has expired leaves without a tomb although a view may have it

@@ -154,7 +154,8 @@ class Expiry {
   // The record was the key's a moment ago, and past its deadline. Where it was found, it isn't looked up once more, and the
   // ticket has all bits of the hash that matter.
   Removed remove(Ticket ticket, const typename Tks::Found& found) noexcept {
-    const bool there = found.home != nullptr && found.word.is_live() && !found.in_batch;
+    const bool is_head = space_.offset_of(*found.record) == found.word.offset();  // else a batch has just ended over it
+    const bool there = found.home != nullptr && found.word.is_live() && !found.in_batch && is_head;
     if (there && empty_at_once(found)) return Removed::kYes;
     const Place<Sync> place{{const_cast<typename Tbl::Word*>(found.slot), found.record, found.word, found.stamp}, found.home, found.home_index, false};
     return remove(*found.record, found.stamp, ticket.hash() | table_.hash_in(shard_), there ? &place : nullptr);

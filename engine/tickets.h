@@ -174,6 +174,9 @@ class Tickets {
         for (std::uint64_t at = w.offset(); at != 0;) {
           Rec& r = *table.space().record(at);
           const Stamp stamp = r.stamp_word();
+          // Before X: what is below an intent is cut off only after that has taken over the number. The other way round, a
+          // batch could end in between, and the number be found in neither.
+          std::uint64_t below = stamp.intent() ? r.link_word().older() : 0;
           if (stamp.has_x()) {
             const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
             if (x.ticket() == ticket.number()) {
@@ -182,7 +185,8 @@ class Tickets {
               return false;
             }
           }
-          at = stamp.intent() ? r.link_word().older() : 0;
+          if (planted<Sync>(Mutant::kTicketLinkAfterX) && stamp.intent()) below = r.link_word().older();
+          at = below;
         }
         return true;
       };

@@ -89,11 +89,14 @@ TEST(BatchesInAFullStore, TwoThatMakeRoom) {
 // --- a lifetime that ends ------------------------------------------------------------------------------------------
 
 // A batch judges lifetimes by one reading of the clock, so where each key ends is judged, not when.
-struct Due : Scene<Mutant::kNone> {
-  explicit Due(int threads) : Scene(threads, Chains::kShort, StoreKind::kDue) { b.rig.audit_always = true; }
+template <Mutant M>
+struct Due : Scene<M> {
+  using Scene<M>::b;
+  using Sync = typename BatchRig<M>::Sync;
+  explicit Due(int threads) : Scene<M>(threads, Chains::kShort, StoreKind::kDue) { b.rig.audit_always = true; }
 
   std::string value_of(unsigned key) {
-    tern::detail::Guard<BatchRig<>::Sync> guard(b.rig.core().space, b.rig.own());
+    tern::detail::Guard<Sync> guard(b.rig.core().space, b.rig.own());
     const auto head = b.rig.core().head(b.keys[key].hash, b.keys[key].view());
     return head.present ? std::string(head.bytes()) : "-";
   }
@@ -113,12 +116,17 @@ struct Due : Scene<Mutant::kNone> {
 };
 
 TEST(BatchesAndLifetimes, ConditionOnAKeyThatIsDue) {
-  Due d(2);
+  Due<Mutant::kNone> d(2);
   expect_holds("batches, due", d.b, d.condition_on_it(false), kTwo);
 }
 TEST(BatchesAndLifetimes, ALifetimeThatIsKeptAndDue) {
-  Due d(2);
+  Due<Mutant::kNone> d(2);
   expect_holds("batches, due and kept", d.b, d.condition_on_it(true), kTwo);
+}
+
+TEST(BatchRemovalMutants, TicketLinkAfterX) {
+  Due<Mutant::kTicketLinkAfterX> d(2);
+  expect_found("batches, planted LinkAfterX", d.b, d.condition_on_it(true), {.preemptions = 2, .schedules = 12'000});
 }
 
 // --- what a view keeps, below a husk -------------------------------------------------------------------------------
