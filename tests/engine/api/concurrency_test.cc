@@ -385,7 +385,9 @@ TEST(OneMomentTest, TransfersNeverChangeTheSumThatAReaderSees) {
 }
 
 TEST(FullStoreUnderLoadTest, WritersSeeOutOfMemoryOnlyAndReadersNeverWrongData) {
-  const Store store = open_or_fail(options_of(4 * kMiB));
+  Options options = options_of(4 * kMiB);
+  options.eviction = false;
+  const Store store = open_or_fail(options);
   const unsigned rounds = quick_or_long(20'000u, 1'000'000u);
   std::atomic<std::uint64_t> ok{0}, refused{0}, removals_refused{0};
   together(kThreads, [&](unsigned t) {
