@@ -195,7 +195,8 @@ class Eviction {
       const SlotWord w(t.hit_slot[at]->load(std::memory_order_seq_cst));  // [publish] seq_cst, [announce] seq_cst
       record[at] = space().record(w.offset());
       const Hold hold(record[at]->meta.load(std::memory_order_relaxed));  // a count
-      todo |= static_cast<unsigned>(w.is_current_of_hash(t.hit_hash[at]) & !hold.access_is_full()) << at;
+      const unsigned counts = unsigned{w.is_current_of_hash(t.hit_hash[at])} & unsigned{!hold.access_is_full()};
+      todo |= counts << at;
     }
     for (; todo != 0; todo &= todo - 1) {
       const auto at = static_cast<unsigned>(std::countr_zero(todo));
