@@ -1,8 +1,6 @@
 #include "bench/peers/redis_dump.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,38 +11,19 @@
 #include "bench/machine.h"
 
 #if TERN_BENCH_HIREDIS
-#include <hiredis/hiredis.h>
+#include "bench/peers/redis_client.h"
 #endif
-
-extern char** environ;
 
 namespace tern::bench {
 
 #if TERN_BENCH_HIREDIS
 namespace {
 
-struct FreeContext {
-  void operator()(redisContext* c) const { redisFree(c); }
-};
-struct FreeReply {
-  void operator()(redisReply* r) const { freeReplyObject(r); }
-};
-using Connection = std::unique_ptr<redisContext, FreeContext>;
-using Reply = std::unique_ptr<redisReply, FreeReply>;
-
 constexpr timeval kPatience{120, 0};
 constexpr double kPatienceSeconds = 600;
 
 Connection connect(const std::string& socket) {
-  Connection c(redisConnectUnixWithTimeout(socket.c_str(), kPatience));
-  if (c != nullptr && c->err != 0) c.reset();
-  if (c != nullptr) redisSetTimeout(c.get(), kPatience);
-  return c;
-}
-Reply read(redisContext& c) {
-  void* reply = nullptr;
-  if (redisGetReply(&c, &reply) != REDIS_OK) reply = nullptr;
-  return Reply(static_cast<redisReply*>(reply));
+  return connected(redisConnectUnixWithTimeout(socket.c_str(), kPatience), kPatience);
 }
 bool is_loading(const Reply& r) { return r != nullptr && r->type == REDIS_REPLY_ERROR && std::strncmp(r->str, "LOADING", 7) == 0; }
 
@@ -125,18 +104,11 @@ double RedisDump::restart(const std::string& key, std::string_view value) {
 
 bool RedisDump::start() {
   ::unlink(socket_.c_str());
-  const char* arguments[] = {"redis-server", "--port", "0", "--unixsocket", socket_.c_str(), "--dir", folder_.c_str(),
+  // It goes to its folder while it reads its options, so that a socket of a relative path would be looked for from there.
+  const char* arguments[] = {"redis-server", "--port", "0", "--unixsocket", "redis.sock", "--dir", folder_.c_str(),
                              "--dbfilename", "dump.rdb", "--save", "", "--appendonly", "no", "--daemonize", "no", nullptr};
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
-  const int failed = posix_spawnp(&child_, arguments[0], &files, nullptr, const_cast<char**>(arguments), environ);
-  posix_spawn_file_actions_destroy(&files);
-  if (failed == 0) return true;
-  child_ = -1;
-  error_ = std::string("redis-server can't be started: ") + std::strerror(failed) + " (apt-get install redis-server)";
-  return false;
+  child_ = spawn_redis(arguments, error_);
+  return child_ > 0;
 }
 
 #else

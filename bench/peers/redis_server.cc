@@ -1,10 +1,8 @@
 #include "bench/peers/redis_server.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,39 +17,18 @@
 #include "bench/machine.h"
 
 #if TERN_BENCH_HIREDIS
-#include <hiredis/hiredis.h>
+#include "bench/peers/redis_client.h"
 #endif
-
-extern char** environ;
 
 namespace tern::bench {
 
 #if TERN_BENCH_HIREDIS
 namespace {
 
-struct FreeContext {
-  void operator()(redisContext* c) const { redisFree(c); }
-};
-struct FreeReply {
-  void operator()(redisReply* r) const { freeReplyObject(r); }
-};
-using Connection = std::unique_ptr<redisContext, FreeContext>;
-using Reply = std::unique_ptr<redisReply, FreeReply>;
-
 constexpr timeval kPatience{10, 0};
 constexpr unsigned kStartTries = 200;  // of 20 ms
 
-Connection connect(int port) {
-  Connection c(redisConnectWithTimeout("127.0.0.1", port, kPatience));
-  if (c != nullptr && c->err != 0) c.reset();
-  if (c != nullptr) redisSetTimeout(c.get(), kPatience);
-  return c;
-}
-Reply read(redisContext& c) {
-  void* reply = nullptr;
-  if (redisGetReply(&c, &reply) != REDIS_OK) reply = nullptr;
-  return Reply(static_cast<redisReply*>(reply));
-}
+Connection connect(int port) { return connected(redisConnectWithTimeout("127.0.0.1", port, kPatience), kPatience); }
 
 // One that nobody listens on at this moment; 0: the system refused.
 int free_port() {
@@ -86,17 +63,8 @@ bool RedisServer::start() {
   const std::string port = std::to_string(port_);
   const char* arguments[] = {"redis-server", "--port", port.c_str(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
                              "--notify-keyspace-events", "KA", nullptr};
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
-  const int failed = posix_spawnp(&child_, arguments[0], &files, nullptr, const_cast<char**>(arguments), environ);
-  posix_spawn_file_actions_destroy(&files);
-  if (failed != 0) {
-    child_ = -1;
-    error_ = std::string("redis-server can't be started: ") + std::strerror(failed) + " (apt-get install redis-server)";
-    return false;
-  }
+  child_ = spawn_redis(arguments, error_);
+  if (child_ < 0) return false;
   for (unsigned i = 0; i != kStartTries; ++i) {
     if (const Connection c = connect(port_)) {
       if (redisAppendCommand(c.get(), "PING") == REDIS_OK && read(*c) != nullptr) return true;
