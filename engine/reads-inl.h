@@ -2,10 +2,10 @@
 // reads.h says who includes this and what for. No include guard: each inclusion is another namespace TERN_TARGET.
 //
 // A read is on this way while it meets what is ordinary: a key of up to kFastKeyMax bytes, the first match in its home
-// bucket, a record that is stamped, of short key and without flags, a value of up to kFastValueMax bytes. What isn't so
+// bucket or in the overflow bucket behind it, a record that is stamped, of short key and without flags, a value of up to kFastValueMax bytes. What isn't so
 // is left, undecided, to Core::copy or Core::head, which know every case. So there is no call in here that returns, and
-// few instructions: the processor's window bounds the number of reads whose cache misses overlap. (Fewer instructions
-// alone changed nothing that could be measured, as long as a copy waited for its length: see expected_length.)
+// few instructions: the processor's window bounds the number of reads whose cache misses overlap. (That counts once a
+// copy doesn't wait for its length any more: see copy_from.)
 //
 // No lambda and no function of another file that isn't marked to be inlined: it would be the baseline's code.
 
