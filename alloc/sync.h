@@ -59,6 +59,7 @@ enum class Mutant : unsigned char {
   kBatchWithoutFreeze,        // an intent is installed over a deadline that can still move
   kBatchVersionByStore,       // a batch's version is stored, not agreed on
   kBatchPlaceholderTold,      // a placeholder is told as if something had been removed
+  kBatchAbsentTold,           // a batch's removal of a key that isn't there is told
   kBatchPlaceholderLeft,      // a placeholder that came too late stays
   kBatchHuskLeft,             // a failed batch's intents stay
   kViewClockStands,           // a view is opened without moving the clock

@@ -468,7 +468,13 @@ class Batches {
     // Read before the swap: after it others may move the deadline, and count that.
     const Deadline x(!s.tomb() && s.has_x() ? r.x().load(std::memory_order_seq_cst) : Deadline::at(Deadline::kNever).word());  // [deadline]
     const bool cut = below == old && Ver::alone(b, bs) && bs.stamp() == state.stamp();
-    const Stamp to = cut ? Stamp(s.settled_at(state.stamp()).word() | Stamp::kNolink) : s.settled_at(state.stamp());
+    // A removal of what isn't there changes nothing that a listener could be told; one of what had expired is told as that.
+    const bool silent = s.tomb() && (bs.tomb() || bs.absent()) && !planted<Sync>(Mutant::kBatchAbsentTold);
+    const std::uint64_t flags = (cut ? Stamp::kNolink : 0) | (silent ? Stamp::kTold : 0);
+    const Stamp to = s.settled_at(state.stamp()).with_flags(flags);
+    if (s.tomb() && before.expired && r.stamp_word().batch()) {  // then `old` was still what it replaces
+      r.link.fetch_or(Link(0).with_reason(TombReason::kExpired).word(), std::memory_order_seq_cst);  // [agree] seq_cst: fixed since the install
+    }
     Sync::point("batch.settle");
     if (!r.w0.compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) return;  // [stamp] seq_cst
     account(t, entry != nullptr ? *entry : entry_of(d, hash, at), r, to, x, b, before);

@@ -209,6 +209,47 @@ TEST_F(WatchTest, ABatchIsToldOnceItHasCommittedAndNeverIfItHasNot) {
   EXPECT_EQ(lines_by_key(watch), (Lines{"put a=0", "delete a", "put b=1"}));
 }
 
+TEST_F(WatchTest, ABatchesRemovalOfWhatIsNotThereIsNotTold) {
+  Watch watch = must(store.watch_prefix(""));
+  ASSERT_TRUE(store.set("was", "1", {.ttl = 10ms}).ok());
+  clock.advance(20ms);
+  WriteBatch batch;
+  batch.del("never");
+  batch.del("was");
+  batch.set("k", "1");
+  ASSERT_TRUE(store.write(batch).ok());
+  ASSERT_TRUE(store.write(batch).ok());  // now there is neither
+  EXPECT_EQ(lines_by_key(watch), (Lines{"put k=1", "put k=1", "put was=1", "expire was"}));
+}
+
+// Where each position is filled again and again, too.
+TEST(WatchGaps, RemovalsOfNothingTakeNoPositions) {
+  ManualClock clock;
+  Options options = small_options(&clock);
+  options.shard_count = 1;
+  options.ring_bytes = 1024;
+  const Store store = open_or_fail(options);
+  Watch watch = must(store.watch_prefix(""));
+  std::uint64_t next = 0;
+  Change change;
+  for (int i = 0; i != 1000; ++i) {
+    WriteBatch batch;
+    for (int k = 0; k != 5; ++k) batch.del(numbered("none", i * 5 + k));
+    batch.set("k", std::to_string(i));
+    ASSERT_TRUE(store.write(batch).ok());
+    WriteBatch fails;
+    fails.del("k");
+    fails.del("none");
+    fails.require_present("none");
+    ASSERT_EQ(store.write(fails).status(), Status::kConflict);
+    const auto n = watch.poll({&change, 1});
+    ASSERT_TRUE(n.ok() && *n == 1);
+    ASSERT_EQ(change.kind, ChangeKind::kPut);
+    ASSERT_EQ(change.sequence, next++);
+  }
+  EXPECT_EQ(*watch.poll({&change, 1}), 0u);
+}
+
 TEST_F(WatchTest, WhatClearRemovesIsToldWhenItIsSwept) {
   for (int i = 0; i != 3; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v").ok());
   Watch watch = must(store.watch_prefix(""));

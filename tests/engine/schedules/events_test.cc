@@ -229,8 +229,9 @@ struct ToldBatch {
   std::uint64_t saved_position = 0;
   Sub* sub = new (storage) Sub(b.rig.core());
   bool committed = false;
+  bool removes;  // key 3, which isn't there, instead of setting it
 
-  ToldBatch() {
+  explicit ToldBatch(bool removes_absent = false) : removes(removes_absent) {
     (void)sub->enter(0, 1, positions);
     sub->begin();
     b.rig.audit_always = true;
@@ -245,7 +246,7 @@ struct ToldBatch {
               positions[0] = saved_position;
               committed = false;
             },
-            {[&] { committed = b.batch(0, {{What::kSet, 0, 'a'}, {What::kRequireValue, 1, '0'}, {What::kSet, 3, 'a'}}); },
+            {[&] { committed = b.batch(0, {{What::kSet, 0, 'a'}, {What::kRequireValue, 1, '0'}, {removes ? What::kDel : What::kSet, 3, 'a'}}); },
              [&] {
                b.set(1, 1, 'b');
                b.set(1, 0, 'c');
@@ -266,7 +267,7 @@ struct ToldBatch {
         (v.data[0] == 'a' ? of_batch : of_writer)++;
       }
     }
-    if (of_batch != (committed ? 2u : 0u)) return "a batch is told that failed, or isn't told";
+    if (of_batch != (!committed ? 0u : removes ? 1u : 2u)) return "a batch is told that failed, or isn't told";
     if (of_writer != 2) return "a set isn't told";
     return b.check();
   }
@@ -274,6 +275,14 @@ struct ToldBatch {
 TEST(Events, ABatchIsToldIfItCommits) {
   ToldBatch<Mutant::kNone> told;
   expect_body_holds("events, batch", told.body(), kBounds);
+}
+TEST(Events, ABatchesRemovalOfNothingIsNotTold) {
+  ToldBatch<Mutant::kNone> told(true);
+  expect_body_holds("events, batch that removes nothing", told.body(), kBounds);
+}
+TEST(EventMutants, kBatchAbsentTold) {
+  ToldBatch<Mutant::kBatchAbsentTold> told(true);
+  expect_body_fails("events, kBatchAbsentTold", told.body(), {.preemptions = 2, .schedules = 10'000});
 }
 TEST(EventMutants, kEventAbortedTold) {
   ToldBatch<Mutant::kEventAbortedTold> told;
