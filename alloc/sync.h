@@ -162,6 +162,13 @@ enum class Mutant : unsigned char {
   kEntryPushedTwice,          // an overwrite puts its key into a queue once more
   kRemovalToldTwice,
   kRemovalUntold,
+  // namespaces
+  kNameTotalsUnasked,         // one is made although another was, meanwhile
+  kNameLookedForFirst,        // whether it is there is asked before the totals are read
+  kNameLinkedByStore,         // what a name means is linked over what another has linked
+  kShareGivenTwice,           // who opens a namespace makes its queues without asking who else does
+  kShareLinkedByStore,        // queues are put before a list that has got others meanwhile
+  kShareNotMoved,             // what came before its namespace's queues is evicted with what has no share
   // page moves
   kMoveHeld,                  // a record that somebody holds is moved
   kMoveWithoutFreeze,         // a record is copied before its deadline is frozen

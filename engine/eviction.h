@@ -407,6 +407,7 @@ class Eviction {
   // An entry of the queues of `g` that belongs elsewhere: it goes there.
   bool goes_to_its_pool(Thr& t, Group& g, std::uint64_t entry, std::uint64_t record, EvictionQueue queue) noexcept {
     if (!queues_.pools().any() || record == 0) [[likely]] return false;
+    if (planted<Sync>(Mutant::kShareNotMoved)) return false;
     const Rec& r = *space().record(record);
     const auto key = space().key_of(r, r.stamp_word());
     Pool* const pool = pool_of({key.data, key.size});

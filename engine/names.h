@@ -4,7 +4,8 @@
 //     one that begins with the byte FF    FF 0000 key
 //   key of namespace number i             FF iiii key           1 <= i <= 1,024, the high byte first
 //   whose number i is                     FF FFFE iiii          -> its name
-//   the namespace that is called so       FF FFFF name          -> its number and rules (namespace.cc)
+//   the namespace that is called so       FF FFFF name          -> its number and rules (directory.h)
+//   how many there are                    FF FFFF
 //
 // Everything below the public face knows these *stored* keys alone. A key that doesn't begin with FF, which no text in UTF-8
 // does, is stored as it is, so a store without namespaces pays one comparison a call. The order of bytes is kept within each
@@ -26,6 +27,7 @@
 #include <string_view>
 
 #include "alloc/private_memory.h"
+#include "alloc/sync.h"
 
 namespace tern::detail {
 
@@ -70,6 +72,12 @@ struct NameRules {
   unsigned share_percent = 0;
   std::uint8_t name_size = 0;
   char name[kNameBytesMax] = {};
+
+  std::string_view name_view() const noexcept { return {name, name_size}; }
+  void set_name(std::string_view of) noexcept {
+    name_size = static_cast<std::uint8_t>(of.size());
+    for (std::size_t i = 0; i != of.size(); ++i) name[i] = of[i];
+  }
 };
 
 template <class Sync>
@@ -83,7 +91,7 @@ class Names {
     Word entries{};
     Word bytes{};
     Word evicted{};
-    Word share{};  // what was taken of all shares for it; 0: nothing yet
+    Word share{};  // 1: its queues are somebody's to make, or made (directory.h)
     // Shared out among threads, so that reads of one namespace seldom meet.
     struct alignas(64) Reads {
       Word hits{};
@@ -93,6 +101,11 @@ class Names {
 
     const NameRules* rules_or_null() const noexcept {
       return reinterpret_cast<const NameRules*>(rules.load(std::memory_order_acquire));  // [name] acquire
+    }
+    // Counted by many, who removes an entry perhaps before who brought it: a sum may be below nothing for a moment.
+    static std::uint64_t figure(const Word& sum) noexcept {
+      const auto now = static_cast<std::int64_t>(sum.load(std::memory_order_relaxed));  // a figure
+      return now > 0 ? static_cast<std::uint64_t>(now) : 0;
     }
   };
 
@@ -143,6 +156,16 @@ class Names {
     new (memory) NameRules(rules);
     return reinterpret_cast<const NameRules*>(link(slot->rules, memory));
   }
+  // Null: nobody has met it yet.
+  const NameRules* find_named(std::string_view name) const noexcept {
+    const NameRules* found = nullptr;
+    for_each([&](unsigned, const Slot& slot) {
+      const NameRules* const r = slot.rules_or_null();
+      if (r != nullptr && r->name_view() == name) found = r;
+    });
+    return found;
+  }
+  bool any() const noexcept { return directory() != nullptr; }
   // fn(unsigned number, Slot&)
   template <class Fn>
   void for_each(Fn&& fn) const noexcept {
@@ -152,20 +175,9 @@ class Names {
     }
   }
 
-  // Whether what a snapshot has brought is known (namespace.cc).
+  // Whether what a snapshot has brought is known (directory.h).
   bool is_loaded() const noexcept { return loaded_.load(std::memory_order_acquire) != 0; }  // [name] acquire
   void set_loaded() noexcept { loaded_.store(1, std::memory_order_release); }               // [name] release
-
-  // Of the hundred per cent that there are for all. False: so much isn't left.
-  bool take_share(unsigned percent) noexcept {
-    std::uint64_t taken = shares_.load(std::memory_order_relaxed);  // a sum; the swap decides
-    do {
-      if (taken + percent > 100) return false;
-    } while (!shares_.compare_exchange_weak(taken, taken + percent, std::memory_order_relaxed));  // as above
-    return true;
-  }
-  void add_share(unsigned percent) noexcept { shares_.fetch_add(percent, std::memory_order_relaxed); }  // as above
-  void give_back_share(unsigned percent) noexcept { shares_.fetch_sub(percent, std::memory_order_relaxed); }  // as above
 
   // What stands for the key has changed: by so many entries and bytes of the budget. By whoever made the change.
   [[gnu::noinline]] void count(std::string_view stored, std::uint64_t entries, std::uint64_t bytes) noexcept {
@@ -186,6 +198,10 @@ class Names {
   static std::uint64_t link(Word& place, void* memory) noexcept {
     std::uint64_t there = 0;
     const auto own = reinterpret_cast<std::uint64_t>(memory);
+    if (planted<Sync>(Mutant::kNameLinkedByStore)) {
+      place.store(own, std::memory_order_release);  // [name] release
+      return own;
+    }
     if (place.compare_exchange_strong(there, own, std::memory_order_acq_rel)) return own;  // [name] acq_rel
     alloc::private_free(memory);
     return there;
@@ -193,7 +209,6 @@ class Names {
 
   Word directory_{};
   Word loaded_{};
-  Word shares_{};
 };
 
 }  // namespace tern::detail

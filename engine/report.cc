@@ -39,8 +39,9 @@ Stats Store::stats() const noexcept {
   core.space.names.for_each([&](unsigned, const auto& slot) {
     ++s.namespaces;
     // With the two entries by which the store knows it.
-    s.namespace_entries += slot.entries.load(std::memory_order_relaxed) + 2;  // a figure
+    s.namespace_entries += slot.figure(slot.entries) + 2;
   });
+  if (s.namespaces != 0) ++s.namespace_entries;  // how many there are
   s.leases = core.space.leases.count.load(std::memory_order_relaxed);  // a count
   for (unsigned i = 0; i != core.table.shard_count(); ++i) {
     s.expiring += core.table.shard(i).expiring.load(std::memory_order_relaxed);  // a count

@@ -38,11 +38,7 @@ class Shares {
     unsigned percent = 0;
     Pool* next = nullptr;
 
-    std::uint64_t bytes() const noexcept {
-      // Counted by many, one after the other: it may be below nothing for a moment.
-      const auto bytes = static_cast<std::int64_t>(slot->bytes.load(std::memory_order_relaxed));  // a figure
-      return bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
-    }
+    std::uint64_t bytes() const noexcept { return Slot::figure(slot->bytes); }
   };
 
   Shares() = default;
@@ -70,6 +66,10 @@ class Shares {
     std::uint64_t there = first_.load(std::memory_order_acquire);  // [share] acquire
     do {
       pool->next = reinterpret_cast<Pool*>(there);
+      if (planted<Sync>(Mutant::kShareLinkedByStore)) {
+        first_.store(reinterpret_cast<std::uint64_t>(pool), std::memory_order_release);  // [share] release
+        return true;
+      }
     } while (!first_.compare_exchange_weak(there, reinterpret_cast<std::uint64_t>(pool), std::memory_order_acq_rel));  // [share]
     return true;
   }

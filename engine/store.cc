@@ -278,6 +278,7 @@ void StoreCore::complete() noexcept {
 
 void StoreCore::sweep_what_came() noexcept {
   if (core.space.leases.came.load(std::memory_order_relaxed) != 0) Leases<Sync>::owe(core.space);  // by who has brought it
+  learn_names();
 }
 
 void Call::begin_slowly(const Context& c) noexcept {

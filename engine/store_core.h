@@ -109,8 +109,9 @@ class StoreCore {
   }
   // All has come: the short ways are open. Once.
   void complete() noexcept;
-  // Of a snapshot all is there: leases that ended meanwhile have left their entries.
+  // Of a snapshot all is there: leases that ended meanwhile have left their entries, and namespaces have shares.
   void sweep_what_came() noexcept;
+  void learn_names() noexcept;
   // Null: there is nothing to wait for.
   Incoming* incoming() const noexcept { return is_serving() ? nullptr : incoming_; }
   // Whether gets may go the short way: the store is serving.

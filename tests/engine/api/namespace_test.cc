@@ -461,7 +461,7 @@ TEST_P(NamespaceTest, AreAThousandAndTwentyFourAndNoMore) {
   EXPECT_TRUE(store.ns("n77"));
   const Stats s = store.stats();
   EXPECT_EQ(s.namespaces, kNamespacesMax);
-  EXPECT_EQ(s.namespace_entries, 3u * kNamespacesMax);
+  EXPECT_EQ(s.namespace_entries, 3u * kNamespacesMax + 1);
   EXPECT_EQ(s.entries, s.namespace_entries);
 }
 
@@ -605,7 +605,7 @@ Settled hammer(unsigned small_percent, unsigned large_percent, unsigned rounds) 
     EXPECT_TRUE(large.set(numbered("key:", i), value));
     for (unsigned n = 0; n != 4; ++n) EXPECT_TRUE(store.set(numbered("key:", 4 * i + n), value));
     if (i % 64 == 0) {
-      EXPECT_TRUE(store.tick(std::chrono::microseconds(100)));
+      EXPECT_TRUE(store.tick(std::chrono::hours(1)));  // all that is owed, however long it takes
     }
   }
   EXPECT_TRUE(whole(store));
@@ -645,6 +645,30 @@ TEST(NamespaceShareTest, WhatOneDoesNotUseIsTheOthersAndWhatIsWithinItsShareStay
   const Stats s = store.stats();
   EXPECT_GT((s.entries - s.namespace_entries) * 290, s.memory_bytes / 2);
   EXPECT_TRUE(whole(store));
+}
+
+TEST(NamespaceShareTest, SharesOfASnapshotHoldBeforeAnybodyOpensTheNamespace) {
+  const std::string path = testing::TempDir() + "tern_namespace_shares.snapshot";
+  const std::string value = pattern(200);
+  ManualClock clock;
+  {
+    const Store store = open_or_fail(small_options(&clock));
+    const Namespace quiet = ns_or_fail(store, "quiet", {.share_percent = 50});
+    for (unsigned i = 0; i != 2'000; ++i) ASSERT_TRUE(quiet.set(numbered("key:", i), value));
+    ASSERT_TRUE(store.save(path));
+  }
+  for (const bool copy : {true, false}) {
+    SnapshotOptions how;
+    how.copy = copy;
+    const Result<Store> store = Store::open(path, small_options(&clock), how);
+    ASSERT_TRUE(store) << testing::PrintToString(store.error());
+    ASSERT_TRUE(store->tick(std::chrono::hours(1)));  // all of it is there
+    for (unsigned i = 0; i != 100'000; ++i) ASSERT_TRUE(store->set(numbered("key:", i), value));
+    EXPECT_GT(store->stats().evicted, 0u);
+    EXPECT_EQ(store->ns("quiet")->size(), 2'000u);
+    EXPECT_TRUE(whole(*store));
+  }
+  std::remove(path.c_str());
 }
 
 TEST(NamespaceShareTest, ANamespaceWithoutAShareIsOfTheRest) {

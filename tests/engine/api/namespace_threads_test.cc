@@ -145,7 +145,7 @@ TEST(NamespaceThreadsTest, SharesHoldAndFiguresAreExactWhereThreadsEvictSideBySi
   EXPECT_GT(store.stats().evicted, rounds);
   std::uint64_t entries = 0;
   for (unsigned i = 0; i != kThreads; ++i) entries += store.ns(numbered("of", i))->size();
-  EXPECT_EQ(store.stats().namespace_entries, entries + 2 * kThreads);
+  EXPECT_EQ(store.stats().namespace_entries, entries + 2 * kThreads + 1);
   EXPECT_TRUE(whole(store));
 }
 
