@@ -1,5 +1,6 @@
 // WriteBatch, and the calls that write one: arguments are checked here, and nowhere below.
 #include <tern/batch.h>
+#include <tern/namespace.h>
 
 #include <algorithm>
 #include <cstring>
@@ -24,6 +25,9 @@ struct WriteBatch::Operation {
   SetOptions options;     // but for its tags
   std::size_t tags_at, tags_size;
   bool bad_tags;
+  Place place;
+  bool is_fence;  // its key is a lock's, as it is
+  std::optional<std::uint16_t> fence_of;
 };
 
 WriteBatch::WriteBatch(WriteBatch&& other) noexcept { *this = std::move(other); }
@@ -35,6 +39,9 @@ WriteBatch& WriteBatch::operator=(WriteBatch&& other) noexcept {
   std::swap(used_, other.used_);
   std::swap(bytes_capacity_, other.bytes_capacity_);
   std::swap(failed_, other.failed_);
+  std::swap(has_places_, other.has_places_);
+  std::swap(has_fences_, other.has_fences_);
+  std::swap(place_, other.place_);
   std::swap(out_of_memory_, other.out_of_memory_);
   return *this;
 }
@@ -45,7 +52,8 @@ WriteBatch::~WriteBatch() {
 
 void WriteBatch::clear() noexcept {
   count_ = used_ = failed_ = 0;
-  out_of_memory_ = false;
+  out_of_memory_ = has_places_ = has_fences_ = false;
+  place_ = {};
 }
 
 namespace {
@@ -78,11 +86,21 @@ WriteBatch::Operation* WriteBatch::add(std::string_view key, std::string_view va
   op->key_size = key.size();
   op->value_at = used_ + key.size();
   op->value_size = value.size();
+  op->place = place_;
   if (!key.empty()) std::memcpy(bytes_ + used_, key.data(), key.size());
   if (!value.empty()) std::memcpy(bytes_ + used_ + key.size(), value.data(), value.size());
   used_ += bytes;
   return op;
 }
+
+WriteBatch& WriteBatch::in(const detail::Context& context) noexcept {
+  constexpr std::uint64_t kClosed = ~std::uint64_t{0};  // no store's
+  place_ = {context.core != nullptr ? context.core->id : kClosed, detail::rules_of(context)};
+  has_places_ = true;
+  return *this;
+}
+WriteBatch& WriteBatch::in(const Namespace& ns) noexcept { return in(ns.context()); }
+WriteBatch& WriteBatch::in(const Store& store) noexcept { return in(store.context()); }
 
 void WriteBatch::set(std::string_view key, std::string_view value) noexcept {
   if (Operation* op = add(key, value)) op->kind = detail::BatchOperation::Kind::kSet;
@@ -142,6 +160,9 @@ void WriteBatch::require_fence(const Fence& fence) noexcept {
   op->kind = detail::BatchOperation::Kind::kRequire;
   op->require = detail::BatchCondition::Kind::kVersion;
   op->version = fence.token;
+  op->is_fence = true;
+  op->fence_of = fence.ns;
+  has_fences_ = true;
   // Both parts are the key.
   op->key_size += std::exchange(op->value_size, 0);
 }
@@ -169,6 +190,15 @@ class BatchList {
       const WriteBatch::Operation& op = batch.list.operations_[i];
       return std::string_view(batch.list.bytes_ + op.key_at, op.key_size);
     };
+    if (batch.list.has_places_ || batch.list.has_fences_) {
+      return batch.keys.assign_each(batch.list.count_, [&](std::size_t i) {
+        const WriteBatch::Operation& op = batch.list.operations_[i];
+        // Another store's rules may be gone; check() refuses them.
+        const NameRules* const rules = op.place.store_id == 0 || op.place.store_id != c.core->id ? rules_of(c) : op.place.rules;
+        const unsigned name = op.fence_of ? *op.fence_of : rules != nullptr ? rules->number : kDefaultName;
+        return StoredKeys::Own{at(i), op.is_fence ? nullptr : rules, name};
+      });
+    }
     return !StoredKeys::are_needed(c, batch.list.count_, at) || batch.keys.assign(c, batch.list.count_, at);
   }
 
@@ -226,6 +256,7 @@ class BatchList {
     if (conditions_ != nullptr) {
       for (std::uint32_t i = 0; i != front_; ++i) {
         if (at(i).op.kind != BatchOperation::Kind::kRequire) return {Status::kInvalidArgument, Field::kConditions};
+        if (!is_here(at(i).op)) return {Status::kInvalidArgument, Field::kName};
         if (const Error e = Call::key_error(key(i)); e.status != Status::kOk) return e;
         if (LeaseKey::is_one(key(i))) return {Status::kInvalidKey, Field::kKey};  // see below
       }
@@ -256,8 +287,12 @@ class BatchList {
     if (i < front_) return {*conditions_, conditions_->operations_[first_ + i]};
     return {batch_, batch_.operations_[i - front_]};
   }
+  bool is_here(const WriteBatch::Operation& op) const noexcept {
+    return op.place.store_id == 0 || op.place.store_id == call_.store().id;
+  }
   Error check(std::uint32_t i) noexcept {
     WriteBatch::Operation& op = batch_.operations_[i];
+    if (!is_here(op)) return {Status::kInvalidArgument, Field::kName};
     if (const Error e = Call::key_error(key(front_ + i)); e.status != Status::kOk) return e;
     // A batch may have to ask what becomes of a lease before it is decided itself.
     if (LeaseKey::is_one(key(front_ + i))) return {Status::kInvalidKey, Field::kKey};

@@ -1,5 +1,7 @@
 #include "engine/dispatch.h"
 
+#include <tern/namespace.h>
+
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -35,12 +37,12 @@ Dispatch::Turn::~Turn() {
   dispatch_.turn_.unlock();
 }
 
-Result<Dispatch*> Dispatch::open(const Store& store, DispatchOn on) noexcept {
-  const Call call(store.context());
+Result<Dispatch*> Dispatch::open(const Store& store, const Context& context, DispatchOn on) noexcept {
+  const Call call(context);
   if (!call.ok()) return call.error();
   void* memory = alloc::private_allocate_aligned(sizeof(Dispatch), alignof(Dispatch));
   if (memory == nullptr) return Status::kOutOfMemory;
-  Dispatch* d = new (memory) Dispatch(store);
+  Dispatch* d = new (memory) Dispatch(store, context);
   d->on_thread_ = on == DispatchOn::kThread;
   const auto turn = [](void* self) { return static_cast<Dispatch*>(self)->take_turn(); };
   if (d->on_thread_ && !d->worker_.start(turn, d, "tern dispatcher")) {
@@ -130,7 +132,7 @@ Result<Listener*> Dispatch::on(WatchKind kind, std::string_view text, char separ
   const Turn turn(*this);
   if (is_finished_ || ends_.load(std::memory_order_acquire)) return Status::kClosed;  // [dispatch] acquire
   if (!set_.is_open()) {
-    Result<WatchSet> set = WatchSet::open(store_);
+    Result<WatchSet> set = WatchSet::open(context_, {});
     if (!set) return set.error();
     set_ = std::move(*set);
   }
@@ -351,7 +353,12 @@ void Subscription::cancel() noexcept {
 }
 
 Result<Dispatcher> Dispatcher::open(const Store& store, DispatchOn on) noexcept {
-  const Result<detail::Dispatch*> d = detail::Dispatch::open(store, on);
+  const Result<detail::Dispatch*> d = detail::Dispatch::open(store, store.context(), on);
+  if (!d) return d.error();
+  return Result<Dispatcher>(Dispatcher(*d));
+}
+Result<Dispatcher> Dispatcher::open(const Namespace& ns, DispatchOn on) noexcept {
+  const Result<detail::Dispatch*> d = detail::Dispatch::open(ns.store(), ns.context(), on);
   if (!d) return d.error();
   return Result<Dispatcher>(Dispatcher(*d));
 }

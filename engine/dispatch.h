@@ -42,7 +42,8 @@ struct Listener {
 
 class Dispatch {
  public:
-  static Result<Dispatch*> open(const Store& store, DispatchOn on) noexcept;
+  // `context`: the store's, or of one of its namespaces.
+  static Result<Dispatch*> open(const Store& store, const Context& context, DispatchOn on) noexcept;
 
   void close() noexcept;
   void cancel(Listener* listener) noexcept;
@@ -69,9 +70,9 @@ class Dispatch {
     bool is_inner_;
   };
 
-  explicit Dispatch(const Store& store) noexcept : store_(store) {}
+  Dispatch(const Store& store, const Context& context) noexcept : store_(store), context_(context) {}
   ~Dispatch() = default;
-  StoreCore& core() const noexcept { return *store_.context().core; }
+  StoreCore& core() const noexcept { return *context_.core; }
   bool is_inside() const noexcept;
   Result<Listener*> enter(const Listener& as) noexcept;
   bool make_room() noexcept;
@@ -88,6 +89,7 @@ class Dispatch {
   void sleep() noexcept;
 
   Store store_;  // a handle
+  const Context context_;  // of the namespace whose keys the set's filters are for
   WatchSet set_;
   std::mutex turn_;
   std::atomic<const void*> owner_{nullptr};  // a place of the thread whose turn it is

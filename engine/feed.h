@@ -32,7 +32,8 @@ class Feed {
   using Thr = Thread<Sync>;
 
   // Takes a handle of the store. `interest`, if there is one, decides instead of the filter, and must outlive the feed.
-  // Of the namespace `name` alone (names.h); the filter and the interest are for keys as their owners know them.
+  // Of the namespace `name` alone (names.h); the filter and the interest are for keys as their owners know them, of any
+  // namespace (kAnyName) as they are stored.
   static Result<Feed*> open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
                             KeyInterest* interest = nullptr, unsigned name = kDefaultName) noexcept;
   // And everything that it has given out.
@@ -62,8 +63,8 @@ class Feed {
   Error begin(const WatchOptions& options, std::uint64_t* positions) noexcept;
   void end(Thr* t) noexcept;
   bool wants(std::string_view stored, std::uint64_t stamp) noexcept {
-    if (name_of(stored) != name_) return false;
-    const std::string_view key = own_key(stored);
+    if (name_ != kAnyName && name_of(stored) != name_) return false;
+    const std::string_view key = name_ == kAnyName ? stored : own_key(stored);
     return interest_ != nullptr ? interest_->wants(key, stamp) : filter_.matches(key);
   }
   bool wants(ChangeKind kind) const noexcept { return (kinds_ & kind_bit(kind)) != 0; }

@@ -14,7 +14,8 @@ namespace tern::detail {
 
 class FeedSet final : public KeyInterest {
  public:
-  static Result<FeedSet*> open(StoreCore& store, const WatchSetOptions& options) noexcept;
+  // `rules`: of a namespace; null: of the default one.
+  static Result<FeedSet*> open(StoreCore& store, const WatchSetOptions& options, const NameRules* rules) noexcept;
   void close() noexcept;
 
   Result<std::uint32_t> add(KeyFilter::Kind kind, std::string_view text, char separator, bool fold_case) noexcept;
@@ -29,11 +30,13 @@ class FeedSet final : public KeyInterest {
 
   FilterSet filters;
   Feed& feed() noexcept { return *feed_; }
+  Context context() noexcept { return with_rules(&feed_->store(), rules_); }
 
  private:
-  explicit FeedSet(std::uint64_t seed) noexcept : filters(seed) {}
+  FeedSet(std::uint64_t seed, const NameRules* rules) noexcept : filters(seed), rules_(rules) {}
   ~FeedSet() = default;
 
+  const NameRules* const rules_;
   Feed* feed_ = nullptr;
 };
 

@@ -1,11 +1,13 @@
 // Leases as their users have them: arguments are checked here, and nowhere below.
 #include <tern/lease.h>
+#include <tern/namespace.h>
 
 #include <algorithm>
 
 #include "engine/lease_calls.h"
 #include "engine/leases.h"
 #include "engine/store_core.h"
+#include "engine/stored_key.h"
 #include "engine/views.h"
 
 namespace tern {
@@ -130,6 +132,19 @@ Lookup<std::chrono::milliseconds> lease_remaining(const Call& call, LeaseId id) 
   return {Status::kNotFound, Field::kLease};
 }
 
+// False: there is no such entry.
+static Result<bool> attach(Context c, std::string_view key, LeaseId id) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return attach(d, k, id); });
+  auto& core = call.core();
+  if (id == 0 || lease_is_over(call, id)) return {Status::kNotFound, Field::kLease};
+  AttachChange change(core.space, call.thread(), key, id);
+  const auto done = core.write(call.thread(), core.hash_of(key), key, change);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  swept_if_late(call, id);
+  return done.outcome == Outcome::kPut;
+}
+
 void swept_if_late(const Call& call, LeaseId id) noexcept {
   if (!lease_is_over(call, id)) return;
   LeasesNow::owe(call.core().space);
@@ -183,24 +198,20 @@ Lookup<std::chrono::milliseconds> Lease::remaining() const noexcept {
   return detail::lease_remaining(call, id_);
 }
 
-Result<bool> Lease::attach(std::string_view key) const noexcept {
-  const Call call(context(), key);
-  if (!call.ok()) return call.error(key);
-  auto& core = call.core();
-  if (id_ == 0 || detail::lease_is_over(call, id_)) return {Status::kNotFound, Field::kLease};
-  detail::AttachChange change(core.space, call.thread(), key, id_);
-  const auto done = core.write(call.thread(), core.hash_of(key), key, change);
-  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
-  detail::swept_if_late(call, id_);
-  return done.outcome == Outcome::kPut;
+Result<bool> Lease::attach(std::string_view key) const noexcept { return detail::attach(context(), key, id_); }
+
+Result<bool> Lease::attach(const Namespace& ns, std::string_view key) const noexcept {
+  if (ns.context().core != core_) return {Status::kInvalidArgument, Field::kName};
+  return detail::attach(ns.context(), key, id_);
 }
 
-Result<std::uint64_t> Lease::visit_keys(FunctionRef<void(std::string_view)> fn) const noexcept {
+Result<std::uint64_t> Lease::visit_keys(FunctionRef<void(std::string_view, std::string_view)> fn) const noexcept {
   using ViewsNow = detail::Views<StdSync>;
   const Call call(context());
   if (!call.ok()) return call.error();
   auto& core = call.core();
   auto& t = call.thread();
+  call.store().learn_names();
   ViewsNow views(core);
   const auto view = views.open(detail::ViewOwner::kStore);
   if (!view.opened.ok()) return {Status::kTooLarge, Field::kViews};
@@ -215,7 +226,10 @@ Result<std::uint64_t> Lease::visit_keys(FunctionRef<void(std::string_view)> fn) 
     for (unsigned i = 0; i != step.count; ++i) {
       if (LeasesNow::of(core.space, *step.head[i].record, step.head[i].stamp) != id_) continue;
       ++count;
-      fn(step.key[i]);
+      const std::string_view stored = step.key[i];
+      const auto* const slot = core.space.names.find(detail::name_of(stored));
+      const detail::NameRules* const of = slot != nullptr ? slot->rules_or_null() : nullptr;
+      fn(of != nullptr ? of->name_view() : std::string_view(), detail::own_key(stored));
     }
   }
   views.close(&t, view);

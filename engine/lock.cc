@@ -1,9 +1,9 @@
 // Locks as their users have them. What a lock is, <tern/lock.h> says: an entry that is set if it is absent and attached to a
 // lease; its version is the token.
 #include <tern/lock.h>
+#include <tern/namespace.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "engine/feed.h"
@@ -15,6 +15,7 @@
 namespace tern {
 
 using detail::Call;
+using detail::Context;
 using detail::Feed;
 using detail::LeaseKey;
 using detail::LockQueue;
@@ -30,14 +31,15 @@ constexpr std::string_view kPrefix = detail::kLockPrefix;
 static_assert(kLockNameBytesMax + kPrefix.size() == kKeyBytesMax);
 constexpr Error kLost{Status::kMismatch, Field::kToken};
 
-// The key of the lock's entry. Not ok: the name is none, or there is no memory.
-Error key_of(std::string_view name, Value& key) noexcept {
+// The key of the lock's entry, as it is stored (names.h). Not ok: the name is none, or there is no memory.
+Error key_of(const Context& c, std::string_view name, Value& key) noexcept {
   if (name.empty()) return {Status::kInvalidKey, Field::kLock};
   if (name.size() > kLockNameBytesMax) return {Status::kTooLarge, Field::kLock};
-  char* to = key.resize(kPrefix.size() + name.size());
+  const detail::NameMark mark(detail::name_of(c));
+  const std::string_view of = detail::name_of(c) == detail::kDefaultName ? std::string_view() : std::string_view(mark);
+  char* to = key.resize(of.size() + kPrefix.size() + name.size());
   if (to == nullptr) return {Status::kOutOfMemory, Field::kNone};
-  std::memcpy(to, kPrefix.data(), kPrefix.size());
-  std::memcpy(to + kPrefix.size(), name.data(), name.size());
+  for (const std::string_view part : {of, kPrefix, name}) to = std::copy(part.begin(), part.end(), to);
   return {};
 }
 
@@ -126,7 +128,7 @@ Attempt wait_for_it(const Call& call, std::string_view key, const LockOptions& o
   watch.keys_only = true;
   watch.kinds = kind_bit(ChangeKind::kDelete) | kind_bit(ChangeKind::kExpire) | kind_bit(ChangeKind::kEvict) |
                 kind_bit(ChangeKind::kInvalidate);
-  const Result<Feed*> feed = Feed::open(call.store(), {}, watch, &release);
+  const Result<Feed*> feed = Feed::open(call.store(), {}, watch, &release, detail::kAnyName);
   Attempt a;
   if (!feed) {
     a.error = feed.error();
@@ -208,11 +210,11 @@ Result<void> unlock_key(const Call& call, std::string_view key, std::uint64_t to
 
 }  // namespace
 
-Result<Lock> Store::lock(std::string_view name, const LockOptions& o) const noexcept {
-  const Call call(context());
+Result<Lock> Store::lock(const Context& c, std::string_view name, const LockOptions& o) noexcept {
+  const Call call(c);
   if (!call.ok()) return call.error();
   Value key;
-  if (const Error e = key_of(name, key); e.status != Status::kOk) return e;
+  if (const Error e = key_of(c, name, key); e.status != Status::kOk) return e;
   if (o.owner.size() > kLockOwnerBytesMax) return {Status::kTooLarge, Field::kOwner};
   if (o.lease == 0) {
     if (o.ttl.count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
@@ -220,23 +222,23 @@ Result<Lock> Store::lock(std::string_view name, const LockOptions& o) const noex
   }
   const Attempt a = acquire(call, key.view(), o);
   if (a.error.status != Status::kOk) return a.error;
-  core_->add_handle();
-  return Result<Lock>(Lock(core_, std::move(key), a.token, a.lease));
+  c.core->add_handle();
+  return Result<Lock>(Lock(c.core, std::move(key), a.token, a.lease));
 }
 
-Result<void> Store::unlock(std::string_view name, std::uint64_t token) const noexcept {
-  const Call call(context());
+Result<void> Store::unlock(const Context& c, std::string_view name, std::uint64_t token) noexcept {
+  const Call call(c);
   if (!call.ok()) return call.error();
   Value key;
-  if (const Error e = key_of(name, key); e.status != Status::kOk) return e;
+  if (const Error e = key_of(c, name, key); e.status != Status::kOk) return e;
   return unlock_key(call, key.view(), token);
 }
 
-Lookup<LockInfo> Store::lock_info(std::string_view name) const noexcept {
-  const Call call(context());
+Lookup<LockInfo> Store::lock_info(const Context& c, std::string_view name) noexcept {
+  const Call call(c);
   if (!call.ok()) return call.error();
   Value key;
-  if (const Error e = key_of(name, key); e.status != Status::kOk) return e;
+  if (const Error e = key_of(c, name, key); e.status != Status::kOk) return e;
   Lookup<LockInfo> info{LockInfo()};
   const HeldBy holder = holder_of(call, key.view(), &info->owner);
   if (holder.token == 0) return Status::kNotFound;
@@ -262,8 +264,23 @@ Lock::~Lock() {
 }
 
 std::string_view Lock::name() const noexcept {
-  return key_.view().empty() ? key_.view() : key_.view().substr(kPrefix.size());
+  return key_.view().empty() ? key_.view() : detail::own_key(key_.view()).substr(kPrefix.size());
 }
+Fence Lock::fence() const noexcept {
+  const unsigned ns = key_.view().empty() ? detail::kDefaultName : detail::name_of(key_.view());
+  return {name(), token_, static_cast<std::uint16_t>(ns)};
+}
+
+Result<Lock> Store::lock(std::string_view name, const LockOptions& options) const noexcept { return lock(context(), name, options); }
+Result<void> Store::unlock(std::string_view name, std::uint64_t token) const noexcept { return unlock(context(), name, token); }
+Lookup<LockInfo> Store::lock_info(std::string_view name) const noexcept { return lock_info(context(), name); }
+Result<Lock> Namespace::lock(std::string_view name, const LockOptions& options) const noexcept {
+  return Store::lock(context_, name, options);
+}
+Result<void> Namespace::unlock(std::string_view name, std::uint64_t token) const noexcept {
+  return Store::unlock(context_, name, token);
+}
+Lookup<LockInfo> Namespace::lock_info(std::string_view name) const noexcept { return Store::lock_info(context_, name); }
 
 Result<bool> Lock::is_held() const noexcept {
   const Call call({core_, nullptr});

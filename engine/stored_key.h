@@ -132,23 +132,35 @@ class StoredKeys {
     alloc::private_free(bytes_);
   }
 
+  // A key as its owner knows it, and whose it is; without rules it is taken as it is.
+  struct Own {
+    std::string_view key;
+    const NameRules* rules;
+    unsigned name;
+  };
   // False: no memory.
   template <class At>
   bool assign(const Context& c, std::size_t count, At&& at) noexcept {
     const NameRules* const rules = rules_of(c);
+    const unsigned name = name_of(c);
+    return assign_each(count, [&](std::size_t i) { return Own{at(i), rules, name}; });
+  }
+  // The same with each key's own namespace.
+  template <class OwnAt>
+  bool assign_each(std::size_t count, OwnAt&& own_at) noexcept {
     std::size_t bytes = 0;
-    for (std::size_t i = 0; i != count; ++i) bytes += kNameBytes + at(i).size();
+    for (std::size_t i = 0; i != count; ++i) bytes += kNameBytes + own_at(i).key.size();
     keys_ = static_cast<std::string_view*>(alloc::private_allocate((count + 1) * sizeof(std::string_view)));
     bytes_ = static_cast<char*>(alloc::private_allocate(bytes + 1));
     if (keys_ == nullptr || bytes_ == nullptr) return false;
     count_ = count;
     char* to = bytes_;
     for (std::size_t i = 0; i != count; ++i) {
-      const std::string_view key = at(i);
+      const auto [key, rules, name] = own_at(i);
       Error e = rules != nullptr ? rule_error(*rules, key) : Call::key_error(key, kKeyBytesMax);
       std::string_view stored = key;
-      if (e.status == Status::kOk && (rules != nullptr || is_named(key))) {
-        const NameMark mark(name_of(c));
+      if (e.status == Status::kOk && (name != kDefaultName || is_named(key))) {
+        const NameMark mark(name);
         std::memcpy(to, mark.bytes, kNameBytes);
         std::memcpy(to + kNameBytes, key.data(), key.size());
         const std::size_t size = rules != nullptr ? apply(*rules, to + kNameBytes, key.size()) : key.size();

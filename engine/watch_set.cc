@@ -1,3 +1,4 @@
+#include <tern/namespace.h>
 #include <tern/watch_set.h>
 
 #include <algorithm>
@@ -6,22 +7,23 @@
 
 #include "alloc/private_memory.h"
 #include "engine/feed_set.h"
+#include "engine/stored_key.h"
 
 namespace tern {
 
 namespace detail {
 
-Result<FeedSet*> FeedSet::open(StoreCore& store, const WatchSetOptions& options) noexcept {
+Result<FeedSet*> FeedSet::open(StoreCore& store, const WatchSetOptions& options, const NameRules* rules) noexcept {
   void* memory = alloc::private_allocate(sizeof(FeedSet));
   if (memory == nullptr) return Status::kOutOfMemory;
   // Secret: whoever chooses keys or filters can't know which of them fall together.
   constexpr char kSeedName[] = "filters of a watch set";
-  FeedSet* set = new (memory) FeedSet(store.core.hash_of({kSeedName, sizeof kSeedName}));
+  FeedSet* set = new (memory) FeedSet(store.core.hash_of({kSeedName, sizeof kSeedName}), rules);
   WatchOptions o;
   o.kinds = options.kinds;
   o.keys_only = options.keys_only;
   o.coalesce = options.coalesce;
-  const Result<Feed*> feed = Feed::open(store, KeyFilter(), o, set);
+  const Result<Feed*> feed = Feed::open(store, KeyFilter(), o, set, rules != nullptr ? rules->number : kDefaultName);
   if (feed) {
     set->feed_ = *feed;
     return set;
@@ -40,6 +42,22 @@ void FeedSet::close() noexcept {
 Result<std::uint32_t> FeedSet::add(KeyFilter::Kind kind, std::string_view text, char separator, bool fold_case) noexcept {
   StoreCore& store = feed_->store();
   if (store.is_closed()) return Status::kClosed;
+  // As the namespace's keys are kept.
+  KeyBytes own;
+  if (rules_ != nullptr) {
+    separator = rules_->separator;
+    fold_case = fold_case || rules_->fold_case;
+  }
+  if (kind == KeyFilter::Kind::kKey) {
+    const StoredKey stored(context(), text);
+    if (stored.error().status != Status::kOk) return stored.error();
+    if (!own.assign(own_key(stored.view()))) return Status::kOutOfMemory;
+    text = own.view();
+  } else if (kind == KeyFilter::Kind::kPrefix && rules_ != nullptr && rules_->fold_case) {
+    if (!own.assign(text)) return Status::kOutOfMemory;
+    fold(own.data(), text.size());
+    text = own.view();
+  }
   std::uint32_t number = 0;
   const Error error = filters.add(kind, text, separator, fold_case, store.core.space.views.move(), number);
   if (error.status != Status::kOk) return error;
@@ -53,9 +71,13 @@ using detail::FeedSet;
 using detail::KeyFilter;
 
 Result<WatchSet> WatchSet::open(const Store& store, const WatchSetOptions& options) noexcept {
-  const Call call(store.context());
+  return open(store.context(), options);
+}
+Result<WatchSet> WatchSet::open(const Namespace& ns, const WatchSetOptions& options) noexcept { return open(ns.context(), options); }
+Result<WatchSet> WatchSet::open(const detail::Context& context, const WatchSetOptions& options) noexcept {
+  const Call call(context);
   if (!call.ok()) return call.error();
-  const Result<FeedSet*> set = FeedSet::open(call.store(), options);
+  const Result<FeedSet*> set = FeedSet::open(call.store(), options, detail::rules_of(context));
   if (!set) return set.error();
   return Result<WatchSet>(WatchSet(*set));
 }
@@ -72,7 +94,7 @@ void WatchSet::close() noexcept {
 
 Result<std::uint32_t> WatchSet::add_key(std::string_view key) noexcept {
   if (set_ == nullptr) return Status::kClosed;
-  if (const Error e = Call::key_error(key); e.status != Status::kOk) return e;
+  if (const Error e = Call::key_error(key, kKeyBytesMax); e.status != Status::kOk) return e;
   return set_->add(KeyFilter::Kind::kKey, key, '.', false);
 }
 Result<std::uint32_t> WatchSet::add_prefix(std::string_view prefix) noexcept {

@@ -17,8 +17,13 @@
 
 namespace tern {
 
+class Namespace;
+class Store;
+
 namespace detail {
 class BatchList;
+struct Context;
+struct NameRules;
 }
 
 // A list of operations, in the order in which they were added: keys and values are copied into it. clear() keeps its
@@ -32,6 +37,12 @@ class TERN_API WriteBatch {
   WriteBatch(const WriteBatch&) = delete;
   WriteBatch& operator=(const WriteBatch&) = delete;
   ~WriteBatch();
+
+  // What is added from now on is about keys of this namespace, or of the store's default one, whatever the batch is written
+  // through; before that, of that which it is written through. All of one store, or the batch is refused: invalid_argument
+  // (name). Answers itself.
+  WriteBatch& in(const Namespace& ns) noexcept;
+  WriteBatch& in(const Store& store) noexcept;
 
   // As Store::set. if_absent, if_present and if_version are conditions of the whole batch; return_previous and if_fence are
   // refused.
@@ -64,6 +75,12 @@ class TERN_API WriteBatch {
   friend class detail::BatchList;
   struct Operation;
 
+  // Whose keys.
+  struct Place {
+    std::uint64_t store_id = 0;  // 0: as the call says
+    const detail::NameRules* rules = nullptr;
+  };
+  WriteBatch& in(const detail::Context& context) noexcept;
   Operation* add(std::string_view key, std::string_view value) noexcept;
 
   Operation* operations_ = nullptr;
@@ -74,6 +91,9 @@ class TERN_API WriteBatch {
   std::size_t bytes_capacity_ = 0;
   std::size_t failed_ = 0;
   bool out_of_memory_ = false;
+  bool has_places_ = false;  // of some operations
+  bool has_fences_ = false;
+  Place place_{};
 };
 
 }  // namespace tern

@@ -86,6 +86,8 @@ class TERN_API Dispatcher {
  public:
   // io: the system refused a thread; out_of_memory; closed.
   static Result<Dispatcher> open(const Store& store, DispatchOn on = DispatchOn::kThread) noexcept;
+  // on_key and the like are for keys of this namespace then; add() takes any watch of the store.
+  static Result<Dispatcher> open(const Namespace& ns, DispatchOn on = DispatchOn::kThread) noexcept;
 
   Dispatcher() noexcept = default;
   Dispatcher(Dispatcher&& other) noexcept : dispatch_(other.dispatch_) { other.dispatch_ = nullptr; }

@@ -28,9 +28,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace tern {
+
+class Namespace;
 
 inline constexpr std::uint64_t kLeasesMax = std::uint64_t{1} << 20;
 
@@ -64,20 +67,28 @@ class TERN_API Lease {
   // Attaches an entry that is there, in place of the lease that it has; value, tags and lifetime stay, its version grows.
   // False: there is no such entry. Watches aren't told: no value has changed.
   Result<bool> attach(std::string_view key) const noexcept;
+  // One of a namespace of the same store; else invalid_argument (name).
+  Result<bool> attach(const Namespace& ns, std::string_view key) const noexcept;
 
-  // Calls fn(std::string_view key) for each of its entries, as they are at one moment during the call, in no order; answers how many.
-  // fn may call the store, and mustn't throw. Looks at every entry of the store: for tools, not for hot paths.
+  // Calls fn(std::string_view key) or fn(std::string_view ns, std::string_view key) for each of its entries, those of all
+  // namespaces, as they are at one moment during the call, in no order; answers how many. `ns` is the namespace's name, empty
+  // for the default one. fn may call the store, and mustn't throw. Looks at every entry of the store: for tools, not for hot paths.
   // too_large (views), view_expired, as of a view.
   template <class Fn>
   Result<std::uint64_t> keys(Fn&& fn) const noexcept {
-    return visit_keys(FunctionRef<void(std::string_view)>(fn));
+    if constexpr (std::is_invocable_v<Fn&, std::string_view, std::string_view>) {
+      return visit_keys(FunctionRef<void(std::string_view, std::string_view)>(fn));
+    } else {
+      const auto with_key = [&fn](std::string_view, std::string_view key) { fn(key); };
+      return visit_keys(FunctionRef<void(std::string_view, std::string_view)>(with_key));
+    }
   }
 
  private:
   friend class Store;
   Lease(detail::StoreCore* core, LeaseId id) noexcept : core_(core), id_(id) {}  // takes over a handle
   detail::Context context() const noexcept { return {core_, nullptr}; }
-  Result<std::uint64_t> visit_keys(FunctionRef<void(std::string_view)> fn) const noexcept;
+  Result<std::uint64_t> visit_keys(FunctionRef<void(std::string_view, std::string_view)> fn) const noexcept;
 
   detail::StoreCore* core_ = nullptr;
   LeaseId id_ = 0;

@@ -74,8 +74,8 @@ class TERN_API Lock {
   // Greater than that of every owner before. 0: this handle has no lock.
   std::uint64_t token() const noexcept { return token_; }
   LeaseId lease() const noexcept { return lease_; }
-  // For SetOptions::if_fence; refers to this handle's name.
-  Fence fence() const noexcept { return {name(), token_}; }
+  // For SetOptions::if_fence, of writes to any namespace of the store; refers to this handle's name.
+  Fence fence() const noexcept;
 
   // Whether it is held with this token now; another moment may say otherwise.
   Result<bool> is_held() const noexcept;

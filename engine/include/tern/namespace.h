@@ -5,7 +5,12 @@
 //   users->iterate("17/", [](std::string_view key, std::string_view value) { ...; return true; });
 //   users->clear();
 //
-// The operations are a store's: operations.h, scan.h, views, watches. All of them, the store's own too, which is the default
+//   tern::WriteBatch batch;                        // at one moment, whatever namespaces it is about (batch.h)
+//   batch.in(*users).set("17/name", "ada");
+//   batch.in(*orders).del("4711");
+//   store.write(batch);
+//
+// The operations are a store's: operations.h, scan.h, views, watches (watch_set.h and dispatcher.h too), batches, locks. All of them, the store's own too, which is the default
 // namespace, know nothing of other namespaces: no get, scan, pattern, view, size, watch, del_tag or clear meets their keys. A
 // namespace lives as long as its store, and is in its snapshots. What is one for the whole store: Stats, Options::on_removed
 // (told of the default namespace alone), Options::entries_max and weigher, budgets.
@@ -17,6 +22,7 @@
 
 #include <tern/store.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -25,23 +31,6 @@ namespace tern {
 
 inline constexpr unsigned kNamespacesMax = 1'024;
 inline constexpr std::size_t kNamespaceNameBytesMax = 63;
-
-// Fixed when the namespace is made.
-struct NamespaceOptions {
-  // Of patterns, subtrees and paths in this namespace, whatever the options of a call say.
-  char separator = '.';
-  // ASCII letters of keys, prefixes and patterns count, and are kept, in lower case.
-  bool fold_case = false;
-  // A key that is no path (path.h) is refused: invalid_key, and the position of the byte that is to blame.
-  bool check_paths = false;
-  // Keys lose their empty segments, "//a//b/" is "a/b". Not together with check_paths.
-  bool normalise_paths = false;
-  // What the namespace may keep where the store is full and has to evict: 1 to 100 per cent of what all entries take, 100 for
-  // all namespaces together. Who has most of his share loses first, in turn with others who have as much of theirs; the
-  // namespaces without a share, the default one among them, are one in this, with what the shares leave. So nobody
-  // loses his share to another's writes, and what somebody doesn't use others may. Bytes are counted.
-  unsigned share_percent = 0;
-};
 
 // Since the store was opened; exact when nobody writes.
 struct NamespaceStats {
@@ -59,6 +48,7 @@ class TERN_API Namespace : public Operations<Namespace>, public InOrder<Namespac
   Namespace(const Namespace&) noexcept = default;  // moved as it is copied: each is a handle
   Namespace& operator=(const Namespace&) noexcept = default;
 
+  const Store& store() const noexcept { return store_; }
   std::string_view name() const noexcept;
   NamespaceOptions options() const noexcept;
   NamespaceStats stats() const noexcept;
@@ -83,6 +73,18 @@ class TERN_API Namespace : public Operations<Namespace>, public InOrder<Namespac
   Result<Watch> watch_regex(std::string_view expression, const WatchOptions& options = {}) const noexcept {
     return watch(detail::WatchKind::kRegex, expression, options);
   }
+
+  // As Store's. A lease is the store's, and may have entries of all its namespaces; a lock's name is this namespace's own (and no
+  // path: it is taken as it is), its lease the store's.
+  Result<Lease> lease(std::chrono::milliseconds ttl) const noexcept { return store_.lease(ttl); }
+  Lease lease_of(LeaseId id) const noexcept { return store_.lease_of(id); }
+  Result<Lock> lock(std::string_view name, const LockOptions& options = {}) const noexcept;
+  Result<Lock> try_lock(std::string_view name, LockOptions options = {}) const noexcept {
+    options.wait = std::chrono::milliseconds(0);
+    return lock(name, options);
+  }
+  Result<void> unlock(std::string_view name, std::uint64_t token) const noexcept;
+  Lookup<LockInfo> lock_info(std::string_view name) const noexcept;
 
   detail::Context context() const noexcept { return context_; }
 

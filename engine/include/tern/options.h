@@ -158,6 +158,25 @@ using LeaseId = std::uint64_t;
 struct Fence {
   std::string_view lock{};
   std::uint64_t token = 0;
+  // In which namespace, by a number that Lock::fence() knows; absent: in that of the write.
+  std::optional<std::uint16_t> ns{};
+};
+
+// Of a namespace (namespace.h); fixed when it is made.
+struct NamespaceOptions {
+  // Of patterns, subtrees and paths in this namespace, whatever the options of a call say.
+  char separator = '.';
+  // ASCII letters of keys, prefixes and patterns count, and are kept, in lower case.
+  bool fold_case = false;
+  // A key that is no path (path.h) is refused: invalid_key, and the position of the byte that is to blame.
+  bool check_paths = false;
+  // Keys lose their empty segments, "//a//b/" is "a/b". Not together with check_paths.
+  bool normalise_paths = false;
+  // What the namespace may keep where the store is full and has to evict: 1 to 100 per cent of what all entries take, 100 for
+  // all namespaces together. Who has most of his share loses first, in turn with others who have as much of theirs; the
+  // namespaces without a share, the default one among them, are one in this, with what the shares leave. So nobody
+  // loses his share to another's writes, and what somebody doesn't use others may. Bytes are counted.
+  unsigned share_percent = 0;
 };
 
 // What a write asks for beside its value. Conditions are judged on the key's state at the moment of the write.

@@ -297,6 +297,9 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   static Result<Store> open_snapshot(std::string_view path, const Options& options, const SnapshotOptions& how) noexcept;
   static Result<Watch> watch(const detail::Context& c, detail::WatchKind kind, std::string_view text,
                              const WatchOptions& options) noexcept;
+  static Result<Lock> lock(const detail::Context& c, std::string_view name, const LockOptions& options) noexcept;
+  static Result<void> unlock(const detail::Context& c, std::string_view name, std::uint64_t token) noexcept;
+  static Lookup<LockInfo> lock_info(const detail::Context& c, std::string_view name) noexcept;
   void visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept;
 
   detail::StoreCore* core_ = nullptr;

@@ -46,6 +46,8 @@ class TERN_API WatchSet {
 
   // Without a filter it answers nothing but gaps. The errors of Store::watch_prefix.
   static Result<WatchSet> open(const Store& store, const WatchSetOptions& options = {}) noexcept;
+  // Of the namespace's keys; separator and case as its rules want them.
+  static Result<WatchSet> open(const Namespace& ns, const WatchSetOptions& options = {}) noexcept;
 
   WatchSet() noexcept = default;
   WatchSet(WatchSet&& other) noexcept : set_(other.set_) { other.set_ = nullptr; }
@@ -82,6 +84,7 @@ class TERN_API WatchSet {
 
  private:
   friend class detail::Dispatch;
+  static Result<WatchSet> open(const detail::Context& context, const WatchSetOptions& options) noexcept;
   explicit WatchSet(detail::FeedSet* set) noexcept : set_(set) {}
 
   detail::FeedSet* set_ = nullptr;
