@@ -124,7 +124,7 @@ class Scan {
     auto& core = call_.core();
     ScansNow scans(core, view_);
     const auto test = [&wanted](std::string_view key) { return wanted.matches(key); };
-    const detail::KeyFilter filter(test);
+    const detail::KeyTest filter(test);
     ViewsNow::Step step;
     for (;;) {
       if (call_.store().is_closed()) return Status::kClosed;

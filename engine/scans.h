@@ -73,7 +73,7 @@ struct KeyRange {
 };
 
 // Whether a key in the range is wanted; null: all are.
-using KeyFilter = FunctionRef<bool(std::string_view)>;
+using KeyTest = FunctionRef<bool(std::string_view)>;
 
 template <class Sync>
 class Scans {
@@ -98,7 +98,7 @@ class Scans {
 
   // The next up to `wanted` <= kStepKeys entries in the range. Inside the caller's guard, whose end is the end of what the
   // step refers to. A step may be empty.
-  Outcome step(const KeyRange& range, const KeyFilter* filter, unsigned wanted, Step& out) noexcept {
+  Outcome step(const KeyRange& range, const KeyTest* filter, unsigned wanted, Step& out) noexcept {
     out.count = 0;
     std::optional<Cursor> cursor;
     if (!seek(range, cursor)) return Outcome::kNoMemory;

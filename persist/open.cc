@@ -11,6 +11,7 @@
 #include "alloc/platform_worker.h"
 #include "alloc/private_memory.h"
 #include "engine/store_core.h"
+#include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
 #include "persist/ownership.h"
@@ -23,10 +24,9 @@ namespace {
 namespace platform = alloc::platform;
 using Sync = detail::StdSync;
 
-constexpr unsigned kThreadsMax = 16;
-constexpr unsigned kThreadsByDefaultMax = 8;
+constexpr unsigned kLoadThreadsMax = 16;
+constexpr unsigned kLoadThreadsByDefaultMax = 8;
 
-bool is_error(const Error& e) noexcept { return e.status != Status::kOk; }
 
 // What the threads of one load share.
 class Load {
@@ -41,7 +41,7 @@ class Load {
 
   Error run(unsigned threads, Trouble& trouble) noexcept {
     if (threads > groups_) threads = groups_;
-    platform::Worker workers[kThreadsMax];
+    platform::Worker workers[kLoadThreadsMax];
     for (unsigned i = 1; i < threads; ++i) {
       // The system may refuse one: the others do its part.
       workers[i].start([](void* load) noexcept {
@@ -109,7 +109,7 @@ class Load {
   const Instant opened_;
   unsigned groups_ = 1;
   unsigned shards_a_group_ = 1;
-  Part parts_[kThreadsMax];
+  Part parts_[kLoadThreadsMax];
   std::atomic<unsigned> next_part_{0};
   std::atomic<unsigned> next_group_{0};
   std::atomic<bool> stop_{false};
@@ -168,7 +168,7 @@ Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& ho
     unsigned threads = how.threads;
     if (threads == 0) {
       threads = platform::hardware_threads();
-      if (threads > kThreadsByDefaultMax) threads = kThreadsByDefaultMax;
+      if (threads > kLoadThreadsByDefaultMax) threads = kLoadThreadsByDefaultMax;
       if (options.maintenance == Maintenance::kTick) threads = 1;
     }
     Load work(reader, store, opened);
@@ -267,7 +267,7 @@ namespace tern {
 
 Result<Store> Store::open_snapshot(std::string_view path, const Options& options, const SnapshotOptions& how) noexcept {
   if (!persist::Generations::is_path(path)) return {Status::kInvalidArgument, Field::kPath};
-  if (how.threads > persist::kThreadsMax) return {Status::kOutOfRange, Field::kThreads};
+  if (how.threads > persist::kLoadThreadsMax) return {Status::kOutOfRange, Field::kThreads};
   if (how.wall_now && (how.wall_now->count() < 0 ||
                        static_cast<std::uint64_t>(how.wall_now->count()) > detail::Deadline::kNever)) {
     return {Status::kOutOfRange, Field::kClock};

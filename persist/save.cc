@@ -10,6 +10,7 @@
 #include "alloc/private_memory.h"
 #include "engine/store_core.h"
 #include "engine/views.h"
+#include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
 #include "persist/ownership.h"
@@ -25,13 +26,11 @@ namespace platform = alloc::platform;
 using Sync = detail::StdSync;
 using ViewsNow = detail::Views<Sync>;
 
-constexpr unsigned kThreadsMax = 16;
-constexpr unsigned kThreadsByDefaultMax = 4;
+constexpr unsigned kSaveThreadsMax = 16;
+constexpr unsigned kSaveThreadsByDefaultMax = 4;
 // Fewer are saved sooner than a thread begins.
 constexpr std::uint64_t kEntriesOfAThread = 64 << 10;
 constexpr std::uint64_t kLookNs = 2'000'000;  // while the other threads end
-
-bool is_error(const Error& e) noexcept { return e.status != Status::kOk; }
 
 class Saver {
  public:
@@ -115,7 +114,7 @@ class Saver {
     if (n == 0) {
       // Half of the processors stay with those who are served, where there are more than two.
       const unsigned processors = platform::hardware_threads();
-      n = std::min({std::max(processors / 2, 2U), processors, kThreadsByDefaultMax});
+      n = std::min({std::max(processors / 2, 2U), processors, kSaveThreadsByDefaultMax});
       n = std::min(n, expected_ / kEntriesOfAThread);
       if (core_.space.upkeep.keeper == nullptr) n = 1;
     }
@@ -142,8 +141,8 @@ class Saver {
     struct Turn {
       Saver* saver;
       Walker* walker;
-    } turns[kThreadsMax];
-    platform::Worker workers[kThreadsMax];
+    } turns[kSaveThreadsMax];
+    platform::Worker workers[kSaveThreadsMax];
     for (unsigned i = 1; i < walker_count_; ++i) {
       turns[i] = {this, walkers_[i]};
       work_.at_work.fetch_add(1, std::memory_order_relaxed);  // a count
@@ -249,7 +248,7 @@ class Saver {
   Header header_{};
   bool made_ = false;
   SaveWork work_{store_, options_, temporary_, header_};
-  Walker* walkers_[kThreadsMax] = {};  // the first is the caller's
+  Walker* walkers_[kSaveThreadsMax] = {};  // the first is the caller's
   unsigned walker_count_ = 0;
   char* directory_ = nullptr;
   std::uint64_t expected_ = 0;
@@ -290,7 +289,7 @@ Error save(detail::StoreCore& store, std::string_view path, const SaveOptions& o
 Error check_save(std::string_view path, const SaveOptions& options) noexcept {
   if (!Generations::is_path(path)) return {Status::kInvalidArgument, Field::kPath};
   if (options.keep == 0 || options.keep > kGenerationsMax) return {Status::kInvalidArgument, Field::kKeep};
-  if (options.threads > kThreadsMax) return {Status::kOutOfRange, Field::kThreads};
+  if (options.threads > kSaveThreadsMax) return {Status::kOutOfRange, Field::kThreads};
   if (options.wall_now && (options.wall_now->count() < 0 ||
                            static_cast<std::uint64_t>(options.wall_now->count()) > detail::Deadline::kNever)) {
     return {Status::kOutOfRange, Field::kClock};
