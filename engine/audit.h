@@ -3,9 +3,11 @@
 #ifndef TERN_ENGINE_AUDIT_H_
 #define TERN_ENGINE_AUDIT_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
+#include "alloc/private_memory.h"
 #include "engine/core.h"
 
 namespace tern::detail {
@@ -48,7 +50,7 @@ class Audit {
         const Stamp s = core.space.record(record)->stamp_word();
         if (!s.stamped() || !s.told()) fail(report, "events: a ring holds a record that isn't told");
         if (core.space.record(record)->hold_word().holds() == 0) fail(report, "events: a ring names a record that it doesn't hold");
-        table_bytes += orphan_bytes(core, record);
+        note_if_orphan(core, record);
       });
     }
     if (!core.space.heap.verify()) fail(report, "heap: its accounts disagree with its bitmaps");
@@ -68,7 +70,11 @@ class Audit {
         }
       }
     });
+    count_orphans(core, report);
   }
+  ~Audit() { alloc::private_free(orphans_); }
+  Audit(const Audit&) = delete;
+  Audit& operator=(const Audit&) = delete;
 
   // Every byte that the heap has handed out is in the table, in limbo or in a magazine. Not so while values are held
   // or drafts are open: their records may be in none of these.
@@ -76,7 +82,8 @@ class Audit {
 
   unsigned findings = 0;
   std::uint64_t allocated_bytes = 0;
-  std::uint64_t table_bytes = 0;  // records, older versions, overflow buckets, notes of kept keys, queues
+  // Records, older versions, what only holds keep, overflow buckets, notes of kept keys, queues.
+  std::uint64_t table_bytes = 0;
   std::uint64_t limbo_bytes = 0;
   std::uint64_t cached_bytes = 0;
 
@@ -84,6 +91,9 @@ class Audit {
   std::uint64_t expiring_ = 0, with_ticket_ = 0;  // of the shard under way
   std::uint64_t notes_ = 0, left_ = 0, left_bytes_ = 0;
   std::uint64_t slots_ = 0;
+  std::uint64_t* orphans_ = nullptr;
+  std::size_t orphan_count_ = 0, orphans_room_ = 0;
+  bool orphans_lost_ = false;
   struct Named {
     std::uint64_t entries = 0, bytes = 0;
   };
@@ -94,25 +104,53 @@ class Audit {
   }
 
   // A tomb of a long key may be all that keeps the record which holds the key.
-  static std::uint64_t with_key_holder(const Core<Sync>& core, std::uint64_t offset) noexcept {
+  std::uint64_t with_key_holder(const Core<Sync>& core, std::uint64_t offset) noexcept {
     if ((offset & Space<Sync>::kPlainExtent) != 0) return 0;  // no block
     if ((offset & Space<Sync>::kPlainBlock) != 0) return block(core, offset & ~Space<Sync>::kPlainBlock);
+    note_key_holder(core, offset);
+    return block(core, offset);
+  }
+  void note_key_holder(const Core<Sync>& core, std::uint64_t offset) noexcept {
     const Rec& r = *core.space.record(offset);
     const Stamp s = r.stamp_word();
-    std::uint64_t bytes = block(core, offset);
-    if (s.has_ext() && r.ext(s).key_ref() && core.space.record(r.ref(s))->hold_word().orphan()) {
-      bytes += block(core, r.ref(s));
-    }
-    return bytes;
+    if (!s.has_ext() || !r.ext(s).key_ref()) return;
+    if (core.space.record(r.ref(s))->hold_word().orphan()) note_orphan(r.ref(s));
   }
 
   // Of a hold that is to be dropped: the record, if it is in no chain any more.
-  static std::uint64_t in_limbo(const Core<Sync>& core, std::uint64_t offset) noexcept {
+  std::uint64_t in_limbo(const Core<Sync>& core, std::uint64_t offset) noexcept {
     if ((offset & Space<Sync>::kOnlyHold) == 0) return with_key_holder(core, offset);
-    return orphan_bytes(core, offset & ~Space<Sync>::kOnlyHold);
+    note_if_orphan(core, offset & ~Space<Sync>::kOnlyHold);
+    return 0;
   }
-  static std::uint64_t orphan_bytes(const Core<Sync>& core, std::uint64_t record) noexcept {
-    return core.space.record(record)->hold_word().orphan() ? with_key_holder(core, record) : 0;
+  void note_if_orphan(const Core<Sync>& core, std::uint64_t record) noexcept {
+    if (!core.space.record(record)->hold_word().orphan()) return;
+    note_orphan(record);
+    note_key_holder(core, record);
+  }
+
+  // What only holds keep is met once for each of them: a long key's record by its event and by its tomb.
+  void note_orphan(std::uint64_t record) noexcept {
+    if (orphan_count_ == orphans_room_) {
+      const std::size_t room = orphans_room_ == 0 ? 256 : 2 * orphans_room_;
+      auto* const more = static_cast<std::uint64_t*>(alloc::private_allocate(room * sizeof(std::uint64_t)));
+      if (more == nullptr) {
+        orphans_lost_ = true;
+        return;
+      }
+      std::copy_n(orphans_, orphan_count_, more);
+      alloc::private_free(orphans_);
+      orphans_ = more;
+      orphans_room_ = room;
+    }
+    orphans_[orphan_count_++] = record;
+  }
+  template <class Report>
+  void count_orphans(const Core<Sync>& core, Report& report) noexcept {
+    if (orphans_lost_) fail(report, "audit: no private memory to note what only holds keep");
+    std::sort(orphans_, orphans_ + orphan_count_);
+    const std::uint64_t* const end = std::unique(orphans_, orphans_ + orphan_count_);
+    for (const std::uint64_t* o = orphans_; o != end; ++o) table_bytes += block(core, *o);
   }
 
   template <class Report>
