@@ -1,6 +1,11 @@
 // Batches of several real threads: what they move is never seen twice or not at all, however many meet.
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
+#include <cstring>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -107,6 +112,166 @@ TEST(BatchThreads, ATokenIsAlwaysInOnePlace) {
   }
   carrier.join();
   other.join();
+  EXPECT_TRUE(whole(store));
+}
+
+// Values that batches swap and turn round: whoever looks at one moment, or by a view, sees each of them once.
+TEST(BatchThreads, APermutationStaysOne) {
+  constexpr unsigned kPlaces = 12;
+  Store store = open_or_fail(small_options());
+  std::vector<std::string> names;
+  for (unsigned i = 0; i != kPlaces; ++i) {
+    names.push_back(numbered("place", i));
+    ASSERT_TRUE(store.set(names[i], std::string(1, static_cast<char>('a' + i))));
+  }
+  const std::vector<std::string_view> keys(names.begin(), names.end());
+  std::atomic<int> moved{0};
+  std::atomic<unsigned> running{2};
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t != 2; ++t) {
+    threads.emplace_back([&, t] {
+      const int rounds = quick_or_long(kSanitized ? 1'000 : 10'000, 300'000);
+      unsigned random = 77 * (t + 1);
+      WriteBatch batch;
+      for (int n = 0; n != rounds; ++n) {
+        random = random * 1'664'525u + 1'013'904'223u;
+        const unsigned first = (random >> 8) % kPlaces, size = 2 + (random >> 20) % 4;
+        std::vector<std::string> now;
+        batch.clear();
+        for (unsigned i = 0; i != size; ++i) {
+          const auto value = store.get(names[(first + i) % kPlaces]);
+          if (!value) break;
+          now.emplace_back(value->view());
+          batch.require_value(names[(first + i) % kPlaces], now.back());
+        }
+        if (now.size() != size) {
+          ADD_FAILURE() << "a place is empty";
+          break;
+        }
+        for (unsigned i = 0; i != size; ++i) batch.set(names[(first + i) % kPlaces], now[(i + 1) % size]);
+        const auto done = store.write(batch);
+        if (done) {
+          ++moved;
+        } else if (done.status() != Status::kConflict) {
+          ADD_FAILURE() << "neither done nor in conflict";
+          break;
+        }
+      }
+      --running;
+    });
+  }
+  const auto is_permutation = [&](std::string seen) {
+    std::sort(seen.begin(), seen.end());
+    for (unsigned i = 0; i != kPlaces; ++i) {
+      if (seen.size() != kPlaces || seen[i] != static_cast<char>('a' + i)) return false;
+    }
+    return true;
+  };
+  Values values;
+  do {
+    std::string seen;
+    EXPECT_TRUE(store.get_many_at_one_moment(keys, values));
+    for (unsigned i = 0; i != kPlaces; ++i) seen += std::string(*values[i]);
+    EXPECT_TRUE(is_permutation(seen)) << seen;
+    if (auto view = store.view()) {
+      for (int pass = 0; pass != 2; ++pass) {
+        std::string by_view;
+        for (const std::string& name : names) {
+          if (const auto value = view->get(name)) by_view += std::string(value->view());
+        }
+        EXPECT_TRUE(is_permutation(by_view)) << by_view;
+        if (pass == 0) seen = by_view;
+        EXPECT_EQ(seen, by_view) << "a view changed under its reader";
+      }
+    }
+  } while (running != 0 && !::testing::Test::HasFailure());
+  for (auto& t : threads) t.join();
+  EXPECT_GT(moved.load(), 100);
+  EXPECT_TRUE(whole(store));
+}
+
+// Batches that each append their number to two of three lists. The lists in the end tell in which order the batches
+// came key by key; all of it together, and what was over before another began, must be one order: no cycle.
+TEST(BatchThreads, ListsOfAppendsHaveNoCycle) {
+  using Clock = std::chrono::steady_clock;
+  constexpr unsigned kLists = 3, kAppends = 120;
+  const int histories = quick_or_long(kSanitized ? 10 : 60, 5'000);
+  Store store = open_or_fail(small_options());
+  for (int h = 0; h != histories && !::testing::Test::HasFailure(); ++h) {
+    std::array<std::string, kLists> names;
+    for (unsigned k = 0; k != kLists; ++k) ASSERT_TRUE(store.set(names[k] = numbered("list", k), ""));
+    struct Append {
+      Clock::time_point begin, end;
+      unsigned lists[2];
+    };
+    std::map<char16_t, Append> appends;  // by number
+    std::map<char16_t, Append> of_thread[2];
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t != 2; ++t) {
+      threads.emplace_back([&, t] {
+        unsigned random = static_cast<unsigned>(h) * 2 + t + 1;
+        WriteBatch batch;
+        for (char16_t n = 1; n <= kAppends / 2; ++n) {
+          random = random * 1'664'525u + 1'013'904'223u;
+          const auto number = static_cast<char16_t>(n * 2 + t);
+          Append append{Clock::now(), {}, {(random >> 10) % kLists, 0}};
+          append.lists[1] = (append.lists[0] + 1 + (random >> 20) % (kLists - 1)) % kLists;
+          for (bool done = false; !done;) {
+            batch.clear();
+            for (const unsigned k : append.lists) {
+              const auto value = store.get(names[k]);
+              std::string list(value ? value->view() : "");
+              batch.require_value(names[k], list);
+              list.append(reinterpret_cast<const char*>(&number), sizeof number);
+              batch.set(names[k], list);
+            }
+            done = static_cast<bool>(store.write(batch));
+          }
+          append.end = Clock::now();
+          of_thread[t][number] = append;
+        }
+      });
+    }
+    for (auto& t : threads) t.join();
+    for (auto& part : of_thread) appends.merge(part);
+    std::map<char16_t, std::vector<char16_t>> after;  // edges
+    std::map<char16_t, unsigned> before;              // how many are unexplained
+    for (const auto& [number, append] : appends) before[number] = 0;
+    const auto edge = [&](char16_t from, char16_t to) {
+      after[from].push_back(to);
+      ++before[to];
+    };
+    for (unsigned k = 0; k != kLists; ++k) {
+      const auto value = store.get(names[k]);
+      ASSERT_TRUE(value);
+      std::vector<char16_t> list(value->view().size() / sizeof(char16_t));
+      std::memcpy(list.data(), value->view().data(), value->view().size());
+      const auto of_list = std::count_if(appends.begin(), appends.end(), [&](const auto& a) {
+        return a.second.lists[0] == k || a.second.lists[1] == k;
+      });
+      ASSERT_EQ(static_cast<std::ptrdiff_t>(list.size()), of_list) << "an append was lost or came twice";
+      for (std::size_t i = 1; i < list.size(); ++i) edge(list[i - 1], list[i]);
+    }
+    for (const auto& [a, first] : appends) {
+      for (const auto& [b, second] : appends) {
+        if (first.end < second.begin) edge(a, b);
+      }
+    }
+    std::vector<char16_t> ready;
+    for (const auto& [number, count] : before) {
+      if (count == 0) ready.push_back(number);
+    }
+    std::size_t explained = 0;
+    while (!ready.empty()) {
+      const char16_t number = ready.back();
+      ready.pop_back();
+      ++explained;
+      for (const char16_t next : after[number]) {
+        if (--before[next] == 0) ready.push_back(next);
+      }
+    }
+    EXPECT_EQ(explained, appends.size()) << "no order of the batches explains the lists of history " << h;
+  }
   EXPECT_TRUE(whole(store));
 }
 

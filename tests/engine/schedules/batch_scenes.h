@@ -132,6 +132,11 @@ struct Scene {
               if (!b.expire(1, 2, 2000)) b.rig.complain("a key that is there was not found");
             }};
   }
+  // All three keep the deadline or move it: whatever their order, the moved one stays.
+  Threads touch_increment_and_batch() {
+    const Threads two = keep_ttl_beside_a_touch();
+    return {[&] { b.batch(0, {{kSet, 2, '4', true}, {kSet, 1, '4'}}); }, two[1], [&] { b.add(2, 2); }};
+  }
 
   BatchRig<M> b;
 };
