@@ -380,11 +380,12 @@ class Commit {
   }
 
   // What almost every overwrite is, in half of the instructions: the first match in the key's home bucket is a LIVE slot,
-  // its record stamped, without flags and not KEEP, and nobody listens, weighs or invalidates. The same steps as below, in
+  // its record stamped, without flags and not KEEP, and nobody weighs or invalidates. The same steps as below, in
   // their order. Answers the new version; 0: it isn't so, or another write was first, and nothing has happened.
   template <class Change>
   [[gnu::noinline]] std::uint64_t replace_plain(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
-    if (space_.has_points() || bound_.weigher != nullptr || Events<Sync>::wanted(space_)) [[unlikely]] return 0;
+    if (space_.has_points() || bound_.weigher != nullptr) [[unlikely]] return 0;
+    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::expect(space_, table_.shard_of(hash));
     const std::uint64_t own = change.plain_record();
     if (own == 0) [[unlikely]] return 0;
     const auto& head = table_.head_of(hash);
@@ -403,6 +404,10 @@ class Commit {
     if (!same) [[unlikely]] return 0;
     const Hold before = o.hold_word();
     if (before.keep()) [[unlikely]] return 0;
+    // Asked after its stamp was read, not before: a listener may have come between, and the stamp be past its own.
+    if (!os.told() && Events<Sync>::wanted(space_) && !planted<Sync>(Mutant::kEventReplacedUntold)) [[unlikely]] {
+      Events<Sync>::tell(space_, t, table_.shard_of(hash), o);
+    }
     Rec& r = *space_.record(own);
     const std::uint64_t version = space_.next_version(before.version());
     Hold mine(r.meta.load(std::memory_order_relaxed));  // nobody else sees it

@@ -38,6 +38,7 @@
 #include <cstdint>
 
 #include "alloc/sync.h"
+#include "engine/prefetch.h"
 #include "engine/slot_word.h"
 
 namespace tern::detail {
@@ -174,6 +175,12 @@ class alignas(128) EventRing {
   // The record at a position, if it is there; to fetch it ahead.
   std::uint64_t peek(std::uint64_t position) const noexcept {
     return EventCell(at(position).load(std::memory_order_relaxed)).record();  // a hint
+  }
+
+  // It will be published to, a few hundred instructions from now.
+  void expect() const noexcept {
+    prefetch_to_write(this);
+    prefetch_to_write(&at(tail_.load(std::memory_order_relaxed)));  // a hint
   }
 
   // fn(record) for each cell that names one; with nobody else inside.

@@ -69,6 +69,15 @@ class Events {
     return space.views.listeners().load(std::memory_order_relaxed) != 0;
   }
 
+  // A change of a key of this shard will be told before long, where somebody listens: others have looked at its ring.
+  [[gnu::always_inline]] static void expect(Spc& space, const Shard<Sync>& shard) noexcept {
+    if constexpr (!Sync::kWordwise) {
+      const std::uint64_t at = space.events.place.load(std::memory_order_relaxed);  // a hint
+      if (at == 0) return;
+      const std::uint64_t offset = static_cast<std::uint64_t>(&shard - space.geometry.shards) * Ring::bytes_for(space.events.cells);
+      reinterpret_cast<const Ring*>(space.heap.template at<std::byte>(at) + offset)->expect();
+    }
+  }
   // `r` is the newest decided record of a key of this shard, or was when the guard found it.
   template <class Where>
   [[gnu::always_inline]] static void notify(Spc& space, Thr& t, const Where& shard, Rec& r) noexcept {
@@ -177,7 +186,10 @@ class Events {
     }
     void unhold(std::uint64_t record) const noexcept { space.drop_hold(t, record); }
     void release(std::uint64_t record) const noexcept { space.retire_hold(t, record); }
-    void release_soon(std::uint64_t record) const noexcept { prefetch_near(space.record(record)); }
+    void release_soon(std::uint64_t record) const noexcept {
+      prefetch_to_write(space.record(record));
+      prefetch_to_write(space.record(record)->bytes() + 64);
+    }
   };
 
   void keep_to_share(Host& host, Ring& ring) noexcept {

@@ -143,13 +143,26 @@ void Feed::end(Thr* t) noexcept {
 
 void Feed::let_go(Thr& t) noexcept {
   auto& space = store_.core.space;
+  copied_bytes_ = 0;
   if (kept_count_ == 0) return;
   for (unsigned i = 0; i != kept_count_; ++i) space.drop_hold(t, kept_[i]);
   space.events.pinned.fetch_sub(kept_count_, std::memory_order_relaxed);  // a figure
   kept_count_ = 0;
 }
 
-bool Feed::keep(std::uint64_t record) noexcept {
+// What `c` names stays when the guard is over. False: as many hold the record as can.
+bool Feed::keep(std::uint64_t record, Change& c) noexcept {
+  const std::size_t bytes = c.key.size() + c.value.size();
+  if (bytes <= std::min(kCopiedEach, sizeof copied_ - copied_bytes_)) {
+    char* const key = copied_ + copied_bytes_;
+    char* const value = key + c.key.size();
+    std::memcpy(key, c.key.data(), c.key.size());
+    if (!c.value.empty()) std::memcpy(value, c.value.data(), c.value.size());
+    copied_bytes_ += static_cast<unsigned>(bytes);
+    c.key = {key, c.key.size()};
+    c.value = {value, c.value.size()};
+    return true;
+  }
   if (!store_.core.space.try_hold(*store_.core.space.record(record))) return false;
   kept_[kept_count_++] = record;
   return true;
@@ -288,23 +301,28 @@ bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
 
 // True: it stopped before the end.
 bool Feed::follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
-  Subscription<Sync>::Next next;
-  for (unsigned scanned = 0; scanned < kScannedMax; scanned += kInOneGuard) {
+  Subscription<Sync>::Next group[Subscription<Sync>::kGroup];
+  for (unsigned scanned = 0; scanned < kScannedMax;) {
+    if (n == out.size()) return place_.has_more();
     const Guard<Sync> guard(store_.core.space, t);
-    for (unsigned i = 0; i != kInOneGuard; ++i) {
-      if (n == out.size()) return place_.has_more();
-      if (!place_.next(next)) return false;
-      if (!is_for_it(next, out[n])) continue;
+    // Each answers one change at most.
+    const auto most = static_cast<unsigned>(std::min<std::size_t>(Subscription<Sync>::kGroup, out.size() - n));
+    const unsigned taken = place_.take(group, most);
+    scanned += taken;
+    for (unsigned i = 0; i != taken; ++i) {
+      auto& next = group[i];
+      if (!place_.is_own(next) || !is_for_it(next, out[n])) continue;
       if (next.what == EventSeen::kGap) {
         lost_ += next.lost;
-      } else if (!keep(next.record)) {  // as many hold it as can: it is told again next time
-        place_.step_back(next);
+      } else if (!keep(next.record, out[n])) {  // it is told again next time
+        for (unsigned back = taken; back-- != i;) place_.step_back(group[back]);
         return true;
       } else if (out[n].kind != ChangeKind::kInvalidate) {
         remember(out[n]);
       }
       ++n;
     }
+    if (taken != most) return false;
   }
   return true;
 }

@@ -69,7 +69,7 @@ class Feed {
   }
   bool wants(ChangeKind kind) const noexcept { return (kinds_ & kind_bit(kind)) != 0; }
   void let_go(Thr& t) noexcept;
-  bool keep(std::uint64_t record) noexcept;
+  bool keep(std::uint64_t record, Change& c) noexcept;
   bool is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept;
   bool skip(Thr& t) noexcept;
   bool list(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
@@ -104,9 +104,13 @@ class Feed {
   unsigned pending_count_ = 0;
   std::uint64_t pending_[kPendingMax];  // held
 
-  // What the last poll has answered: held until the next.
+  // What the last poll has answered, until the next: copied while it is small, else its record is held. A hold taken and dropped
+  // is two swaps of a line that the writer needs back.
+  static constexpr std::size_t kCopiedEach = 512;
   unsigned kept_count_ = 0;
+  unsigned copied_bytes_ = 0;
   std::uint64_t kept_[Watch::kPollMax];
+  char copied_[8 << 10];
 };
 
 }  // namespace tern::detail

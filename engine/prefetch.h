@@ -15,6 +15,16 @@ namespace tern::detail {
 #endif
 }
 
+// The same, to be written to: another core's copy goes meanwhile.
+[[gnu::always_inline]] inline void prefetch_to_write(const void* at) noexcept {
+#if defined(__x86_64__)
+  __asm__ __volatile__("prefetchw %0" ::"m"(*static_cast<const char*>(at)));
+#else
+  __builtin_prefetch(at, 1, 3);
+  __asm__ __volatile__("" ::"r"(at));
+#endif
+}
+
 // Into the second: for groups, which have more misses in flight than the first level's miss buffers.
 [[gnu::always_inline]] inline void prefetch_second_level(const void* at) noexcept {
 #if defined(__x86_64__)

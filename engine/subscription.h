@@ -5,8 +5,9 @@
 //   begin with a view       the view's stamp is s: what the view has, then every later change
 //   begin at a token        positions and s of another one of the same session, if the rings still go back so far
 //   next    the next change of some shard; a few of one shard in a row, then the next shard's
+//   take    several at once: a writer's changes lie in as many rings, and each record is a miss
 //
-// One thread at a time. next() and the record that it answers are inside the caller's guard.
+// One thread at a time. next(), take() and the records that they answer are inside the caller's guard.
 #ifndef TERN_ENGINE_SUBSCRIPTION_H_
 #define TERN_ENGINE_SUBSCRIPTION_H_
 
@@ -24,7 +25,8 @@ class Subscription {
   using Rec = Record<Sync>;
   using Thr = Thread<Sync>;
   static constexpr unsigned kInARow = 64;
-  static constexpr unsigned kAhead = 6;  // records on their way while others are looked at
+  static constexpr unsigned kGroup = 32;      // changes taken together, so that their records are on their way at once
+  static constexpr unsigned kTailsAhead = 8;  // rings whose tails are
 
   struct Next {
     EventSeen::What what = EventSeen::kNothing;
@@ -74,35 +76,30 @@ class Subscription {
 
   // Inside a guard. False: there is nothing now.
   bool next(Next& out) noexcept {
-    for (unsigned empty = 0; empty != count_;) {
-      std::uint64_t& position = positions_[at_];
-      auto& ring = *events_.ring(first_ + at_);
-      const EventSeen seen = ring.read(position);
-      if (seen.what == EventSeen::kNothing || row_ == kInARow) {
-        if (seen.what == EventSeen::kNothing) ++empty;
-        row_ = 0;
-        at_ = at_ + 1 == count_ ? 0 : at_ + 1;
-        continue;
-      }
-      ++row_;
-      out.what = seen.what;
-      out.shard = first_ + at_;
-      out.sequence = position;
-      if (seen.what == EventSeen::kGap) {
-        out.lost = seen.lost;
-        position += seen.lost;
-        if (planted<Sync>(Mutant::kEventGapSwallowed)) continue;
-        return true;
-      }
-      ++position;
-      if constexpr (!Sync::kWordwise) prefetch_near(core_.space.record(ring.peek(position + kAhead)));
-      const Stamp s = core_.space.record(seen.record)->stamp_word();
-      if (s.stamp() <= stamp_ && !planted<Sync>(Mutant::kEventOldDelivered)) continue;
-      out.record = seen.record;
-      out.stamp = s;
-      return true;
+    while (take(out)) {
+      if (is_own(out)) return true;
     }
     return false;
+  }
+  // Up to `count` (at most kGroup) places at once, their records on their way: is_own() is yet to be asked, of each. What isn't
+  // handled is to be stepped back over, the last one first.
+  unsigned take(Next* out, unsigned count) noexcept {
+    unsigned n = 0;
+    while (n != count && take(out[n])) {
+      if constexpr (!Sync::kWordwise) {
+        const char* record = reinterpret_cast<const char*>(core_.space.record(out[n].record));
+        prefetch_near(record);
+        prefetch_near(record + 64);
+      }
+      ++n;
+    }
+    return n;
+  }
+  // Whether what was taken is for this listener; then its stamp is known.
+  bool is_own(Next& taken) const noexcept {
+    if (taken.what == EventSeen::kGap) return !planted<Sync>(Mutant::kEventGapSwallowed);
+    taken.stamp = core_.space.record(taken.record)->stamp_word();
+    return taken.stamp.stamp() > stamp_ || planted<Sync>(Mutant::kEventOldDelivered);
   }
   // What was answered last comes again.
   void step_back(const Next& last) noexcept { positions_[last.shard - first_] = last.sequence; }
@@ -127,6 +124,31 @@ class Subscription {
   const std::uint64_t* positions() const noexcept { return positions_; }
 
  private:
+  bool take(Next& out) noexcept {
+    for (unsigned empty = 0; empty != count_;) {
+      std::uint64_t& position = positions_[at_];
+      const EventSeen seen = events_.ring(first_ + at_)->read(position);
+      if (seen.what == EventSeen::kNothing || row_ == kInARow) {
+        if (seen.what == EventSeen::kNothing) ++empty;
+        row_ = 0;
+        at_ = at_ + 1 == count_ ? 0 : at_ + 1;
+        if constexpr (!Sync::kWordwise) {
+          if (at_ + kTailsAhead < count_) prefetch_near(events_.ring(first_ + at_ + kTailsAhead));
+        }
+        continue;
+      }
+      ++row_;
+      out.what = seen.what;
+      out.shard = first_ + at_;
+      out.sequence = position;
+      out.lost = seen.lost;
+      out.record = seen.record;
+      position += seen.what == EventSeen::kGap ? seen.lost : 1;
+      return true;
+    }
+    return false;
+  }
+
   Core<Sync>& core_;
   Events<Sync> events_;
   unsigned first_ = 0;

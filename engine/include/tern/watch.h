@@ -111,8 +111,8 @@ class TERN_API Watch {
   bool is_open() const noexcept { return feed_ != nullptr; }
 
   // What has happened since the last call, oldest first, up to out.size() and kPollMax; 0: nothing. Never blocks, takes no
-  // lock, allocates nothing, makes no system call. Values lie in the store and are kept until the next call: at most
-  // kPollMax of them. Looks at no more than 65,536 changes that are for others. closed, view_expired (initial).
+  // lock, allocates nothing, makes no system call. The bytes stay until the next call: small ones are copied, up
+  // to 8 KiB, of larger ones the store keeps the record. Looks at no more than 65,536 changes that are for others. closed, view_expired (initial).
   Result<std::size_t> poll(std::span<Change> out) noexcept;
 
   // Until there is something to poll (true) or the time is over (false), which may be 0. Passes over what is for others;

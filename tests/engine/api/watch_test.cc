@@ -83,6 +83,24 @@ TEST_F(WatchTest, TellsEachChangeOfAKeyOnceAndInOrder) {
   EXPECT_EQ(watch.lost(), 0u);
 }
 
+// Small ones are copied, as many as there is room for; the others' records are held.
+TEST_F(WatchTest, WhatAPollAnswersStaysUntilTheNextWhateverItsSize) {
+  for (const std::size_t size : {0u, 1u, 40u, 511u, 512u, 5000u, 20'000u}) {
+    Watch watch = must(store.watch_prefix("k"));
+    const auto value = [&](unsigned i) { return std::string(size, static_cast<char>('a' + i % 26)); };
+    for (unsigned i = 0; i != 100; ++i) ASSERT_TRUE(store.set("k" + std::to_string(i), value(i)).ok());
+    std::vector<Change> changes(200);
+    const Result<std::size_t> n = watch.poll(changes);
+    ASSERT_TRUE(n.ok());
+    ASSERT_EQ(*n, 100u) << size;
+    // Everything is replaced and its memory used again, more than once.
+    for (unsigned i = 0; i != 2'000; ++i) ASSERT_TRUE(store.set("k" + std::to_string(i % 100), std::string(size, '-')).ok());
+    for (const Change& c : std::span(changes).first(*n)) {
+      ASSERT_EQ(c.value, value(static_cast<unsigned>(std::stoul(std::string(c.key.substr(1)))))) << c.key << ' ' << size;
+    }
+  }
+}
+
 TEST_F(WatchTest, VersionsAreThoseOfGet) {
   Watch watch = must(store.watch_key("k"));
   const Result<std::uint64_t> version = store.set("k", "1");
