@@ -3,6 +3,7 @@
 
 #include <tern/snapshot.h>
 
+#include "engine/directory.h"
 #include "persist/reader.h"
 #include "simd/hash.h"
 
@@ -72,7 +73,17 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
       e = reader.read_block(b, buffer, trouble);
       if (e.status != Status::kOk) return false;
       e = reader.for_each_record(b, shard, buffer, keys, trouble, [&](const FileRecord& r, std::uint64_t) noexcept -> Error {
-        SnapshotEntry entry{r.key, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}};
+        const unsigned ns = detail::name_of(r.key);
+        if (ns == detail::kNumbersName || (ns == detail::kDirectoryName && r.key.size() <= detail::kNameBytes)) return {};
+        SnapshotEntry entry{detail::own_key(r.key), ns, nullptr, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}};
+        SnapshotNamespace made;
+        if (ns == detail::kDirectoryName) {
+          detail::NameRules rules;
+          made.name = entry.key;
+          if (!detail::RulesBytes::read(r.value, made.name, rules)) return {Status::kCorrupt, Field::kName};
+          made.options = {rules.separator, rules.fold_case, rules.check_paths, rules.normalise_paths, rules.share_percent};
+          entry = {{}, rules.number, &made};
+        }
         std::string_view tags[detail::TagBlock::kTagsMax];
         std::size_t tag_count = 0;
         detail::for_each_tag(r.tags, [&](std::string_view tag) noexcept {

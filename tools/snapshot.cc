@@ -1,5 +1,6 @@
 #include "tools/snapshot.h"
 
+#include <tern/namespace.h>
 #include <tern/store.h>
 #include <unistd.h>
 
@@ -8,8 +9,10 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tools/text_entries.h"
@@ -56,14 +59,30 @@ std::string shown(std::string_view bytes, std::size_t size_max) {
 
 TextEntries entries_of(const std::string& path) {
   TextEntries entries;
+  std::map<unsigned, std::string> names;
+  std::map<unsigned, std::vector<std::pair<std::string, TextEntry>>> named;
   SnapshotFault fault;
   const auto read = read_snapshot(path, [&](const SnapshotEntry& e) {
+    if (e.made != nullptr) {
+      names[e.ns] = e.made->name;
+      entries.emplace(TextKey(std::string(e.made->name), ""), TextEntry{namespace_text(e.made->options), {}, 0, true, {}});
+      return true;
+    }
     TextEntry t{std::string(e.value), {}, e.idle.count(), e.evictable, {e.tags.begin(), e.tags.end()}};
     if (e.expires_at) t.expires_at_ms = e.expires_at->count();
-    entries.emplace(e.key, std::move(t));
+    if (e.ns != 0) {
+      named[e.ns].emplace_back(e.key, std::move(t));
+      return true;
+    }
+    entries.emplace(std::string(e.key), std::move(t));
     return true;
   }, &fault);
   if (!read) fail(fault, read.error());
+  for (auto& [number, all] : named) {
+    const auto name = names.find(number);
+    if (name == names.end()) throw std::runtime_error(path + ": entries of a namespace that it doesn't name");
+    for (auto& [key, t] : all) entries.emplace(TextKey(name->second, std::move(key)), std::move(t));
+  }
   return entries;
 }
 
@@ -128,6 +147,11 @@ int dump_snapshot_file(const SnapshotCommand& c) {
   SnapshotFault fault;
   std::uint64_t shown_entries = 0;
   const auto read = read_snapshot(c.snapshot, [&](const SnapshotEntry& e) {
+    if (e.made != nullptr) {
+      std::printf("namespace %u is '%s': %s\n", e.ns, shown(e.made->name, 63).c_str(), shown(namespace_text(e.made->options), 200).c_str());
+      return c.limit == 0 || ++shown_entries != c.limit;
+    }
+    if (e.ns != 0) std::printf("%u: ", e.ns);
     std::string tags;
     for (const std::string_view tag : e.tags) tags += (tags.empty() ? ", tags " : " ") + shown(tag, 60);
     std::printf("%s = %s  (%zu bytes, version %llu%s%s%s)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(), e.value.size(),
@@ -172,7 +196,22 @@ int import_snapshot_file(const SnapshotCommand& c) {
   Result<Store> store = Store::open(options);
   if (!store) throw std::runtime_error(std::string("no store: ") + status_name(store.status()) + " " + field_name(store.error().field));
   std::uint64_t taken = 0, expired = 0;
-  const TakeEntry take = [&](const std::string& key, const TextEntry& e) {
+  std::map<std::string, Namespace> namespaces;
+  // By what the file says of it, before its entries; else as one is that nobody has said anything of.
+  const auto namespace_of = [&](const std::string& name, const NamespaceOptions& rules) {
+    if (const auto there = namespaces.find(name); there != namespaces.end()) return there->second;
+    const Result<Namespace> made = store->ns(name, rules);
+    if (!made) {
+      throw std::runtime_error("namespace '" + shown(name, 63) + "': " + status_name(made.status()) + " " + field_name(made.error().field));
+    }
+    return namespaces.emplace(name, *made).first->second;
+  };
+  const TakeEntry take = [&](const TextKey& whole, const TextEntry& e) {
+    if (whole.key.empty()) {
+      namespace_of(whole.ns, read_namespace_text(e.value));
+      return;
+    }
+    const std::string& key = whole.key;
     SetOptions how;
     how.evictable = e.evictable;
     const std::vector<std::string_view> tags(e.tags.begin(), e.tags.end());
@@ -185,7 +224,8 @@ int import_snapshot_file(const SnapshotCommand& c) {
         return;
       }
     }
-    if (const auto set = store->set(key, e.value, how); !set) {
+    const auto set = whole.ns.empty() ? store->set(key, e.value, how) : namespace_of(whole.ns, {}).set(key, e.value, how);
+    if (!set) {
       throw std::runtime_error("'" + shown(key, 60) + "': " + status_name(set.status()) + " " + field_name(set.error().field));
     }
     ++taken;
@@ -210,7 +250,9 @@ int import_snapshot_file(const SnapshotCommand& c) {
   std::fprintf(stderr, "%s: %llu entries, %llu bytes", c.snapshot.c_str(), static_cast<unsigned long long>(saved->entries),
                static_cast<unsigned long long>(saved->bytes));
   if (expired != 0) std::fprintf(stderr, "; %llu had expired", static_cast<unsigned long long>(expired));
-  if (taken != saved->entries) std::fprintf(stderr, "; %llu keys came again", static_cast<unsigned long long>(taken - saved->entries));
+  // A store knows its namespaces by two entries each and one for all.
+  const std::uint64_t entries = saved->entries - (namespaces.empty() ? 0 : 2 * namespaces.size() + 1);
+  if (taken != entries) std::fprintf(stderr, "; %llu keys came again", static_cast<unsigned long long>(taken - entries));
   std::fprintf(stderr, "\n");
   return 0;
 }

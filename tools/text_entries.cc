@@ -159,7 +159,10 @@ bool read_fields(std::istream& in, std::uint64_t& line, std::vector<std::string>
   }
 }
 
-constexpr const char* kColumns = "key,value,expires_at_ms,idle_ms,evictable,tags";
+constexpr std::size_t kColumnCount = 7;
+constexpr const char* kColumns = "key,value,expires_at_ms,idle_ms,evictable,tags,namespace";
+constexpr const char* kColumnsOfDefault = "key,value,expires_at_ms,idle_ms,evictable,tags";
+bool has_namespaces(const TextEntries& entries) { return !entries.empty() && !entries.rbegin()->first.ns.empty(); }
 
 std::int64_t number(const std::string& text, std::uint64_t line) {
   std::int64_t n = 0;
@@ -170,9 +173,49 @@ std::int64_t number(const std::string& text, std::uint64_t line) {
 
 }  // namespace
 
+std::string namespace_text(const NamespaceOptions& o) {
+  std::string text = std::string("separator=") + o.separator;
+  if (o.fold_case) text += " fold_case";
+  if (o.check_paths) text += " check_paths";
+  if (o.normalise_paths) text += " normalise_paths";
+  if (o.share_percent != 0) text += " share_percent=" + std::to_string(o.share_percent);
+  return text;
+}
+
+NamespaceOptions read_namespace_text(const std::string& text) {
+  constexpr std::string_view kFirst = "separator=", kShare = "share_percent=";
+  const auto wrong = [&](const std::string& what) { throw std::runtime_error("'" + what + "' is no option of a namespace"); };
+  NamespaceOptions o;
+  if (!text.starts_with(kFirst) || text.size() == kFirst.size()) wrong(text);
+  o.separator = text[kFirst.size()];
+  std::istringstream words(text.substr(kFirst.size() + 1));
+  for (std::string word; words >> word;) {
+    if (word == "fold_case") {
+      o.fold_case = true;
+    } else if (word == "check_paths") {
+      o.check_paths = true;
+    } else if (word == "normalise_paths") {
+      o.normalise_paths = true;
+    } else if (word.starts_with(kShare)) {
+      const char* const end = word.data() + word.size();
+      const auto [at, error] = std::from_chars(word.data() + kShare.size(), end, o.share_percent);
+      if (error != std::errc() || at != end) wrong(word);
+    } else {
+      wrong(word);
+    }
+  }
+  return o;
+}
+
 void write_ndjson(std::ostream& out, const TextEntries& entries) {
   for (const auto& [key, e] : entries) {
-    out << '{' << member("key", key) << ',' << member("value", e.value);
+    out << '{';
+    if (!key.ns.empty()) out << member("namespace", key.ns) << ',';
+    if (key.key.empty()) {
+      out << member("options", e.value) << "}\n";
+      continue;
+    }
+    out << member("key", key.key) << ',' << member("value", e.value);
     if (e.expires_at_ms && e.idle_ms == 0) out << ",\"expires_at_ms\":" << *e.expires_at_ms;
     if (e.idle_ms != 0) out << ",\"idle_ms\":" << e.idle_ms;
     if (!e.evictable) out << ",\"evictable\":false";
@@ -188,6 +231,11 @@ void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry
     try {
       const Json object = Json::parse(text);
       if (!object.is_object()) throw std::runtime_error("this is no JSON object");
+      const std::string ns = bytes_under(object, "namespace").value_or("");
+      if (const auto options = bytes_under(object, "options"); options && !ns.empty() && object.size() == 2) {
+        take({ns, ""}, {*options, {}, 0, true});
+        continue;
+      }
       std::optional<std::string> key = bytes_under(object, "key");
       std::optional<std::string> value = bytes_under(object, "value");
       if (!key && !value) {
@@ -205,11 +253,13 @@ void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry
           e.evictable = member_value.get<bool>();
         } else if (name == "tags" || name == "tags_base64") {
           e.tags = tags_under(member_value, name);
-        } else if (name != "key" && name != "value" && name != "key_base64" && name != "value_base64") {
+        } else if (name != "key" && name != "value" && name != "key_base64" && name != "value_base64" &&
+                   name != "namespace" && name != "namespace_base64") {
           throw std::runtime_error("\"" + name + "\" has no meaning here");
         }
       }
-      take(std::move(*key), std::move(e));
+      if (key->empty()) throw std::runtime_error("the key is empty");
+      take({ns, std::move(*key)}, std::move(e));
     } catch (const Json::exception& e) {
       fail(line, e.what());
     } catch (const std::runtime_error& e) {
@@ -219,15 +269,18 @@ void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry
 }
 
 void write_csv(std::ostream& out, const TextEntries& entries) {
-  out << kColumns << "\n";
+  const bool names = has_namespaces(entries);
+  out << (names ? kColumns : kColumnsOfDefault) << "\n";
   for (const auto& [key, e] : entries) {
-    out << csv_field(key) << ',' << csv_field(e.value) << ',';
+    out << csv_field(key.key) << ',' << csv_field(e.value) << ',';
     if (e.expires_at_ms && e.idle_ms == 0) out << *e.expires_at_ms;
     out << ',';
     if (e.idle_ms != 0) out << e.idle_ms;
     std::string tags;
     for (const std::string& tag : e.tags) tags += (tags.empty() ? "" : ",") + csv_field(tag);
-    out << ',' << (e.evictable ? "" : "false") << ',' << (tags.empty() ? "" : csv_field(tags)) << "\n";
+    out << ',' << (e.evictable ? "" : "false") << ',' << (tags.empty() ? "" : csv_field(tags));
+    if (names) out << ',' << (key.ns.empty() ? "" : csv_field(key.ns));
+    out << "\n";
   }
 }
 
@@ -242,7 +295,7 @@ void read_csv(std::istream& in, const TakeEntry& take) {
   while (read_fields(in, line, fields)) {
     if (fields.size() == 1 && fields[0].empty()) continue;
     if (fields.size() != columns) fail(line, "another number of fields than columns");
-    fields.resize(6);
+    fields.resize(kColumnCount);
     TextEntry e{std::move(fields[1]), {}, 0, true};
     if (!fields[2].empty()) e.expires_at_ms = number(fields[2], line);
     if (!fields[3].empty()) e.idle_ms = number(fields[3], line);
@@ -256,13 +309,16 @@ void read_csv(std::istream& in, const TakeEntry& take) {
       std::uint64_t tags_line = line - 1;
       read_fields(tags, tags_line, e.tags);
     }
-    take(std::move(fields[0]), std::move(e));
+    if (fields[0].empty() && fields[6].empty()) fail(line, "the key is empty");
+    take({std::move(fields[6]), std::move(fields[0])}, std::move(e));
   }
 }
 
 void write_tree(std::ostream& out, const TextEntries& entries, const std::string& separator) {
   Json root = Json::object();
-  for (const auto& [key, e] : entries) {
+  for (const auto& [whole, e] : entries) {
+    if (!whole.ns.empty()) throw std::runtime_error("a tree can't hold namespaces: '" + whole.ns + "'");
+    const std::string& key = whole.key;
     if (e.expires_at_ms || e.idle_ms != 0 || !e.evictable || !e.tags.empty()) {
       throw std::runtime_error("a tree can't say how long '" + key + "' lives, that it is not evictable, or its tags");
     }

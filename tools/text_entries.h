@@ -2,6 +2,9 @@
 #ifndef TERN_TOOLS_TEXT_ENTRIES_H_
 #define TERN_TOOLS_TEXT_ENTRIES_H_
 
+#include <tern/options.h>
+
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <istream>
@@ -9,6 +12,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tern::tools {
@@ -21,8 +25,24 @@ struct TextEntry {
   std::vector<std::string> tags{};
   friend bool operator==(const TextEntry&, const TextEntry&) = default;
 };
-using TextEntries = std::map<std::string, TextEntry>;
-using TakeEntry = std::function<void(std::string key, TextEntry entry)>;
+// A key of a namespace; of the default one, where that has no name. Without a key: what the namespace is, and the entry's value
+// is its options as namespace_text() writes them; it comes before the namespace's keys.
+struct TextKey {
+  std::string ns;
+  std::string key;
+
+  TextKey(const char* own) : key(own) {}
+  TextKey(std::string own) : key(std::move(own)) {}
+  TextKey(std::string of, std::string own) : ns(std::move(of)), key(std::move(own)) {}
+  friend auto operator<=>(const TextKey&, const TextKey&) = default;
+  friend bool operator==(const TextKey&, const TextKey&) = default;
+};
+using TextEntries = std::map<TextKey, TextEntry>;
+using TakeEntry = std::function<void(TextKey key, TextEntry entry)>;
+
+// "separator=/ fold_case check_paths normalise_paths share_percent=25", of the options those that are set.
+std::string namespace_text(const NamespaceOptions& options);
+NamespaceOptions read_namespace_text(const std::string& text);
 
 void write_ndjson(std::ostream& out, const TextEntries& entries);
 void write_csv(std::ostream& out, const TextEntries& entries);

@@ -34,6 +34,20 @@ TextEntries anything() {
   return entries;
 }
 
+// With keys that are others' in other namespaces, and such as look like a stored key.
+TextEntries with_namespaces() {
+  TextEntries entries = anything();
+  entries["\xff\x01\x02key"] = {"marked", {}, 0, true};
+  entries[{"users", ""}] = {namespace_text({'/', true, false, true, 25}), {}, 0, true};
+  entries[{"users", "one"}] = {"of users", 4'000'000'000'000, 0, false, {"red"}};
+  entries[{"users", "17/name"}] = {"ada", {}, 0, true};
+  entries[{"users", "\xff\xff"}] = {"marked", {}, 0, true};
+  entries[{"empty", ""}] = {namespace_text({}), {}, 0, true};
+  entries[{"\xffodd, \"name\"", ""}] = {namespace_text({' ', false, true, false, 0}), {}, 0, true};
+  entries[{"\xffodd, \"name\"", "one"}] = {"of the odd one", {}, 127, true};
+  return entries;
+}
+
 TextEntries tree() {
   TextEntries entries;
   for (const char* key : {"a", "app.config.debug", "app.config.level", "app.name", ".first", "last.", "two..dots", "b.c.d.e"}) {
@@ -47,7 +61,7 @@ template <class Read>
 TextEntries taken(const std::string& text, Read read) {
   std::istringstream in(text);
   TextEntries entries;
-  read(in, [&](std::string key, TextEntry e) { entries[std::move(key)] = std::move(e); });
+  read(in, [&](TextKey key, TextEntry e) { entries[std::move(key)] = std::move(e); });
   return entries;
 }
 TextEntries from_ndjson(const std::string& text) {
@@ -79,6 +93,9 @@ TEST(TextEntriesTest, ComeBackAsTheyWere) {
   const TextEntries all = anything();
   EXPECT_EQ(from_ndjson(written([&](std::ostream& o) { write_ndjson(o, all); })), all);
   EXPECT_EQ(from_csv(written([&](std::ostream& o) { write_csv(o, all); })), all);
+  const TextEntries named = with_namespaces();
+  EXPECT_EQ(from_ndjson(written([&](std::ostream& o) { write_ndjson(o, named); })), named);
+  EXPECT_EQ(from_csv(written([&](std::ostream& o) { write_csv(o, named); })), named);
   const TextEntries nested = tree();
   EXPECT_EQ(from_tree(written([&](std::ostream& o) { write_tree(o, nested, "."); })), nested);
 }
@@ -108,14 +125,19 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_NE(ndjson("{\"key\":").find("line 1: "), std::string::npos);
   const auto csv = [](const std::string& text) { return message_of([&] { from_csv(text); }); };
   EXPECT_EQ(csv(""), "line 1: the names of the columns are missing");
-  EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable,tags");
+  EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable,tags,namespace");
   EXPECT_EQ(csv("key,value\nk,v,w\n"), "line 2: another number of fields than columns");
   EXPECT_EQ(csv("key,value\nk,\"v\n"), "line 2: a quote that isn't closed");
   EXPECT_EQ(csv("key,value\nk,\"v\"w\n"), "line 2: bytes after a closing quote");
   EXPECT_EQ(csv("key,value\nk,v\"\n"), "line 2: a quote inside of a field that isn't quoted");
   EXPECT_EQ(csv("key,value,expires_at_ms\nk,v,soon\n"), "line 2: 'soon' is no positive integer");
+  EXPECT_EQ(ndjson("{\"key\":\"\",\"value\":\"v\"}"), "line 1: the key is empty");
+  EXPECT_EQ(csv("key,value\n\"\",v\n"), "line 2: the key is empty");
+  EXPECT_EQ(message_of([] { read_namespace_text("fold_case"); }), "'fold_case' is no option of a namespace");
+  EXPECT_EQ(message_of([] { read_namespace_text("separator=. share_percent=x"); }), "'share_percent=x' is no option of a namespace");
   const auto to_tree = [](TextEntries e) { return message_of([&] { written([&](std::ostream& o) { write_tree(o, e, "."); }); }); };
   EXPECT_EQ(to_tree({{"a", {"1", {}, 0, true}}, {"a.b", {"2", {}, 0, true}}}), "a tree can't hold a value both at 'a.b' and above it");
+  EXPECT_EQ(to_tree({{TextKey("n", "a"), {"1", {}, 0, true}}}), "a tree can't hold namespaces: 'n'");
   EXPECT_NE(to_tree({{"a", {"\xff", {}, 0, true}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", 5, 0, true}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", {}, 0, true, {"t"}}}}), "");
@@ -128,7 +150,9 @@ TEST_F(SnapshotCommandTest, AFileOfTextGoesInAndComesOutByteForByte) {
   const struct {
     const char* form;
     std::string text;
-  } cases[] = {{"ndjson", written([&](std::ostream& o) { write_ndjson(o, all); })},
+  } cases[] = {{"ndjson", written([&](std::ostream& o) { write_ndjson(o, with_namespaces()); })},
+               {"csv", written([&](std::ostream& o) { write_csv(o, with_namespaces()); })},
+               {"ndjson", written([&](std::ostream& o) { write_ndjson(o, all); })},
                {"csv", written([&](std::ostream& o) { write_csv(o, all); })},
                {"json", written([&](std::ostream& o) { write_tree(o, tree(), "."); })}};
   for (const auto& c : cases) {

@@ -16,6 +16,7 @@
 #define TERN_SNAPSHOT_H_
 
 #include <tern/function_ref.h>
+#include <tern/options.h>
 #include <tern/result.h>
 #include <tern/status.h>
 
@@ -127,8 +128,17 @@ struct SnapshotInfo {
 // says which file, where and why.
 TERN_API Result<SnapshotInfo> inspect_snapshot(std::string_view path, SnapshotFault* fault = nullptr) noexcept;
 
+// A namespace (namespace.h) that a file has.
+struct SnapshotNamespace {
+  std::string_view name{};
+  NamespaceOptions options{};
+};
 struct SnapshotEntry {
-  std::string_view key{};
+  std::string_view key{};  // as its owner knows it
+  unsigned ns = 0;         // the number of its namespace; 0: the default one
+  // Not null: this is no entry of anybody's, it says what the namespace number `ns` is. The key is empty then. May come after
+  // entries of it.
+  const SnapshotNamespace* made = nullptr;
   std::string_view value{};
   std::uint64_t version = 0;
   std::optional<std::chrono::milliseconds> expires_at{};  // since 1970, by the wall clock
