@@ -89,6 +89,7 @@ const char* field_name(Field field) noexcept {
     case Field::kCheckPaths: return "check_paths";
     case Field::kNormalisePaths: return "normalise_paths";
     case Field::kSharePercent: return "share_percent";
+    case Field::kCodec: return "codec";
   }
   return "unknown";
 }

@@ -160,12 +160,14 @@ const char* check_directory(const Header& h, const ShardEntry* shards, const Blo
     for (std::uint64_t b = s.first_block; b != s.first_block + s.block_count; ++b) {
       at = h.shard_count * sizeof(ShardEntry) + b * sizeof(BlockEntry);
       const BlockEntry& e = blocks[b];
-      if (e.codec != static_cast<std::uint32_t>(Codec::kNone)) return "a block is packed in a way that this version doesn't know";
+      const bool packed = e.codec == static_cast<std::uint32_t>(Codec::kLz4) && h.format_version >= 3;
+      if (e.codec != static_cast<std::uint32_t>(Codec::kNone) && !packed) return "a block is packed in a way that this version doesn't know";
       if (e.at < kHeaderBytes || e.at > h.directory_at || e.bytes % 8 != 0 || e.bytes > h.directory_at - e.at) {
         return "a block is outside of the file";
       }
-      if (e.plain_bytes != e.bytes) return "a block has two sizes";
-      if (e.records == 0 || e.records > e.bytes / detail::kRecordHeaderBytes) return "a block can't hold so many records";
+      if (!packed && e.plain_bytes != e.bytes) return "a block has two sizes";
+      if (packed && (e.plain_bytes % 8 != 0 || e.plain_bytes <= e.bytes || e.plain_bytes > kPackedPlainMax)) return "a packed block has a size that none has";
+      if (e.records == 0 || e.records > e.plain_bytes / detail::kRecordHeaderBytes) return "a block can't hold so many records";
       if (e.first_place > e.last_place) return "a block's places are upside down";
       if (b != s.first_block && e.first_place < blocks[b - 1].first_place) return "blocks are out of order";
       order[b] = b;

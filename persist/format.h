@@ -37,7 +37,9 @@ static_assert(std::endian::native == std::endian::little, "the file is little-en
 inline constexpr char kMagic[8] = {'T', 'E', 'R', 'N', 'S', 'N', 'A', 'P'};
 // 1: no tags; blocks lie in the directory's order, and are salted with their number there. 2: tags; blocks lie as they were
 // done, and are salted with their offset. What an older version wrote is read as it is.
-inline constexpr std::uint32_t kFormatVersion = 2;
+// 3: blocks may be packed (codec.h); written only where some may be, so that version 2 can be read by those who know no other.
+inline constexpr std::uint32_t kFormatVersion = 3;
+inline constexpr std::uint32_t kPlainFormatVersion = 2;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 inline constexpr std::size_t kHeaderBytes = 4096;
 inline constexpr unsigned kShardsMax = 1024;
@@ -46,7 +48,10 @@ inline constexpr std::size_t kBlockBytes = 64 << 10;
 // A record longer than this has a block for itself.
 inline constexpr std::size_t kRecordInBlockMax = 16 << 10;
 
-enum class Codec : std::uint32_t { kNone = 0 };  // 1 LZ4, 2 Zstd: numbers kept free for them
+// The most that one packed block may unpack to, so that a small file can't ask for much memory. Longer records stay plain.
+inline constexpr std::uint64_t kPackedPlainMax = 1 << 20;
+
+enum class Codec : std::uint32_t { kNone = 0, kLz4 = 1 };  // 2, Zstd: a number kept free
 
 struct Header {
   char magic[8];
@@ -88,7 +93,7 @@ struct ShardEntry {
 // do unless it holds a single long record: so the buckets that a block fills are found without reading it.
 struct BlockEntry {
   std::uint64_t at;
-  std::uint64_t bytes;  // in the file
+  std::uint64_t bytes;        // in the file
   std::uint64_t plain_bytes;  // without the codec
   std::uint64_t first_place;
   std::uint64_t last_place;

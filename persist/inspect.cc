@@ -4,6 +4,7 @@
 #include <tern/snapshot.h>
 
 #include "engine/directory.h"
+#include "persist/codec.h"
 #include "persist/reader.h"
 #include "simd/hash.h"
 
@@ -37,6 +38,8 @@ void for_each_block(const Reader& reader, Fn&& fn) noexcept {
 
 }  // namespace
 
+bool has_codec(SnapshotCodec codec) noexcept { return persist::is_built_in(static_cast<persist::Codec>(codec)); }
+
 Result<SnapshotInfo> inspect_snapshot(std::string_view path, SnapshotFault* fault) noexcept {
   Reader reader;
   Trouble trouble;
@@ -51,6 +54,10 @@ Result<SnapshotInfo> inspect_snapshot(std::string_view path, SnapshotFault* faul
   info.file_bytes = h.file_bytes;
   info.blocks = h.block_count;
   info.shards = h.shard_count;
+  for (std::uint64_t b = 0; b != h.block_count; ++b) {
+    info.plain_bytes += reader.block(b).plain_bytes;
+    info.packed_blocks += reader.block(b).codec != static_cast<std::uint32_t>(persist::Codec::kNone);
+  }
   info.saved_at = since_1970(h.wall_ms);
   info.first_saved_at = since_1970(h.birth_wall_ms);
   info.version_max = h.version_max;

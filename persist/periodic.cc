@@ -26,6 +26,7 @@ class PeriodicSaves final : public detail::Attachment {
     options_.keep = how.keep;
     options_.threads = how.threads;
     options_.bytes_per_second = how.bytes_per_second;
+    options_.codec = how.codec;
     changes_saved_ = changes();
   }
   bool start() noexcept {
@@ -98,6 +99,7 @@ Result<void> Store::save_periodically(std::string_view path, const PeriodicSave&
   SaveOptions options;
   options.keep = how.keep;
   options.threads = how.threads;
+  options.codec = how.codec;
   if (const Error e = persist::check_save(path, options); e.status != Status::kOk) return e;
   if (how.every < persist::kEveryMin || how.every > persist::kEveryMax) return Error{Status::kOutOfRange, Field::kEvery};
   void* memory = alloc::private_allocate_aligned(sizeof(PeriodicSaves), alignof(PeriodicSaves));

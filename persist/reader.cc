@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "alloc/private_memory.h"
+#include "persist/codec.h"
 #include "simd/checksum.h"
 #include "simd/hash.h"
 
@@ -11,17 +12,26 @@ namespace tern::persist {
 
 namespace platform = alloc::platform;
 
-BlockBuffer::~BlockBuffer() { alloc::private_free(bytes_); }
+namespace {
 
-char* BlockBuffer::room_for(std::uint64_t bytes) noexcept {
-  if (bytes > room_) {
-    alloc::private_free(bytes_);
-    const std::uint64_t room = bytes < 2 * kBlockBytes ? 2 * kBlockBytes : bytes;
-    bytes_ = static_cast<char*>(alloc::private_allocate_aligned(room, 64));
-    room_ = bytes_ != nullptr ? room : 0;
+char* grown(char*& at, std::uint64_t& room, std::uint64_t bytes) noexcept {
+  if (bytes > room) {
+    alloc::private_free(at);
+    room = bytes < 2 * kBlockBytes ? 2 * kBlockBytes : bytes;
+    at = static_cast<char*>(alloc::private_allocate_aligned(room, 64));
+    if (at == nullptr) room = 0;
   }
-  return bytes_;
+  return at;
 }
+
+}  // namespace
+
+BlockBuffer::~BlockBuffer() {
+  alloc::private_free(bytes_);
+  alloc::private_free(packed_);
+}
+char* BlockBuffer::room_for(std::uint64_t bytes) noexcept { return grown(bytes_, room_, bytes); }
+char* BlockBuffer::packed_room_for(std::uint64_t bytes) noexcept { return grown(packed_, packed_room_, bytes); }
 
 Reader::~Reader() {
   platform::close_file(file_);
@@ -68,18 +78,31 @@ Error Reader::open(const FileName& name, Trouble& trouble) noexcept {
   if (wrong != nullptr) {
     return trouble.damaged(name.text, header_.directory_at + at, wrong);
   }
+  for (std::uint64_t b = 0; header_.format_version >= 3 && b != header_.block_count; ++b) {
+    if (!is_built_in(static_cast<Codec>(blocks_[b].codec))) {
+      return trouble.refused(name.text, {Status::kUnsupported, Field::kCodec}, "its blocks are packed by LZ4, which this build of Tern has not");
+    }
+  }
   return {};
 }
 
 Error Reader::read_block(std::uint64_t i, BlockBuffer& buffer, Trouble& trouble) const noexcept {
   const BlockEntry& b = blocks_[i];
-  char* to = buffer.room_for(b.bytes);
-  if (to == nullptr) return trouble.refused(name_.text, {Status::kOutOfMemory, Field::kNone}, "no memory for a block");
+  const bool packed = b.codec != static_cast<std::uint32_t>(Codec::kNone);
+  char* const plain = buffer.room_for(b.plain_bytes);
+  char* const to = packed ? buffer.packed_room_for(b.bytes) : plain;
+  if (plain == nullptr || to == nullptr) {
+    return trouble.refused(name_.text, {Status::kOutOfMemory, Field::kNone}, "no memory for a block");
+  }
   const ReadAll read = read_all(file_, to, b.bytes, b.at);
   if (read.error != 0) return trouble.system(name_.text, "a block can't be read", read.error);
   if (read.ended) return trouble.damaged(name_.text, b.at, "the file has become shorter");
   if (simd::checksum(to, b.bytes, block_salt(header_, i, b.at)) != b.checksum) {
     return trouble.damaged(name_.text, b.at, "a block's checksum is wrong");
+  }
+  if (!packed) return {};
+  if (const char* wrong = unpack(static_cast<Codec>(b.codec), to, b.bytes, plain, b.plain_bytes)) {
+    return trouble.damaged(name_.text, b.at, wrong);
   }
   return {};
 }

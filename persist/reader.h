@@ -23,10 +23,14 @@ class BlockBuffer {
   BlockBuffer& operator=(const BlockBuffer&) = delete;
   char* room_for(std::uint64_t bytes) noexcept;  // null: no memory
   const char* data() const noexcept { return bytes_; }
+  // Beside it: as the file has them, of a block that is packed.
+  char* packed_room_for(std::uint64_t bytes) noexcept;
 
  private:
   char* bytes_ = nullptr;
   std::uint64_t room_ = 0;
+  char* packed_ = nullptr;
+  std::uint64_t packed_room_ = 0;
 };
 
 class Reader {
@@ -57,15 +61,15 @@ class Reader {
     const BlockEntry& b = blocks_[i];
     std::uint64_t at = 0;
     std::uint32_t records = 0;
-    while (at != b.bytes) {
+    while (at != b.plain_bytes) {
       FileRecord r;
-      const char* wrong = parse_record(buffer.data() + at, b.bytes - at, header_.format_version, r);
+      const char* wrong = parse_record(buffer.data() + at, b.plain_bytes - at, header_.format_version, r);
       std::uint64_t hash = 0;
       if (wrong == nullptr) {
         hash = simd::hash_bytes(r.key.data(), r.key.size(), hash_keys);
         wrong = check_record(b, shard, hash, r);
       }
-      if (wrong != nullptr) return trouble.damaged(name_.text, b.at + at, wrong);
+      if (wrong != nullptr) return trouble.damaged(name_.text, b.at + (b.plain_bytes == b.bytes ? at : 0), wrong);
       if (const Error e = fn(static_cast<const FileRecord&>(r), hash); e.status != Status::kOk) return e;
       at += r.bytes();
       ++records;

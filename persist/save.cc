@@ -10,6 +10,7 @@
 #include "alloc/private_memory.h"
 #include "engine/store_core.h"
 #include "engine/views.h"
+#include "persist/codec.h"
 #include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
@@ -73,6 +74,7 @@ class Saver {
     const unsigned shards = core_.table.shard_count();
     work_.shards = static_cast<SaveWork::ShardDone*>(alloc::private_allocate(sizeof(SaveWork::ShardDone) * shards));
     if (work_.shards == nullptr) return no_memory();
+    work_.codec = static_cast<Codec>(options_.codec);
     for (unsigned i = 0; i != shards; ++i) new (work_.shards + i) SaveWork::ShardDone{};
     expected_ = core_.live_entries();
     if (!add_walker()) return no_memory();
@@ -87,7 +89,7 @@ class Saver {
     if (error != 0) return trouble_.system(temporary_.text, "the temporary file can't be made", error);
     made_ = true;
     std::memcpy(header_.magic, kMagic, sizeof kMagic);
-    header_.format_version = kFormatVersion;
+    header_.format_version = work_.codec == Codec::kNone ? kPlainFormatVersion : kFormatVersion;
     header_.byte_order = kByteOrder;
     header_.header_bytes = kHeaderBytes;
     header_.shard_count = shards;
@@ -290,6 +292,8 @@ Error check_save(std::string_view path, const SaveOptions& options) noexcept {
   if (!Generations::is_path(path)) return {Status::kInvalidArgument, Field::kPath};
   if (options.keep == 0 || options.keep > kGenerationsMax) return {Status::kInvalidArgument, Field::kKeep};
   if (options.threads > kSaveThreadsMax) return {Status::kOutOfRange, Field::kThreads};
+  if (options.codec != SnapshotCodec::kNone && options.codec != SnapshotCodec::kLz4) return {Status::kInvalidArgument, Field::kCodec};
+  if (!is_built_in(static_cast<Codec>(options.codec))) return {Status::kUnsupported, Field::kCodec};
   if (options.wall_now && (options.wall_now->count() < 0 ||
                            static_cast<std::uint64_t>(options.wall_now->count()) > detail::Deadline::kNever)) {
     return {Status::kOutOfRange, Field::kClock};

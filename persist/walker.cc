@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "alloc/private_memory.h"
+#include "persist/codec.h"
 #include "persist/look_ahead.h"
 #include "simd/checksum.h"
 
@@ -16,6 +17,15 @@ namespace {
 
 constexpr std::uint64_t kWritebackBytes = 8 << 20;
 constexpr std::uint64_t kSleepNsMax = 50'000'000;  // of the bandwidth limit, between looks at whether to go on
+
+void put_record(char* to, const FileRecord& r) noexcept {
+  std::memset(to + r.bytes() - 8, 0, 8);  // what isn't written over pads it
+  to += put_head(to, r);
+  std::memcpy(to, r.key.data(), r.key.size());
+  to += r.key.size();
+  std::memcpy(to, r.value.data(), r.value.size());
+  if (!r.tags.empty()) std::memcpy(to + r.value.size(), r.tags.data(), r.tags.size());
+}
 
 }  // namespace
 
@@ -35,11 +45,16 @@ bool BlockList::add(const BlockEntry& e) noexcept {
   return true;
 }
 
-Walker::~Walker() { alloc::private_free(buffer_); }
+Walker::~Walker() {
+  alloc::private_free(buffer_);
+  alloc::private_free(packed_);
+}
 
 bool Walker::prepare() noexcept {
   buffer_ = static_cast<char*>(alloc::private_allocate_aligned(kBufferBytes, 4096));
-  return buffer_ != nullptr;
+  if (work_.codec == Codec::kNone) return buffer_ != nullptr;
+  packed_ = static_cast<char*>(alloc::private_allocate(packed_room(kPackedPlainMax)));
+  return buffer_ != nullptr && packed_ != nullptr;
 }
 
 bool Walker::refuse(Error why, const char* what) noexcept {
@@ -164,13 +179,7 @@ unsigned Walker::take(Thr& t, std::uint64_t first) noexcept {
       long_[held++] = {r, step_.record[i], step_.place[i]};
       continue;
     }
-    char* to = buffer_ + used_;
-    std::memset(to + bytes - 8, 0, 8);  // what isn't written over pads it
-    to += put_head(to, r);
-    std::memcpy(to, r.key.data(), r.key.size());
-    to += r.key.size();
-    std::memcpy(to, r.value.data(), r.value.size());
-    if (!r.tags.empty()) std::memcpy(to + r.value.size(), r.tags.data(), r.tags.size());
+    put_record(buffer_ + used_, r);
     used_ += bytes;
     ++records_;
   }
@@ -180,19 +189,36 @@ unsigned Walker::take(Thr& t, std::uint64_t first) noexcept {
 
 bool Walker::flush(FunctionRef<bool()> goes_on) noexcept {
   if (used_ == 0) return true;
-  const std::uint64_t at = work_.end.fetch_add(used_, std::memory_order_relaxed);  // a place of its own; nothing else
-  BlockEntry b{at, used_, used_, first_place_, last_place_, 0, records_, static_cast<std::uint32_t>(Codec::kNone)};
-  b.checksum = simd::checksum(buffer_, used_, block_salt(work_.header, blocks_.count(), at));
-  if (const int error = write_all(work_.file, buffer_, used_, at)) return failed("a block can't be written", error);
+  const BlockEntry b{0, used_, used_, first_place_, last_place_, 0, records_, static_cast<std::uint32_t>(Codec::kNone)};
   used_ = 0;
   records_ = 0;
+  return put_block(b, goes_on);
+}
+
+// Its plain bytes are in the buffer.
+bool Walker::put_block(BlockEntry b, FunctionRef<bool()> goes_on) noexcept {
+  const char* from = buffer_;
+  if (packed_ != nullptr && b.plain_bytes <= kPackedPlainMax) {
+    if (const std::uint64_t packed = pack(work_.codec, buffer_, b.plain_bytes, packed_); packed != 0) {
+      from = packed_;
+      b.bytes = packed;
+      b.codec = static_cast<std::uint32_t>(work_.codec);
+    }
+  }
+  b.at = work_.end.fetch_add(b.bytes, std::memory_order_relaxed);  // a place of its own; nothing else
+  b.checksum = simd::checksum(from, b.bytes, block_salt(work_.header, blocks_.count(), b.at));
+  if (const int error = write_all(work_.file, from, b.bytes, b.at)) return failed("a block can't be written", error);
   return after_block(b, goes_on);
 }
 
 bool Walker::write_long(const Long& l, FunctionRef<bool()> goes_on) noexcept {
   const FileRecord& r = l.record;
   const std::uint64_t bytes = r.bytes();
-  std::uint64_t at = work_.end.fetch_add(bytes, std::memory_order_relaxed);  // as in flush
+  if (packed_ != nullptr && bytes <= kPackedPlainMax) {  // the buffer is free: the open block was flushed before
+    put_record(buffer_, r);
+    return put_block({0, bytes, bytes, l.place, l.place, 0, 1, static_cast<std::uint32_t>(Codec::kNone)}, goes_on);
+  }
+  std::uint64_t at = work_.end.fetch_add(bytes, std::memory_order_relaxed);  // as in put_block
   BlockEntry b{at, bytes, bytes, l.place, l.place, 0, 1, static_cast<std::uint32_t>(Codec::kNone)};
   char head[kRecordHeadMax];
   const std::size_t head_bytes = put_head(head, r);

@@ -52,6 +52,7 @@ struct SaveWork {
   alloc::platform::File file{};
   detail::ViewHandle<detail::StdSync> view{};
   std::uint64_t wall_ms = 0;  // of the view's moment
+  Codec codec = Codec::kNone;
   std::uint64_t started_ns = 0;
   // By shard: what its writer says. `first_block` counts in that thread's own list.
   struct ShardDone {
@@ -95,6 +96,7 @@ class Walker {
     std::uint64_t place;
   };
   static constexpr std::size_t kBufferBytes = kBlockBytes + ViewsNow::kStepKeys * (kRecordInBlockMax + 8);
+  static_assert(kPackedPlainMax <= kBufferBytes, "a record that is packed alone fits");
   static constexpr unsigned kNotHeld = ~0u;
 
   // False, as the rest answers what has failed or was stopped.
@@ -106,6 +108,7 @@ class Walker {
   unsigned take(Thr& t, std::uint64_t first) noexcept;  // of a step: how many are held; kNotHeld: one can't be
   bool flush(FunctionRef<bool()> goes_on) noexcept;
   bool write_long(const Long& l, FunctionRef<bool()> goes_on) noexcept;
+  bool put_block(BlockEntry b, FunctionRef<bool()> goes_on) noexcept;
   bool after_block(const BlockEntry& b, FunctionRef<bool()> goes_on) noexcept;
 
   SaveWork& work_;
@@ -116,6 +119,7 @@ class Walker {
   std::uint64_t version_max_ = 0;
   std::uint64_t entries_ = 0;  // of the shard
   char* buffer_ = nullptr;
+  char* packed_ = nullptr;  // room for what a codec makes of it
   // The open block.
   std::uint64_t used_ = 0;
   std::uint32_t records_ = 0;

@@ -1,5 +1,5 @@
 // A snapshot made of any bytes: opened, walked, verified. The first byte chooses what they are: a whole file, a block with
-// a header and checksums that fit, or changes to a good file whose checksums are then made right; and whether it is copied
+// a header and checksums that fit, plain or packed, or changes to a good file, plain or packed, whose checksums are then made right; and whether it is copied
 // or serves at once.
 #include <sys/mman.h>
 #include <tern/store.h>
@@ -10,13 +10,14 @@
 #include <cstdlib>
 #include <string>
 
+#include "persist/codec.h"
 #include "tests/persist/forged_file.h"
 
 namespace {
 
 using namespace tern;
 
-std::string good_file() {
+std::string good_file(bool is_packed) {
   std::string block;
   for (unsigned i = 0; i != 4; ++i) {
     const std::string key(i == 3 ? 300 : i + 1, static_cast<char>('a' + i));
@@ -30,7 +31,12 @@ std::string good_file() {
     r.span = i == 1 ? detail::Span::idle(1'000) : detail::Span();
     block += test::record_bytes(r);
   }
-  return test::file_around(block, 4);
+  if (!is_packed) return test::file_around(block, 4);
+  std::string packed(persist::packed_room(block.size()) + 8, '\0');
+  const std::uint64_t bytes = persist::pack(persist::Codec::kLz4, block.data(), block.size(), packed.data());
+  if (bytes == 0) return test::file_around(block, 4);  // built without LZ4
+  packed.resize(bytes);
+  return test::file_around(packed, 4, block.size());
 }
 
 void check(bool right, const char* what) {
@@ -44,14 +50,17 @@ void check(bool right, const char* what) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const int file = ::memfd_create("snapshot", 0);
   static const std::string path = "/proc/self/fd/" + std::to_string(file);
-  static const std::string good = good_file();
+  static const std::string good = good_file(false), good_packed = good_file(true);
   if (size == 0) return 0;
   const unsigned kind = *data++;
   std::string bytes(reinterpret_cast<const char*>(data), --size);
   if (kind % 4 == 1) {
-    bytes = test::file_around(bytes, 1 + kind / 4);
+    // Some of them packed, to what the first two bytes say.
+    const bool is_packed = kind % 8 == 5 && bytes.size() > 10;
+    const std::uint64_t unpacked = is_packed ? (std::uint64_t{static_cast<std::uint8_t>(bytes[0])} << 8 | static_cast<std::uint8_t>(bytes[1])) * 8 : 0;
+    bytes = test::file_around(is_packed ? std::string_view(bytes).substr(2) : bytes, 1 + kind / 8, unpacked);
   } else if (kind % 4 != 0) {
-    std::string changed = good;
+    std::string changed = kind % 4 == 3 ? good_packed : good;
     for (std::size_t i = 0; i + 3 <= bytes.size(); i += 3) {
       const auto high = static_cast<std::uint8_t>(bytes[i]), low = static_cast<std::uint8_t>(bytes[i + 1]);
       // The header's fields and what is behind it; not the zeros between.

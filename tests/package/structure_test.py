@@ -28,7 +28,7 @@ MAY_INCLUDE = {
 }
 # One door for each third-party library inside the library: prefix of the include -> the part that may.
 DOORS = {"hwy/": "simd", "mimalloc": "alloc", "tbb/": "engine", "oneapi/": "engine", "xxhash.h": "simd",
-         "re2/": "engine", "sys/sdt.h": "alloc"}
+         "re2/": "engine", "lz4.h": "persist", "sys/sdt.h": "alloc"}
 INTRINSICS = {"immintrin.h", "emmintrin.h", "xmmintrin.h", "nmmintrin.h", "smmintrin.h", "arm_neon.h", "arm_acle.h",
               "x86intrin.h"}
 STANDARD = set("""

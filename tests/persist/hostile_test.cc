@@ -14,7 +14,7 @@ namespace {
 
 class HostileFile : public SnapshotTest {
  protected:
-  HostileFile() : options(small_options(&clock)) {
+  explicit HostileFile(SnapshotCodec codec = SnapshotCodec::kNone) : options(small_options(&clock)) {
     options.memory_bytes = 4 * kMiB;
     const Store store = open_or_fail(options);
     EXPECT_TRUE(store.set("a", "1").ok());
@@ -24,7 +24,10 @@ class HostileFile : public SnapshotTest {
     EXPECT_TRUE(store.set("d", pattern(100), {.evictable = false}).ok());
     const std::string_view tags[] = {"t", "tag"};
     EXPECT_TRUE(store.set("e", "5", {.tags = tags}).ok());
-    save_or_fail(store);
+    if (codec != SnapshotCodec::kNone) {
+      EXPECT_TRUE(store.set("f", std::string(600, 'f')).ok());
+    }
+    save_or_fail(store, {.codec = codec});
     bytes = bytes_of_file(path);
     before = contents_of(store);
   }
@@ -45,12 +48,16 @@ class HostileFile : public SnapshotTest {
     return {};
   }
 
+  void flip_every_bit(bool one_a_byte);
+  void cut_everywhere();
+  void forge(unsigned rounds, unsigned reasons_wanted);
+
   Options options;
   std::string bytes;
   Contents before;
 };
 
-TEST_F(HostileFile, EveryFlippedBitIsNoticed) {
+void HostileFile::flip_every_bit(bool one_a_byte) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   const auto put = [&](std::size_t at, char c) {
     file.seekp(static_cast<std::streamoff>(at));
@@ -60,7 +67,7 @@ TEST_F(HostileFile, EveryFlippedBitIsNoticed) {
   std::size_t flips = 0;
   for (std::size_t at = 0; at != bytes.size(); ++at) {
     for (unsigned bit = 0; bit != 8; ++bit) {
-      if (kSanitized && bit != at % 8) continue;
+      if (one_a_byte && bit != at % 8) continue;
       put(at, static_cast<char>(bytes[at] ^ 1 << bit));
       const Error e = open_path();
       EXPECT_TRUE(e.status == Status::kCorrupt || (e.status == Status::kUnsupported && at >= 8 && at < 12))
@@ -71,10 +78,11 @@ TEST_F(HostileFile, EveryFlippedBitIsNoticed) {
   }
   EXPECT_EQ(bytes_of_file(path), bytes);
   EXPECT_EQ(open_path(), Error{});
-  EXPECT_GE(flips, kSanitized ? 4'000u : 37'000u);
+  EXPECT_GE(flips, one_a_byte ? 4'000u : 37'000u);
 }
+TEST_F(HostileFile, EveryFlippedBitIsNoticed) { flip_every_bit(kSanitized); }
 
-TEST_F(HostileFile, EveryTruncationIsNoticed) {
+void HostileFile::cut_everywhere() {
   for (std::size_t size = bytes.size(); size-- != 0;) {
     std::filesystem::resize_file(path, size);
     EXPECT_EQ(open_path(), (Error{Status::kCorrupt, Field::kPath})) << size;
@@ -83,6 +91,7 @@ TEST_F(HostileFile, EveryTruncationIsNoticed) {
     EXPECT_EQ(open_bytes(bytes + std::string(more, '\0')), (Error{Status::kCorrupt, Field::kPath}));
   }
 }
+TEST_F(HostileFile, EveryTruncationIsNoticed) { cut_everywhere(); }
 
 TEST_F(HostileFile, ABlockInAnothersPlaceIsNoticed) {
   const Store store = open_or_fail(options);
@@ -102,11 +111,10 @@ TEST_F(HostileFile, ABlockInAnothersPlaceIsNoticed) {
   EXPECT_EQ(fault.offset, b[0].at);
 }
 
-TEST_F(HostileFile, WithItsChecksumsMadeRightIsStillLookedThrough) {
+void HostileFile::forge(unsigned rounds, unsigned reasons_wanted) {
   std::mt19937_64 random(5);
   unsigned accepted = 0;
   std::set<std::string> reasons;
-  const unsigned rounds = quick_or_long(kSanitized ? 1'500u : 6'000u, 200'000u);
   const persist::Header h = header_of(bytes);
   for (unsigned round = 0; round != rounds; ++round) {
     std::string forged = bytes;
@@ -140,7 +148,61 @@ TEST_F(HostileFile, WithItsChecksumsMadeRightIsStillLookedThrough) {
     }
   }
   EXPECT_GT(accepted, 0u) << "changes of values and times make another good file";
-  EXPECT_GE(reasons.size(), 20u) << "as many of the checks were met";
+  EXPECT_GE(reasons.size(), reasons_wanted) << "as many of the checks were met";
+  if (header_of(bytes).format_version == 3) {
+    EXPECT_TRUE(reasons.contains("a packed block can't be unpacked to its size"));
+  }
+}
+TEST_F(HostileFile, WithItsChecksumsMadeRightIsStillLookedThrough) {
+  forge(quick_or_long(kSanitized ? 1'500u : 6'000u, 200'000u), 20);
+}
+
+// The same of a file whose block is packed.
+class HostilePackedFile : public HostileFile {
+ protected:
+  HostilePackedFile() : HostileFile(has_codec(SnapshotCodec::kLz4) ? SnapshotCodec::kLz4 : SnapshotCodec::kNone) {}
+  void SetUp() override {
+    if (!has_codec(SnapshotCodec::kLz4)) GTEST_SKIP() << "built without LZ4";
+    const Result<SnapshotInfo> info = inspect_snapshot(path);
+    ASSERT_TRUE(info.ok() && info->packed_blocks == 1);
+  }
+};
+TEST_F(HostilePackedFile, EveryFlippedBitIsNoticed) { flip_every_bit(true); }
+TEST_F(HostilePackedFile, EveryTruncationIsNoticed) { cut_everywhere(); }
+TEST_F(HostilePackedFile, WithItsChecksumsMadeRightIsStillLookedThrough) {
+  forge(quick_or_long(kSanitized ? 1'000u : 3'000u, 200'000u), 15);
+}
+
+TEST_F(HostilePackedFile, OfAnOlderVersionIsDamaged) {
+  persist::Header h = header_of(bytes);
+  h.format_version = 2;
+  std::string old = bytes;
+  std::memcpy(old.data(), &h, sizeof h);
+  reseal(old);
+  EXPECT_EQ(open_bytes(old), (Error{Status::kCorrupt, Field::kPath}));
+  EXPECT_STREQ(fault.reason, "a block is packed in a way that this version doesn't know");
+}
+
+// What this build can't unpack isn't damage, and the generation before doesn't stand in for it.
+TEST_F(HostileFile, PackedByWhatThisBuildHasNotIsRefused) {
+  persist::FileRecord r;
+  r.key = "k";
+  r.version = 1;
+  std::string packed = file_around(record_bytes(r), 1);
+  char* entry = packed.data() + header_of(packed).directory_at + sizeof(persist::ShardEntry);
+  persist::BlockEntry b;
+  std::memcpy(&b, entry, sizeof b);
+  b.codec = 1;
+  b.plain_bytes = b.bytes + 8;
+  std::memcpy(entry, &b, sizeof b);
+  reseal(packed);
+  write_file(path + ".1", bytes);
+  if (has_codec(SnapshotCodec::kLz4)) {
+    std::filesystem::remove(path + ".1");
+    EXPECT_EQ(open_bytes(packed), (Error{Status::kCorrupt, Field::kPath}));
+  } else {
+    EXPECT_EQ(open_bytes(packed), (Error{Status::kUnsupported, Field::kCodec}));
+  }
 }
 
 TEST_F(HostileFile, AnythingAtAll) {
@@ -155,7 +217,7 @@ TEST_F(HostileFile, AnythingAtAll) {
 
 TEST_F(HostileFile, OfANewerVersionIsRefusedAndTheOlderGenerationIsNotTakenForIt) {
   persist::Header h = header_of(bytes);
-  ++h.format_version;
+  h.format_version = persist::kFormatVersion + 1;
   std::string newer = bytes;
   std::memcpy(newer.data(), &h, sizeof h);
   write_file(path + ".1", bytes);

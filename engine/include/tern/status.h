@@ -94,6 +94,7 @@ enum class Field : std::uint16_t {
   kCheckPaths,
   kNormalisePaths,
   kSharePercent,
+  kCodec,        // of a snapshot's blocks
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".
