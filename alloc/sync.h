@@ -79,6 +79,9 @@ enum class Mutant : unsigned char {
   kPointOutlived,             // what was made from a record that died meanwhile lives on
   kPointRetagged,             // ... where the point that killed that isn't for its own tags
   kPointKillsNewer,           // the sweep buries what came after the point
+  kPointEventOvertaken,       // what a point has killed is told after the point
+  kPointEventBehind,          // what came after a point is told before it
+  kPointKeysTold,             // what a point has killed is told key by key, too
   kPointMetAlive,             // a write takes a dead head for a live one
   // leases
   kLeaseUnasked,              // a read finds a member and doesn't ask for its lease

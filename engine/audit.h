@@ -29,7 +29,12 @@ class Audit {
       fail(report, "kept: what is counted isn't what older versions are marked as");
     }
     if (notes_ != core.space.kept_notes.load(std::memory_order_relaxed)) fail(report, "kept: the notes' sum is wrong");
-    core.space.points.for_each(core.space, [&](unsigned, std::uint64_t home, Point<Sync>&) { table_bytes += block(core, home); });
+    core.space.points.for_each(core.space, [&](unsigned, std::uint64_t home, const Point<Sync>& p) {
+      table_bytes += block(core, home);
+      if (p.events == 0) return;
+      table_bytes += block(core, p.events);
+      for (unsigned i = 0; i != table.shard_count(); ++i) table_bytes += block(core, PointEvents<Sync>::in_list(core.space, p.events, i));
+    });
     if (core.evicts) {
       std::uint64_t entries = 0;
       table_bytes += core.eviction.queues().walk([&](std::uint64_t, bool) { ++entries; });

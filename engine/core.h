@@ -415,11 +415,12 @@ class Core {
       if (home == 0) home = space.build_from_reserve(t, spec).offset;
     } while (home == 0 && find_room(t, bytes, room));
     if (home == 0) return false;
+    const std::uint64_t events = Events<Sync>::wanted(space) ? PointEvents<Sync>::build(space, t, scope, table.shard_count()) : 0;
     for (bool again = true;;) {
       {
         Grd guard(space, t);
         Commit<Sync> commit = committer();
-        if (Invalidation<Sync>(commit).make(home, scope, stamp)) return true;
+        if (Invalidation<Sync>(commit).make(t, home, events, scope, stamp)) return true;
       }
       // There are as many as can be: they are swept first, here if by nobody else. What still needs one after that is a view.
       const bool swept = sweep_points(t, kSweptAtOnce);
@@ -431,6 +432,7 @@ class Core {
       again = true;
       if (space.log.call != nullptr) space.log.call(space.log.user, "a view was ended: every invalidation point waited for it");
     }
+    if (events != 0) PointEvents<Sync>::discard(space, t, events, table.shard_count());
     space.discard(t, home);
     return false;
   }

@@ -71,6 +71,7 @@ struct EventSeen {
 
 // Lies in the store's arena, its cells behind it. Host, for publish and pass:
 //   bool is_told(record); void tell(record)      the record's flag
+//   bool is_late(record)                         it isn't to be told any more (point_events.h)
 //   void hold(record); void unhold(record)       inside the guard that found it: never the last hold
 //   void release(record)                         a cell's hold, after a grace period
 //   void release_soon(record)                    perhaps, a few changes from now; 0: none. A hint: to fetch it ahead
@@ -114,6 +115,10 @@ class alignas(128) EventRing {
       }
       if (((c.lap() + 1) & EventCell::kLapMask) != lap_of(p)) continue;  // the tail has moved on
       if (!early && host.is_told(record)) break;
+      if (host.is_late(record)) [[unlikely]] {  // after the tail, too
+        host.tell(record);
+        break;
+      }
       if (!held) {
         host.hold(record);
         held = true;

@@ -40,6 +40,7 @@
 #include <new>
 
 #include "engine/event_ring.h"
+#include "engine/point_events.h"
 #include "engine/prefetch.h"
 #include "engine/space.h"
 #include "engine/table.h"
@@ -96,17 +97,25 @@ class Events {
     Events events(space);
     Ring* ring = events.ring(shard);
     if (ring == nullptr) return;  // then the listener's stamp isn't before this one either
-    Host host{space, t};
-    ring->publish(host, space.offset_of(r));
-    events.keep_to_share(host, *ring);
-    if (events.state_.sleepers.load(std::memory_order_seq_cst) != 0) [[unlikely]] events.wake();  // [sleep] seq_cst
+    if (space.has_points()) [[unlikely]] events.tell_points(t, shard, s);
+    events.put(t, *ring, shard, r);
+  }
+
+  // The point's event in this shard, if it has one. Inside the guard that found it.
+  static void tell_point(Spc& space, Thr& t, unsigned shard, Point<Sync>& p) noexcept {
+    if (p.events == 0 || PointEvents<Sync>::of(space, p, shard).stamp_word().told()) return;
+    const std::uint64_t word = space.views.listeners().load(std::memory_order_relaxed);  // see wanted()
+    Rec& r = PointEvents<Sync>::stamped(space, p, shard);
+    if (word == 0 || r.stamp_word().stamp() <= from_of(word)) return;
+    Events events(space);
+    if (Ring* ring = events.ring(shard)) events.put(t, *ring, shard, r);
   }
 
   // Gives up to `count` of each ring's oldest events up. False: there were none.
   bool shorten(Thr& t, unsigned count) noexcept {
     bool some = false;
-    Host host{space_, t};
     for (unsigned i = 0; i != state_.shards; ++i) {
+      Host host{space_, t, i};
       Ring* r = ring(i);
       if (r == nullptr) return false;
       for (unsigned n = 0; n != count && r->pass(host); ++n) some = true;
@@ -119,7 +128,7 @@ class Events {
   unsigned drain(Thr& t, unsigned shard, unsigned count) noexcept {
     Ring* r = ring(shard);
     if (r == nullptr || wanted(space_)) return 0;
-    Host host{space_, t};
+    Host host{space_, t, shard};
     unsigned n = 0;
     while (n != count && r->pass(host)) ++n;
     return n;
@@ -177,9 +186,15 @@ class Events {
   struct Host {
     Spc& space;
     Thr& t;
+    unsigned shard;
     bool is_told(std::uint64_t record) const noexcept { return space.record(record)->stamp_word().told(); }
     void tell(std::uint64_t record) const noexcept {
       space.record(record)->w0.fetch_or(Stamp::kTold, std::memory_order_seq_cst);  // [told] seq_cst
+    }
+    bool is_late(std::uint64_t record) const noexcept {
+      const Rec& r = *space.record(record);
+      const Stamp s = r.stamp_word();
+      return !is_point(r, s) && PointEvents<Sync>::is_late(space, shard, r, s);
     }
     void hold(std::uint64_t record) const noexcept {
       space.record(record)->meta.fetch_add(Hold::kOne, std::memory_order_acq_rel);  // [hold] inside the guard that found it
@@ -191,6 +206,22 @@ class Events {
       prefetch_to_write(space.record(record)->bytes() + 64);
     }
   };
+
+  static bool is_point(const Rec& r, Stamp s) noexcept { return s.tomb() && r.link_word().reason() == TombReason::kInvalidated; }
+
+  void put(Thr& t, Ring& ring, unsigned shard, Rec& r) noexcept {
+    Host host{space_, t, shard};
+    ring.publish(host, space_.offset_of(r));
+    keep_to_share(host, ring);
+    if (state_.sleepers.load(std::memory_order_seq_cst) != 0) [[unlikely]] wake();  // [sleep] seq_cst
+  }
+  // Points that came before what has this stamp are told before it.
+  [[gnu::noinline]] void tell_points(Thr& t, unsigned shard, Stamp s) noexcept {
+    if (planted<Sync>(Mutant::kPointEventBehind)) return;
+    space_.points.for_each(space_, [&](unsigned, std::uint64_t, Point<Sync>& p) {
+      if (p.events != 0 && Points<Sync>::stamp_of(space_, p) < s.stamp()) tell_point(space_, t, shard, p);
+    });
+  }
 
   void keep_to_share(Host& host, Ring& ring) noexcept {
     for (unsigned n = 0; n != kPassedEach && is_past_share(); ++n) {

@@ -152,15 +152,18 @@ void Feed::let_go(Thr& t) noexcept {
 
 // What `c` names stays when the guard is over. False: as many hold the record as can.
 bool Feed::keep(std::uint64_t record, Change& c) noexcept {
-  const std::size_t bytes = c.key.size() + c.value.size();
+  const std::size_t bytes = c.key.size() + c.value.size() + c.tags.size();
   if (bytes <= std::min(kCopiedEach, sizeof copied_ - copied_bytes_)) {
     char* const key = copied_ + copied_bytes_;
     char* const value = key + c.key.size();
-    std::memcpy(key, c.key.data(), c.key.size());
+    char* const tags = value + c.value.size();
+    if (!c.key.empty()) std::memcpy(key, c.key.data(), c.key.size());
     if (!c.value.empty()) std::memcpy(value, c.value.data(), c.value.size());
+    if (!c.tags.empty()) std::memcpy(tags, c.tags.data(), c.tags.size());
     copied_bytes_ += static_cast<unsigned>(bytes);
     c.key = {key, c.key.size()};
     c.value = {value, c.value.size()};
+    c.tags = {tags, c.tags.size()};
     return true;
   }
   if (!store_.core.space.try_hold(*store_.core.space.record(record))) return false;
@@ -178,6 +181,9 @@ Change Feed::describe(std::uint64_t record, Stamp s) const noexcept {
   if (c.kind == ChangeKind::kPut && (!keys_only_ || memory_ != nullptr)) {
     const auto value = space.value_of(r, s, key.size);
     c.value = {value.data, value.size};
+  }
+  if (c.kind == ChangeKind::kPut && s.has_ext()) {
+    if (const std::string_view block = space.tags_of(r, s); !block.empty()) c.tags = block.substr(tags_begin(block));
   }
   c.version = r.hold_word().version();
   c.stamp = s.stamp();
@@ -202,6 +208,17 @@ void Feed::remember(Change& c) noexcept {
   }
   memory_->tell(c.key, hash, c.kind == ChangeKind::kPut, c.value);
   if (keys_only_) c.value = {};
+}
+
+// Nothing is known any more of what a point may have removed: tags aren't remembered.
+void Feed::forget(const Change& c) noexcept {
+  if (memory_ == nullptr) return;
+  memory_->forget([&](std::string_view key, std::uint64_t hash) {
+    // The hash is of the owner's key, which is stored as another one in a namespace.
+    const bool stored_as_it_is = name_ == kDefaultName && !is_named(key);
+    if (stored_as_it_is && store_.core.table.shard_index(hash) != c.shard) return false;
+    return c.scope != ChangeScope::kPrefix || key.starts_with(c.key);
+  });
 }
 
 Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
@@ -278,6 +295,25 @@ bool Feed::is_superseded(std::string_view key, std::uint64_t version, bool tomb)
   return seen.record != nullptr && seen.record->hold_word().version() > version;
 }
 
+// What a point's event is for; answers whose namespace.
+unsigned Feed::scope_of(std::uint64_t record, Stamp s, Change& c) const noexcept {
+  const auto& space = store_.core.space;
+  const auto& r = *space.record(record);
+  const auto key = space.key_of(r, s);
+  PointEventScope of;
+  std::memcpy(&of, space.value_of(r, s, key.size).data, sizeof of);
+  c.key = {key.data, key.size};
+  switch (static_cast<PointScope::Kind>(of.kind)) {
+    case PointScope::Kind::kStore: break;
+    case PointScope::Kind::kTag: c.scope = ChangeScope::kTag; break;
+    case PointScope::Kind::kPrefix:
+      c.scope = ChangeScope::kPrefix;
+      c.key = own_key(c.key);
+      return name_of({key.data, key.size});
+  }
+  return of.name;
+}
+
 // Whether what was next is for this feed, and as what.
 bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
   if (next.what == EventSeen::kGap) {
@@ -287,7 +323,10 @@ bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
   } else {
     c = describe(next.record, next.stamp);
     if (!wants(c.kind)) return false;
-    if (c.kind != ChangeKind::kInvalidate) {
+    if (c.kind == ChangeKind::kInvalidate) {
+      const unsigned name = scope_of(next.record, next.stamp, c);
+      if (!is_touched(c, name)) return false;
+    } else {
       if (!wants(c.key, c.stamp)) return false;
       if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
       c.key = own_key(c.key);
@@ -317,7 +356,9 @@ bool Feed::follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
       } else if (!keep(next.record, out[n])) {  // it is told again next time
         for (unsigned back = taken; back-- != i;) place_.step_back(group[back]);
         return true;
-      } else if (out[n].kind != ChangeKind::kInvalidate) {
+      } else if (out[n].kind == ChangeKind::kInvalidate) {
+        forget(out[n]);
+      } else {
         remember(out[n]);
       }
       ++n;

@@ -21,6 +21,7 @@ namespace tern::detail {
 class KeyInterest {
  public:
   virtual bool wants(std::string_view key, std::uint64_t stamp) noexcept = 0;
+  virtual bool is_touched(ChangeScope scope, std::string_view bytes, std::uint64_t stamp) noexcept = 0;
 
  protected:
   ~KeyInterest() = default;
@@ -67,6 +68,10 @@ class Feed {
     const std::string_view key = name_ == kAnyName ? stored : own_key(stored);
     return interest_ != nullptr ? interest_->wants(key, stamp) : filter_.matches(key);
   }
+  bool is_touched(const Change& c, unsigned name) noexcept {
+    if (name != kAnyName && name != name_) return false;
+    return interest_ != nullptr ? interest_->is_touched(c.scope, c.key, c.stamp) : filter_.touches(c.scope, c.key);
+  }
   bool wants(ChangeKind kind) const noexcept { return (kinds_ & kind_bit(kind)) != 0; }
   void let_go(Thr& t) noexcept;
   bool keep(std::uint64_t record, Change& c) noexcept;
@@ -77,7 +82,9 @@ class Feed {
   bool follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
   bool changes_something(const Change& c) const noexcept;
   void remember(Change& c) noexcept;
+  void forget(const Change& c) noexcept;
   Change describe(std::uint64_t record, Stamp s) const noexcept;
+  unsigned scope_of(std::uint64_t record, Stamp s, Change& c) const noexcept;
 
   StoreCore& store_;
   Subscription<Sync> place_;

@@ -28,6 +28,10 @@ class FeedSet final : public KeyInterest {
     return some;
   }
 
+  bool is_touched(ChangeScope scope, std::string_view bytes, std::uint64_t stamp) noexcept override {
+    return filters.find_touched(scope, bytes, stamp, [](std::uint32_t) { return false; });
+  }
+
   FilterSet filters;
   Feed& feed() noexcept { return *feed_; }
   Context context() noexcept { return with_rules(&feed_->store(), rules_); }

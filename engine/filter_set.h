@@ -52,6 +52,16 @@ class FilterSet {
     }
   }
 
+  // The same for a removal of many keys, which may be of theirs; asks all. True: fn has stopped it.
+  template <class Fn>
+  bool find_touched(ChangeScope scope, std::string_view bytes, std::uint64_t stamp, Fn&& fn) noexcept {
+    for (std::uint32_t i = 0; i != filter_room_; ++i) {
+      const Filter* f = filters_[i];
+      if (f != nullptr && stamp > f->from && f->keys.touches(scope, bytes) && !fn(f->number)) return true;
+    }
+    return false;
+  }
+
   // Filters that were asked one by one; the tests' count.
   std::uint64_t asked() const noexcept { return asked_; }
 

@@ -77,8 +77,9 @@ class Invalidation {
 
   // --- making one ----------------------------------------------------------------------------------------------
 
-  // `home`: a record with room for a Point and its scope, the caller's own; then the store's. False: the table is full.
-  bool make(std::uint64_t home, const PointScope& scope, std::uint64_t& stamp) noexcept {
+  // `home`: a record with room for a Point and its scope, the caller's own; then the store's, as are its `events`
+  // (point_events.h; 0: none). False: the table is full.
+  bool make(Thr& t, std::uint64_t home, std::uint64_t events, const PointScope& scope, std::uint64_t& stamp) noexcept {
     Pt* p = new (&Pts::at(space_, home)) Pt;
     std::uint64_t early = Pt::kPending;
     if (planted<Sync>(Mutant::kPointStampFirst)) early = space_.views.move();
@@ -86,6 +87,7 @@ class Invalidation {
     p->due.store(0, std::memory_order_relaxed);        // [point] as above
     p->swept.store(0, std::memory_order_relaxed);      // [point] as above
     p->tally = space_.points.new_tally();
+    p->events = events;
     p->kind = scope.kind;
     p->name = scope.name;
     p->bytes_size = static_cast<std::uint32_t>(scope.bytes.size());
@@ -101,6 +103,7 @@ class Invalidation {
     stamp = Pts::stamp_of(space_, *p);
     if (late) space_.epoch.line().points.fetch_add(1, std::memory_order_seq_cst);  // [point] as above
     space_.points.name_tally(p->tally, stamp);
+    tell(t, *p);
     space_.upkeep.ask();
     return true;
   }
@@ -176,6 +179,11 @@ class Invalidation {
   }
   static constexpr std::uint64_t kDue = std::uint64_t{1} << 32;
 
+  void tell(Thr& t, Pt& p) noexcept {
+    if (p.events == 0) return;
+    for (unsigned i = 0; i != table_.shard_count(); ++i) Events<Sync>::tell_point(space_, t, i, p);
+  }
+
   // The end of a lap was reached.
   void finish(Thr& t, std::uint64_t lap) noexcept {
     space_.points.for_each(space_, [&](unsigned, std::uint64_t, Pt& p) {
@@ -183,6 +191,7 @@ class Invalidation {
       if (due == 0 || !SweepHand::reached(due & SweepHand::kLapMask, lap)) return;
       std::uint64_t unset = 0;
       if (p.swept.load(std::memory_order_relaxed) != 0) return;  // the swap decides
+      tell(t, p);
       const std::uint64_t now = space_.views.now();
       Sync::point("point.swept");
       if (!p.swept.compare_exchange_strong(unset, now + 1, std::memory_order_seq_cst)) return;  // [point] seq_cst
@@ -201,7 +210,9 @@ class Invalidation {
       const std::uint64_t s = p.state.load(std::memory_order_seq_cst);  // [point] seq_cst
       const auto anywhere = [] { return ~0u; };
       if (space_.views.needed(s, swept - 1, anywhere) && !planted<Sync>(Mutant::kPointDroppedEarly)) return;
-      if (space_.points.unlink(slot, home)) space_.retire(t, home);
+      if (!space_.points.unlink(slot, home)) return;
+      PointEvents<Sync>::retire(space_, t, p, table_.shard_count());
+      space_.retire(t, home);
     });
   }
 
@@ -263,7 +274,8 @@ class Invalidation {
     // Stamped before it is published, unlike everything else: its moment is the point's, which has been.
     r.w0.store(r.stamp_word().stamped_at(by.stamp).word(), std::memory_order_relaxed);  // [publish] comes with the swap
     Events<Sync>::notify(space_, t, shard, o);
-    if (s.absent()) Commit<Sync>::mark_silent(r, false, false, false);
+    const bool silent = s.absent() || (by.has_events && !planted<Sync>(Mutant::kPointKeysTold));
+    if (silent) Commit<Sync>::mark_silent(r, false, false, false);
     r.link.store(r.link_word().over(old).with_reason(head.expired ? TombReason::kExpired : TombReason::kDeleted).word(),
                  std::memory_order_relaxed);  // [publish] as above
     r.meta.store(Hold(0).with_version(space_.next_version(head.version)).word(), std::memory_order_relaxed);  // [publish] as above

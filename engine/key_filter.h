@@ -9,6 +9,7 @@
 
 #include <tern/pattern.h>
 #include <tern/regex.h>
+#include <tern/watch.h>
 
 #include "alloc/private_memory.h"
 
@@ -67,6 +68,11 @@ class KeyFilter {
   bool matches(std::string_view key) const noexcept {
     if (kind_ == Kind::kKey) return key == start();
     return key.starts_with(start()) && matches_rest(key);
+  }
+  // Whether a removal of this scope may be of a key that it is for.
+  bool touches(ChangeScope scope, std::string_view prefix) const noexcept {
+    if (scope != ChangeScope::kPrefix || start().starts_with(prefix)) return true;
+    return kind_ != Kind::kKey && prefix.starts_with(start());
   }
   // The same for a key that begins so.
   bool matches_rest(std::string_view key) const noexcept {

@@ -24,6 +24,15 @@ class KeyMemory {
   Known find(std::string_view key, std::uint64_t hash) const noexcept;
   // The key is told: with this value, or without one. What was known of it stays readable until clear_old().
   void tell(std::string_view key, std::uint64_t hash, bool is_there, std::string_view value) noexcept;
+  // What was known of the keys of which fn(key, hash) is true; as above. Asks for all.
+  template <class Fn>
+  void forget(Fn&& fn) noexcept {
+    for (Entry* e = oldest_; e != nullptr;) {
+      Entry* const next = e->younger;
+      if (fn(e->key(), e->hash)) put_away(place_of(e->key(), e->hash));
+      e = next;
+    }
+  }
   void clear_old() noexcept;
   std::size_t bytes() const noexcept { return bytes_; }
   std::size_t size() const noexcept { return size_; }

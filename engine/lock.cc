@@ -115,6 +115,10 @@ class Release final : public detail::KeyInterest {
   void held_under(LeaseId lease) noexcept { lease_ = LeaseKey(lease); }
   bool wants(std::string_view key, std::uint64_t) noexcept override { return key == key_ || key == lease_.view(); }
 
+  bool is_touched(ChangeScope scope, std::string_view bytes, std::uint64_t) noexcept override {
+    return scope != ChangeScope::kPrefix || key_.starts_with(bytes) || lease_.view().starts_with(bytes);
+  }
+
  private:
   std::string_view key_;
   LeaseKey lease_{0};

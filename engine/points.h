@@ -63,6 +63,7 @@ struct Point {
   Word due;    // the lap of the sweep at whose end nothing that it kills is left; 0: not known yet
   Word swept;  // the clock after that, plus one; 0: it isn't
   std::uint64_t tally;
+  std::uint64_t events;  // point_events.h; 0: what it kills is told key by key
   std::uint32_t bytes_size;
   std::uint32_t name;
   PointScope::Kind kind;
@@ -108,6 +109,7 @@ class Points {
     bool found = false;
     std::uint64_t stamp = 0;
     std::uint64_t tally = 0;
+    bool has_events = false;
     explicit operator bool() const noexcept { return found; }
   };
 
@@ -138,6 +140,11 @@ class Points {
       some = some || (from <= s && s < now);
     });
     return some;
+  }
+
+  template <class Space>
+  static bool covers(const Space& space, const Pt& p, const Rec& r, Stamp flags) noexcept {
+    return matches(space, p, r, flags);
   }
 
   // The point's stamp, which it is given here if nobody has.
@@ -231,7 +238,7 @@ class Points {
       const std::uint64_t s = stamp_of(space, p);
       if (s < from && !planted<Sync>(Mutant::kPointKillsNewer)) return;
       if (s > upto || (k.found && k.stamp <= s)) return;
-      if (matches(space, p, r, flags)) k = {true, s, p.tally};
+      if (matches(space, p, r, flags)) k = {true, s, p.tally, p.events != 0};
     });
     return k;
   }

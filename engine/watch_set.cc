@@ -130,10 +130,15 @@ std::uint64_t WatchSet::lag() const noexcept { return set_ == nullptr ? 0 : set_
 
 void WatchSet::for_each_filter(const Change& change, FunctionRef<void(std::uint32_t)> fn) noexcept {
   if (set_ == nullptr || change.kind == ChangeKind::kGap) return;
-  set_->filters.find(change.key, change.stamp, [&](std::uint32_t filter) {
+  const auto tell = [&](std::uint32_t filter) {
     fn(filter);
     return true;
-  });
+  };
+  if (change.kind == ChangeKind::kInvalidate) {
+    set_->filters.find_touched(change.scope, change.key, change.stamp, tell);
+  } else {
+    set_->filters.find(change.key, change.stamp, tell);
+  }
 }
 
 }  // namespace tern

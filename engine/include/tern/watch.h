@@ -9,8 +9,14 @@
 // Changes of one key come in the order in which they happened, and no sooner than a get can read them; there is no order
 // between keys. A change that didn't commit is never told, and neither is what changes no value: a new deadline, a
 // condition of a batch. A key that expires is told when it is removed, which may be later than the moment from which reads
-// miss it; if it is overwritten before that, by its put alone. The records of a batch come one by one, and so
-// does what clear and del_prefix remove, as deletions, when it is swept: a key that is set before that by its put alone.
+// miss it; if it is overwritten before that, by its put alone. The records of a batch come one by one.
+//
+// clear, del_prefix and del_tag are told once in each shard, as kInvalidate, to every watch with a key that may be of their scope:
+// what the watch has told of that shard up to here, of the scope, is gone. The keys aren't told one by one, and a put that was on
+// its way meanwhile may be told by nothing else. So a watch of one key gets one, others up to one for each shard; a mirror drops
+// from its keys those of the scope that came with the same Change::shard, or all with a stamp of up to Change::stamp. (A watch that
+// begins at the very moment of the call, or without memory for those events, is told the deletions, when they are swept.) The end
+// of a lease is told key by key, as expiry.
 //
 // Changes wait in rings of a bounded size (Options::ring_bytes), one a shard. A writer never waits for who watches: one
 // that is overtaken gets one kGap for each time, with the number of changes lost in that shard, and goes on from what
@@ -46,12 +52,19 @@ enum class ChangeKind : std::uint8_t {
   kDelete,
   kExpire,
   kEvict,
-  kInvalidate,  // forget what you have up to `stamp`, of the scope that `key` names
+  kInvalidate,  // of this shard everything up to `stamp` is gone that is of the scope which `scope` and `key` name
   kGap,         // `lost` changes of one shard were overrun
   kSynced,      // the initial contents are complete; what follows are changes
 };
 constexpr std::uint32_t kind_bit(ChangeKind kind) noexcept { return std::uint32_t{1} << static_cast<unsigned>(kind); }
 inline constexpr std::uint32_t kEveryKind = (1u << 7) - 1;
+
+// What a kInvalidate is for.
+enum class ChangeScope : std::uint8_t {
+  kAll,     // of the store, or of the watch's namespace
+  kPrefix,  // keys that begin with `key`
+  kTag,     // entries with the tag `key`: Change::has_tag of their put
+};
 
 // The bytes are the store's own: good until the next poll() of the watch, or its end.
 struct Change {
@@ -66,6 +79,16 @@ struct Change {
   std::uint64_t stamp = 0;     // where views stand in the order of changes (View::stamp)
   std::uint64_t sequence = 0;  // in its shard's ring
   std::uint64_t lost = 0;      // of a gap
+  ChangeScope scope = ChangeScope::kAll;  // of kInvalidate
+  std::string_view tags{};     // of a put: each tag behind one byte with its length
+
+  // Of a put: whether its entry has the tag.
+  bool has_tag(std::string_view tag) const noexcept {
+    for (std::size_t at = 0; at < tags.size(); at += 1 + static_cast<unsigned char>(tags[at])) {
+      if (tags.substr(at + 1, static_cast<unsigned char>(tags[at])) == tag) return true;
+    }
+    return false;
+  }
 };
 
 struct WatchOptions {

@@ -1,5 +1,6 @@
 // Watches: what is told, of which keys, in which order; gaps, tokens, initial contents, sleeping.
 #include <tern/batch.h>
+#include <tern/namespace.h>
 #include <tern/regex.h>
 #include <tern/store.h>
 #include <tern/watch.h>
@@ -69,6 +70,8 @@ Watch must(Result<Watch> watch) {
 }
 
 class WatchTest : public StoreTest {};
+constexpr unsigned kShards = 4;  // of small_options()
+constexpr std::string_view kTags[] = {"red", "blue"};
 
 TEST_F(WatchTest, TellsEachChangeOfAKeyOnceAndInOrder) {
   Watch watch = must(store.watch_key("k"));
@@ -268,15 +271,124 @@ TEST(WatchGaps, RemovalsOfNothingTakeNoPositions) {
   EXPECT_EQ(*watch.poll({&change, 1}), 0u);
 }
 
-TEST_F(WatchTest, WhatClearRemovesIsToldWhenItIsSwept) {
-  for (int i = 0; i != 3; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v").ok());
+// One event a shard, and nothing for the keys; before what comes later, wherever that lies.
+TEST_F(WatchTest, AClearIsOneEventOfEachShard) {
+  const unsigned shards = kShards;
+  for (int i = 0; i != 40; ++i) ASSERT_TRUE(store.set(numbered("k", i), "v").ok());
   Watch watch = must(store.watch_prefix(""));
+  Watch one = must(store.watch_key("k7"));
   ASSERT_TRUE(store.clear().ok());
   Watch later = must(store.watch_prefix(""));
-  ASSERT_TRUE(store.set("new", "v").ok());
-  while (store.stats().entries != 1) ASSERT_TRUE(store.tick(1ms).ok());
-  EXPECT_EQ(lines_by_key(watch), (Lines{"delete k0", "delete k1", "delete k2", "put new=v"}));
-  EXPECT_EQ(lines_by_key(later), Lines{"put new=v"});
+  for (int i = 0; i != 40; i += 2) ASSERT_TRUE(store.set(numbered("k", i), "w").ok());
+  while (store.stats().owed.invalidations != 0) ASSERT_TRUE(store.tick(1ms).ok());
+  ASSERT_EQ(store.stats().entries, 20u);
+  std::vector<unsigned> points(shards), puts(shards);
+  std::vector<Change> changes(Watch::kPollMax);
+  std::uint64_t stamp = 0;
+  const std::size_t n = *watch.poll(changes);
+  for (const Change& c : std::span(changes).first(n)) {
+    if (c.kind == ChangeKind::kInvalidate) {
+      EXPECT_EQ(c.scope, ChangeScope::kAll);
+      EXPECT_EQ(puts[c.shard], 0u) << "told behind what came after it";
+      EXPECT_TRUE(stamp == 0 || stamp == c.stamp);
+      stamp = c.stamp;
+      ++points[c.shard];
+    } else {
+      ASSERT_EQ(c.kind, ChangeKind::kPut);
+      EXPECT_GT(c.stamp, stamp);
+      ++puts[c.shard];
+    }
+  }
+  EXPECT_EQ(points, std::vector<unsigned>(shards, 1));
+  EXPECT_EQ(n, shards + 20);
+  EXPECT_EQ(lines(one), Lines{"invalidate"});
+  EXPECT_EQ(lines(later).size(), 20u);
+  EXPECT_TRUE(whole(store));
+}
+
+TEST_F(WatchTest, RemovalsOfManyKeysAreForThoseWhomTheyTouch) {
+  ASSERT_TRUE(store.set("app.a", "1", {.tags = kTags}).ok());
+  ASSERT_TRUE(store.set("app.b", "2").ok());
+  ASSERT_TRUE(store.set("x", "3", {.tags = kTags}).ok());
+  const Namespace ns = *store.ns("ns");
+  ASSERT_TRUE(ns.set("app.a", "4").ok());
+  Watch a = must(store.watch_key("app.a")), x = must(store.watch_key("x")), prefix = must(store.watch_prefix("app.")),
+        below = must(store.watch_prefix("app.b.c")), glob = must(store.watch_glob("app.*")), other = must(store.watch_glob("b*")),
+        named = must(ns.watch_key("app.a"));
+  const auto all = [&] {
+    std::vector<std::size_t> counts;
+    for (Watch* w : {&a, &x, &prefix, &below, &glob, &other, &named}) {
+      std::size_t n = 0;
+      for (const Told& t : drain(*w)) n += t.kind == ChangeKind::kInvalidate ? 1u : 100u;
+      counts.push_back(n);
+    }
+    return counts;
+  };
+  const std::size_t s = kShards;
+  using Counts = std::vector<std::size_t>;
+  ASSERT_TRUE(store.del_prefix("app.").ok());
+  EXPECT_EQ(all(), (Counts{1, 0, s, s, s, 0, 0}));
+  ASSERT_TRUE(store.del_prefix("app.a").ok());
+  EXPECT_EQ(all(), (Counts{1, 0, s, 0, s, 0, 0}));
+  ASSERT_TRUE(store.del_tag("red").ok());  // whose keys, nobody knows
+  EXPECT_EQ(all(), (Counts{1, 1, s, s, s, s, 0}));
+  ASSERT_TRUE(store.clear().ok());
+  EXPECT_EQ(all(), (Counts{1, 1, s, s, s, s, 0}));
+  ASSERT_TRUE(ns.del_prefix("app").ok());
+  EXPECT_EQ(all(), (Counts{0, 0, 0, 0, 0, 0, 1}));
+  ASSERT_TRUE(ns.clear().ok());
+  EXPECT_EQ(all(), (Counts{0, 0, 0, 0, 0, 0, 1}));
+  while (store.stats().owed.invalidations != 0) ASSERT_TRUE(store.tick(1ms).ok());
+  EXPECT_EQ(all(), Counts(7, 0));
+  EXPECT_TRUE(whole(store));
+}
+
+TEST_F(WatchTest, APutTellsItsTagsAndAPointItsScope) {
+  Watch watch = must(store.watch_key("k"));
+  ASSERT_TRUE(store.set("k", "v", {.tags = kTags}).ok());
+  ASSERT_TRUE(store.del_tag("blue").ok());
+  Change changes[4];
+  ASSERT_EQ(*watch.poll(changes), 2u);
+  EXPECT_TRUE(changes[0].has_tag("red") && changes[0].has_tag("blue"));
+  EXPECT_FALSE(changes[0].has_tag("re") || changes[0].has_tag("") || changes[0].has_tag("red\4blue"));
+  EXPECT_EQ(changes[1].kind, ChangeKind::kInvalidate);
+  EXPECT_EQ(changes[1].scope, ChangeScope::kTag);
+  EXPECT_EQ(changes[1].key, "blue");
+  EXPECT_FALSE(changes[1].has_tag("blue"));
+}
+
+// Long prefixes, and as many points as there may be.
+TEST_F(WatchTest, ManyPointsAndLongScopes) {
+  Watch watch = must(store.watch_key("k"));
+  const std::string prefix(kKeyBytesMax, 'k');
+  ASSERT_TRUE(store.del_prefix(prefix).ok());
+  ASSERT_TRUE(store.del_prefix(prefix.substr(0, 300)).ok());
+  EXPECT_EQ(lines(watch), Lines{});
+  for (int i = 0; i != 200; ++i) {
+    ASSERT_TRUE(store.set("k", std::to_string(i)).ok());
+    ASSERT_TRUE(store.clear().ok());
+    EXPECT_EQ(lines(watch), (Lines{"put k=" + std::to_string(i), "invalidate"}));
+  }
+  while (store.stats().owed.invalidations != 0) ASSERT_TRUE(store.tick(1ms).ok());
+  EXPECT_TRUE(whole(store));
+  watch.close();
+  EXPECT_TRUE(whole(store));
+}
+
+TEST_F(WatchTest, WhatAPointRemovedIsNoPreviousValue) {
+  Watch watch = must(store.watch_prefix("", {.previous = true, .on_change_only = true}));
+  Change changes[64];
+  ASSERT_TRUE(store.set("k", "v").ok());
+  ASSERT_EQ(*watch.poll(changes), 1u);
+  ASSERT_TRUE(store.clear().ok());
+  ASSERT_TRUE(store.set("k", "v").ok());
+  ASSERT_EQ(*watch.poll(changes), kShards + 1);
+  for (const Change& c : changes) {
+    if (c.kind != ChangeKind::kPut || c.key != "k") continue;
+    EXPECT_FALSE(c.has_previous);
+    return;
+  }
+  FAIL() << "the second put isn't told";
 }
 
 TEST_F(WatchTest, KeysOnlyLeavesValuesOut) {

@@ -54,13 +54,13 @@ class Validator {
     if (!c.initial) positions(c);
     if (c.kind == ChangeKind::kGap) return;
     ++told_;
-    if (c.kind == ChangeKind::kInvalidate) return;
+    if (c.kind == ChangeKind::kInvalidate) return invalidated(c);
     const std::string key(c.key);
     order(key, c);
     if (c.kind == ChangeKind::kPut) {
       truth(c);
       if (told_ % 8 == 0) readable(key, c);
-      present_[key] = std::string(c.value);
+      present_[key] = {std::string(c.value), c.shard};
     } else {
       present_.erase(key);
     }
@@ -73,7 +73,7 @@ class Validator {
     ASSERT_TRUE(view.ok());
     ASSERT_TRUE(view->for_each([&](std::string_view key, std::string_view value) {
       const auto at = present_.find(std::string(key));
-      if (at == present_.end() || at->second != value) say("what was told isn't what the store has: " + std::string(key));
+      if (at == present_.end() || at->second.value != value) say("what was told isn't what the store has: " + std::string(key));
       ++seen;
       return true;
     }).ok());
@@ -82,7 +82,8 @@ class Validator {
   void complete(const std::vector<Log>& logs) {
     for (unsigned w = 0; w != logs.size(); ++w) {
       for (unsigned n = 0; n != logs[w].made.size(); ++n) {
-        if (logs[w].made[n].version != 0 && puts_.count({w, n}) == 0) say("a set was never told");
+        const Made& m = logs[w].made[n];
+        if (m.version != 0 && puts_.count({w, n}) == 0 && !is_hidden(m)) say("a set was never told");
       }
     }
   }
@@ -116,10 +117,38 @@ class Validator {
     lost_ += c.lost;
     if (c.lost == 0) say("a gap of nothing");
   }
+  // What is told of this shard up to here, of the scope, is gone.
+  void invalidated(const Change& c) {
+    ++points_;
+    std::erase_if(present_, [&](const auto& p) { return p.second.shard == c.shard && (c.scope == ChangeScope::kAll || p.first.starts_with(c.key)); });
+    for (auto& [key, history] : history_) {
+      if (c.scope == ChangeScope::kAll || key.starts_with(c.key)) history.push_back(kPoint);
+    }
+  }
+  // A put that was on its way when a point came: the point stands for it. Then it lies between what was told before and after.
+  bool is_hidden(const Made& m) const {
+    const auto at = history_.find(m.key);
+    if (at == history_.end()) return points_ != 0;
+    std::uint64_t before = 0;
+    for (std::size_t i = 0; i != at->second.size(); ++i) {
+      const std::uint64_t version = at->second[i];
+      if (version != kPoint) {
+        before = version;
+        continue;
+      }
+      std::size_t next = i;
+      while (next != at->second.size() && at->second[next] == kPoint) ++next;
+      if (before < m.version && (next == at->second.size() || m.version < at->second[next])) return true;
+    }
+    return false;
+  }
   void order(const std::string& key, const Change& c) {
     std::uint64_t& last = versions_[key];
     if (c.version <= last) say("versions don't ascend: " + key);
     last = c.version;
+    const auto [at, is_new] = history_.try_emplace(key);
+    if (is_new && points_ != 0) at->second.push_back(kPoint);
+    at->second.push_back(c.version);
   }
   void truth(const Change& c) {
     if (c.value.starts_with(kNever)) return say("a batch that failed is told");
@@ -145,7 +174,14 @@ class Validator {
   std::vector<Next> next_;
   bool is_strict_;
   std::unordered_map<std::string, std::uint64_t> versions_;
-  std::unordered_map<std::string, std::string> present_;
+  static constexpr std::uint64_t kPoint = ~std::uint64_t{0};
+  struct Present {
+    std::string value;
+    unsigned shard;
+  };
+  std::unordered_map<std::string, Present> present_;
+  std::unordered_map<std::string, std::vector<std::uint64_t>> history_;  // versions that were told, and points
+  std::uint64_t points_ = 0;
   std::map<std::pair<unsigned, unsigned>, Told> puts_;
   std::uint64_t told_ = 0, lost_ = 0, gaps_ = 0;
   std::string wrong_;
