@@ -27,7 +27,6 @@ class PeriodicSaves final : public detail::Attachment {
     options_.threads = how.threads;
     options_.bytes_per_second = how.bytes_per_second;
     options_.codec = how.codec;
-    changes_saved_ = changes();
   }
   bool start() noexcept {
     const auto turn = [](void* me) noexcept { return static_cast<PeriodicSaves*>(me)->take_turn(); };

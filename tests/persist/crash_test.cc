@@ -356,6 +356,39 @@ class PowerCut : public SnapshotCrash {
     return bad_;
   }
 
+  // The store's own saves; close() comes before the n-th call on a file, and the power goes when they have stopped. Answers
+  // whether there was an n-th.
+  bool cut_after_a_close(std::uint64_t n, std::mt19937& random) {
+    begin();
+    std::filesystem::remove(path + ".lock");
+    Store second = open_or_fail(options);
+    for (const auto& [key, saved] : of_second) EXPECT_TRUE(second.set(key, saved.value).ok());
+    Disk disk(folder.path());
+    struct Closer {
+      Disk* disk;
+      Store* store;
+      std::uint64_t n;
+      std::uint64_t calls = 0;  // of the thread that saves; looked at when it has ended
+    } closer{&disk, &second, n};
+    FaultPlan plan;
+    plan.sites = kFileSites;
+    plan.watch_user = &closer;
+    plan.watch = [](void* user, const FileCall& call) {
+      Closer& c = *static_cast<Closer*>(user);
+      if (++c.calls == c.n) c.store->close();
+      c.disk->see(call);
+    };
+    {
+      platform::FaultScope scope(plan);
+      EXPECT_TRUE(second.save_periodically(path, {.every = 10ms, .threads = 1}).ok());
+      wait_for([&] { return !second.is_open() || second.stats().periodic_saves != 0; });
+      second = Store();  // and waits for that thread
+    }
+    EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+    for (unsigned i = 0; i != 3; ++i) cut(disk, random);
+    return closer.calls >= n;
+  }
+
   void cut(const Disk& disk, std::mt19937& random) {
     disk.cut(random, after.path());
     ++disks_;
@@ -381,6 +414,14 @@ TEST_F(PowerCut, LeavesTheOldOneOrTheNew) {
   unsigned disks = 0;
   EXPECT_EQ(cut_around_a_save(true, quick_or_long(12u, 2'000u), disks), 0u) << last_reason;
   EXPECT_GE(disks, 180u);
+}
+
+TEST_F(PowerCut, OfAStoreThatWasClosedInItsOwnSaveLeavesTheOldOneOrTheNew) {
+  std::mt19937 random(12);
+  std::uint64_t n = 1;
+  while (cut_after_a_close(n, random)) ++n;
+  EXPECT_EQ(bad_, 0u) << last_reason;
+  EXPECT_GE(n, 15u) << "as many calls";
 }
 
 TEST_F(PowerCut, WouldBeSeenIfTheFileWereNotSynchronised) {

@@ -96,6 +96,59 @@ TEST_F(SnapshotFaults, OfASaveLeaveWhatWasThere) {
   RecordProperty("calls", static_cast<int>(sites_seen));
 }
 
+TEST_F(SnapshotFaults, OfItsOwnSavesAreCountedAndTheNextOneIsWhole) {
+  std::uint64_t n = 1;
+  for (bool failed = true; failed; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    begin();
+    Contents saved;
+    {
+      Store store = open_or_fail(options);
+      for (unsigned i = 0; i != 300; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(60, i)).ok());
+      saved = contents_of(store);
+      FaultPlan plan;
+      plan.sites = kFileSites & ~platform::site_bit(Site::kPrivateAllocate);  // others need that, too
+      plan.fail_at = n;
+      plan.error = n % 2 == 0 ? EIO : ENOSPC;
+      {
+        platform::FaultScope scope(plan);
+        ASSERT_TRUE(store.save_periodically(path, {.every = std::chrono::milliseconds(10), .threads = 1}).ok());
+        wait_for([&] { return store.stats().periodic_saves + store.stats().periodic_save_errors != 0; });
+        failed = plan.failed != 0;
+        if (store.stats().periodic_save_errors != 0) {
+          EXPECT_TRUE(failed);
+        }
+        wait_for([&] { return store.stats().periodic_saves != 0; });
+        store.close();
+      }
+    }  // it has stopped
+    EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+    EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), saved);
+  }
+  EXPECT_GE(n, 15u);
+}
+
+TEST_F(SnapshotFaults, OfADiskThatIsGoneLeaveTheStoreServing) {
+  begin();
+  FaultPlan plan;
+  plan.sites = platform::site_bit(Site::kWrite) | platform::site_bit(Site::kSync);
+  plan.fail_at = 1;
+  plan.fail_count = ~std::uint64_t{0} >> 1;
+  {
+    platform::FaultScope scope(plan);
+    const Store store = open_or_fail(options);
+    ASSERT_TRUE(store.set("k", "v").ok());
+    ASSERT_TRUE(store.save_periodically(path, {.every = std::chrono::milliseconds(10)}).ok());
+    wait_for([&] { return store.stats().periodic_save_errors >= 3; });
+    EXPECT_EQ(store.stats().periodic_save_status, Status::kIo);
+    EXPECT_EQ(store.stats().periodic_saves, 0u);
+    EXPECT_TRUE(store.set("k", "w").ok());
+    EXPECT_EQ(value_of(store, "k"), "w");
+    EXPECT_EQ(store.stats().views, 0u);
+  }
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+}
+
 TEST_F(SnapshotFaults, OfASyncAreReportedAndNotRepeated) {
   begin();
   FaultPlan plan;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "tests/engine/api/store_fixture.h"
@@ -79,6 +80,12 @@ class Folder {
  private:
   std::filesystem::path path_;
 };
+
+// Waits for what a thread of the store's own does, however long that takes.
+template <class Done>
+void wait_for(Done done) {
+  while (!done()) std::this_thread::sleep_for(milliseconds(1));
+}
 
 inline constexpr milliseconds kSavedAt{1'700'000'000'000};
 

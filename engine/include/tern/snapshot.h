@@ -81,7 +81,7 @@ struct SaveReport {
 struct PeriodicSave {
   // From the end of one save to the beginning of the next; 10 ms at least.
   std::chrono::milliseconds every{60'000};
-  // A save is passed over as long as fewer entries were set or removed since the last one that went well.
+  // A save is passed over as long as fewer entries were set or removed since the last of these that went well, or since the store began.
   std::uint64_t changes = 1;
   // As in SaveOptions.
   unsigned keep = 2;
