@@ -15,133 +15,38 @@
 
 namespace tern::concurrency {
 
-template <Mutant M>
-class EventRig {
+class EventRigBase {
  public:
-  using R = Rig<M>;
-  using Sync = typename R::Sync;
+  using R = RigOf<OneEngineSync>;
+  using Sync = R::Sync;
   using Sub = tern::detail::Subscription<Sync>;
   using Events = tern::detail::Events<Sync>;
   using What = tern::detail::EventSeen::What;
   static constexpr unsigned kChangesMax = 32;
 
   // `listening`: from before the schedules on.
-  explicit EventRig(int threads, unsigned cells, bool listening = true, std::uint64_t ring_bytes = 1 << 20)
-      : rig(threads, std::size_t{4} << 20,
-            [=](auto& o) {
-              o.ring_cells = cells;
-              o.ring_bytes = ring_bytes;
-            }),
-        cells_(cells) {
-    KeyFinder finder;
-    key = finder.in_bucket(16);  // bucket 0 until there are 17
-    other = finder.in_bucket(16);
-    absent = finder.in_bucket(16);
-    const int own = rig.own_index();
-    rig.now_ms = 50;
-    rig.set(own, key, "0");
-    rig.set(own, other, "0");
-    rig.core().space.epoch.set_limits(1 << 18, 64);
-    sub_ = new (storage_) Sub(rig.core());
-    if (listening) {
-      listen();
-    } else {
-      sub_->enter(0, 1, positions_);  // the rings are there
-      sub_->end(rig.own());
-    }
-    rig.freeze();
-    std::memcpy(saved_, storage_, sizeof storage_);
-    saved_position_ = positions_[0];
-    saved_listening_ = listening_;
-  }
+  explicit EventRigBase(Mutant planted, int threads, unsigned cells, bool listening = true, std::uint64_t ring_bytes = 1 << 20);
 
-  void listen() {
-    if (!sub_->enter(0, 1, positions_)) rig.complain("nobody may listen");
-    sub_->begin();
-    listening_ = true;
-  }
-  void listen_with(const typename R::View& view) {
-    sub_->begin_with(view.opened.stamp);
-    listening_ = true;
-  }
+  void listen();
+  void listen_with(const R::View& view);
   // Somebody else listens, and has for a while.
-  void another_listens() {
-    (void)Events(rig.core().space).enter();
-    rig.core().space.views.move();
-    rig.freeze();
-  }
+  void another_listens();
   bool enter() { return sub_->enter(0, 1, positions_); }
-  void leave(int t) {
-    sub_->end(rig.thread(t));
-    listening_ = false;
-  }
+  void leave(int t);
 
-  void restore() {
-    rig.restore();
-    std::memcpy(static_cast<void*>(storage_), saved_, sizeof storage_);
-    positions_[0] = saved_position_;
-    listening_ = saved_listening_;
-    told_count_ = 0;
-    lost_ = gaps_ = 0;
-    for (auto& d : done_) d.count = 0;
-    complete_ = true;
-    from_version_[0] = from_version_[1] = from_version_[2] = 0;
-  }
+  void restore();
 
   // --- changes, noted with the version that they got ---
 
   void set(int t, const Key& k, const char* value) { note(t, k, 'p', value[0], rig.set(t, k, value)); }
   void set_nx(int t, const Key& k, const char* value) { note(t, k, 'p', value[0], rig.set_nx(t, k, value)); }
-  void del(int t, const Key& k) {
-    if (rig.del(t, k)) note(t, k, 'd', 0, ~std::uint64_t{0});
-  }
-  void move(int t) {
-    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
-    const auto found = rig.core().table.find(key.hash, key.view());
-    if (found) (void)rig.core().mover().move(rig.thread(t), found);
-  }
-  void pass(int t, unsigned count = 1) {
-    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
-    (void)Events(rig.core().space).shorten(rig.thread(t), count);
-  }
+  void del(int t, const Key& k);
+  void move(int t);
+  void pass(int t, unsigned count = 1);
 
   // --- listening ---
 
-  void poll(int t, unsigned most = kChangesMax) {
-    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
-    typename Sub::Next next;
-    for (; most != 0 && sub_->next(next); --most) {
-      if (next.what == What::kGap) {
-        lost_ += next.lost;
-        ++gaps_;
-        if (next.lost == 0) rig.complain("an empty gap");
-        continue;
-      }
-      Rec& r = *rig.core().space.record(next.record);
-      const auto k = rig.core().space.key_of(r, next.stamp);
-      Told e;
-      e.key = number_of({k.data, static_cast<std::size_t>(k.size)});
-      e.kind = next.stamp.tomb() ? 'd' : 'p';
-      e.version = r.hold_word().version();
-      e.lost_before = lost_;
-      if (!next.stamp.tomb()) {
-        const auto v = rig.core().space.value_of(r, next.stamp, k.size);
-        step(nullptr);  // the reader may stand here
-        e.value = v.size == 0 ? '\0' : v.data[0];
-      }
-      if (e.key == 3) {
-        rig.complain("an event of no key: its record was reused");
-        return;
-      }
-      // A get can read the change, or a later one.
-      const auto head = rig.core().head(key_of(e.key).hash, key_of(e.key).view());
-      if (head.record != nullptr && head.version < e.version) rig.complain("told before it can be read");
-      if (head.record == nullptr && e.kind == 'p' && rig.shard().version_floor.load(std::memory_order_relaxed) < e.version) {
-        rig.complain("told before it can be read");
-      }
-      if (told_count_ < kChangesMax) told_[told_count_++] = e;
-    }
-  }
+  void poll(int t, unsigned most = kChangesMax);
 
   // --- judging ---
 
@@ -149,24 +54,14 @@ class EventRig {
   void know_from(unsigned k, std::uint64_t version) { from_version_[k] = version; }
   void incomplete() { complete_ = false; }
 
-  std::string check() {
-    if (listening_ && frozen_threads() == 0) poll(rig.own_index());
-    judge();
-    if (frozen_threads() == 0) check_holds();
-    std::string complaint = frozen_threads() == 0 ? rig.check() : rig.check_stopped();
-    return complaint;
-  }
+  std::string check();
 
   R rig;
   Key key, other, absent;
-  unsigned changes() const {
-    unsigned n = 0;
-    for (const auto& d : done_) n += d.count;
-    return n;
-  }
+  unsigned changes() const;
 
  private:
-  using Rec = typename R::Rec;
+  using Rec = R::Rec;
   struct Told {
     unsigned key = 0;
     char kind = 'p';
@@ -185,67 +80,13 @@ class EventRig {
   };
 
   const Key& key_of(unsigned number) const { return number == 0 ? key : number == 1 ? other : absent; }
-  unsigned number_of(std::string_view k) const {
-    return k == key.view() ? 0 : k == other.view() ? 1 : k == absent.view() ? 2 : 3;
-  }
-  void note(int t, const Key& k, char kind, char value, std::uint64_t version) {
-    if (version == 0) return;
-    Log& log = done_[t];
-    log.list[log.count++] = {number_of(k.view()), kind, value, version};
-  }
+  unsigned number_of(std::string_view k) const;
+  void note(int t, const Key& k, char kind, char value, std::uint64_t version);
 
   // A record in a ring has the hold of its cell and no other; one that is nowhere else either has none.
-  void check_holds() {
-    auto& core = rig.core();
-    auto& ring = *Events(core.space).ring(0);
-    ring.for_each([&](std::uint64_t record) {
-      if (core.space.record(record)->hold_word().holds() != 1) rig.complain("a record in the ring has more holds than its cell's");
-    });
-  }
+  void check_holds();
 
-  void judge() {
-    for (unsigned k = 0; k != 3; ++k) {
-      std::uint64_t last = 0;
-      for (unsigned i = 0; i != told_count_; ++i) {
-        if (told_[i].key != k) continue;
-        if (told_[i].version <= last) return rig.complain("a key's changes are told out of order, or twice");
-        last = told_[i].version;
-      }
-    }
-    // Each that is told was done, with this value.
-    for (unsigned i = 0; i != told_count_; ++i) {
-      const Told& e = told_[i];
-      bool found = frozen_threads() != 0;  // what a stopped thread has done isn't noted
-      for (const Log& log : done_) {
-        for (unsigned n = 0; n != log.count; ++n) {
-          const Done& d = log.list[n];
-          if (d.key == e.key && d.kind == e.kind && (d.kind == 'd' || (d.version == e.version && d.value == e.value))) found = true;
-        }
-      }
-      if (!found) return rig.complain("what is told was never done");
-    }
-    if (!listening_ || frozen_threads() != 0 || !complete_) return;
-    // Each that was done is told, or in a gap.
-    unsigned told = 0, done = 0;
-    for (unsigned i = 0; i != told_count_; ++i) {
-      if (told_[i].version <= from_version_[told_[i].key]) return rig.complain("a change is told that the view has");
-      ++told;
-    }
-    for (const Log& log : done_) {
-      for (unsigned n = 0; n != log.count; ++n) {
-        const Done& d = log.list[n];
-        if (d.version <= from_version_[d.key]) continue;
-        ++done;
-        bool found = lost_ != 0 || d.kind == 'd';
-        for (unsigned i = 0; i != told_count_; ++i) found = found || (told_[i].key == d.key && told_[i].version == d.version);
-        if (!found) return rig.complain("a change isn't told");
-      }
-    }
-    if (told + lost_ != done) {
-      return rig.complain(std::to_string(told) + " changes are told and " + std::to_string(lost_) + " lost, of " + std::to_string(done));
-    }
-    if (cells_ > done && gaps_ != 0 && !may_lose) rig.complain("a gap in a ring that has room for everything");
-  }
+  void judge();
 
  public:
   bool may_lose = false;
@@ -264,6 +105,14 @@ class EventRig {
   unsigned told_count_ = 0;
   std::uint64_t lost_ = 0, gaps_ = 0;
   Log done_[kThreadsMax + 1];
+};
+
+// With a bug planted.
+template <Mutant M>
+class EventRig : public EventRigBase {
+ public:
+  template <class... Args>
+  explicit EventRig(int threads, Args&&... args) : EventRigBase(M, threads, std::forward<Args>(args)...) {}
 };
 
 }  // namespace tern::concurrency

@@ -11,6 +11,7 @@
 #include "engine/expiry.h"
 #include "engine/views.h"
 #include "tests/engine/schedules/exploring.h"
+#include "tests/engine/schedules/rig-inl.h"
 #include "tests/sync/weak_memory.h"
 
 namespace tern::concurrency {

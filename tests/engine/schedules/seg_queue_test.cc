@@ -10,6 +10,7 @@
 
 #include "engine/seg_queue.h"
 #include "tests/engine/schedules/exploring.h"
+#include "tests/engine/schedules/rig-inl.h"
 #include "tests/sync/weak_memory.h"
 
 namespace tern::concurrency {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tests/engine/schedules/exploring.h"
+#include "tests/engine/schedules/rig-inl.h"
 #include "tests/sync/weak_memory.h"
 
 namespace tern::concurrency {
