@@ -197,6 +197,20 @@ class BasicHeap {
     return offset;
   }
 
+  // The same from what this thread has at hand: no call of another function. 0: it has none, allocate() may find one.
+  // `bytes` is at most kClassBytesMax; past largest_block() nothing is ever at hand.
+  [[nodiscard, gnu::always_inline]] Offset allocate_at_hand(Cache& cache, std::size_t bytes) noexcept {
+    const unsigned cls = class_of(bytes);
+    auto& magazine = cache.magazines_[cls];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    if (count == 0) [[unlikely]]
+      return 0;
+    magazine.count.store(count - 1, std::memory_order_relaxed);
+    const Offset offset = magazine.blocks[count - 1];
+    unpoison(at(offset), class_bytes(cls));
+    return offset;
+  }
+
   // The same, but this thread's magazines of other sizes are left as they are when there is no room: for what has
   // another place to turn to.
   [[nodiscard]] Offset allocate_if_easy(Cache& cache, std::size_t bytes) noexcept {
@@ -240,6 +254,19 @@ class BasicHeap {
     }
     magazine.blocks[count] = offset;
     magazine.count.store(count + 1, std::memory_order_relaxed);
+  }
+
+  // The same if there is room for it at hand; false: nothing has happened, free() takes it.
+  [[gnu::always_inline]] bool free_at_hand(Cache& cache, Offset offset) noexcept {
+    const unsigned cls = class_by_span_[offset >> span_shift_];
+    auto& magazine = cache.magazines_[cls];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    if (count >= magazine.capacity) [[unlikely]]
+      return false;
+    poison(at(offset), class_bytes(cls));
+    magazine.blocks[count] = offset;
+    magazine.count.store(count + 1, std::memory_order_relaxed);
+    return true;
   }
 
   // Size of the class that a live block belongs to.

@@ -19,6 +19,7 @@
 #include "engine/changes.h"
 #include "engine/core.h"
 #include "engine/reads.h"
+#include "engine/writes.h"
 
 namespace {
 
@@ -48,10 +49,7 @@ class Bare {
     }
   }
   [[gnu::noinline]] bool set(std::string_view key, std::string_view value) {
-    const std::uint64_t hash = core_->hash_of(key);
-    core_->prefetch_bucket(hash);
-    PutChange<Sync> change(core_->space, *thread_, key, value);
-    return core_->write(*thread_, hash, key, change).outcome == Committed::Outcome::kPut;
+    return base::put(*core_, *thread_, core_->hash_of(key), key, value).outcome == Committed::Outcome::kPut;
   }
   bool del(std::string_view key) {
     RemoveChange<Sync> change(core_->space, *thread_, key);

@@ -49,7 +49,6 @@ class ChangeBase {
   static constexpr bool kDerives = true;
   static constexpr bool kSilent = false;
   static constexpr bool kMaySayAbsent = false;
-  static constexpr bool kPlain = false;
   bool depends() const noexcept { return true; }
   void used() noexcept { record_ = 0; }
   void replace_record(std::uint64_t copy) noexcept { record_ = copy; }
@@ -81,6 +80,10 @@ class ChangeBase {
     record_ = built.offset;
     return built.value;
   }
+  void adopt(std::uint64_t record, std::uint64_t value_size) noexcept {
+    bytes_wanted = kRecordHeaderBytes + key_.size + value_size;
+    record_ = record;
+  }
   std::uint64_t build_from(std::string_view value, bool has_deadline, std::uint64_t deadline_ms,
                            Span span = Span()) noexcept {
     char* to = build(value.size(), has_deadline, deadline_ms, span);
@@ -96,16 +99,24 @@ class ChangeBase {
   bool keep_ = false;
 };
 
-// set without conditions: the shortest way.
+// set without conditions.
 template <class Sync>
 class PutChange : public ChangeBase<Sync> {
  public:
   static constexpr bool kInheritsKeep = false;
   static constexpr bool kDerives = false;
-  static constexpr bool kPlain = true;
   PutChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value) noexcept
       : ChangeBase<Sync>(space, t, key), value_(value) {
     this->build_from(value, false, 0);  // before the bucket is looked at, whose fetch this overlaps
+  }
+  // The short way (writes-inl.h) had to stop. `built`: the record that it has made; 0: none.
+  PutChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view value, std::uint64_t built) noexcept
+      : ChangeBase<Sync>(space, t, key), value_(value) {
+    if (built == 0) {
+      this->build_from(value, false, 0);
+    } else {
+      this->adopt(built, value.size());
+    }
   }
   Decision judge(const Head<Sync>& head) noexcept {
     this->note(head);
@@ -115,8 +126,6 @@ class PutChange : public ChangeBase<Sync> {
     // Without memory at first, once more: commit has reclaimed meanwhile what it could.
     return this->record_ != 0 ? this->record_ : this->build_from(value_, false, 0);
   }
-  std::uint64_t plain_record() const noexcept { return this->record_; }
-  void replaced() noexcept { this->existed = true; }
 
  private:
   Text value_;

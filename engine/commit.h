@@ -1,5 +1,5 @@
-// commit: the only place where a key changes its meaning. Every write is one call of it with a Change that says what
-// it wants; an eviction is one too (EvictChange in eviction.h), and an expiry (expiry.h).
+// commit: the only place where a key changes its meaning (writes-inl.h has its short form). Every write is one call with a
+// Change that says what it wants; an eviction is one too (EvictChange in eviction.h), and an expiry (expiry.h).
 //
 //   locate the key           (finishing a split or a tentative entry in the way)
 //   decide the head          stamp it (rule Q3), read its deadline; a batch that is under way here is finished first
@@ -121,9 +121,6 @@ class Leases;
 //                                                   it doesn't outlive it where an invalidation point kills that (points.h)
 //   static constexpr bool kSilent                   what it puts is no change of value: nobody is told
 //   static constexpr bool kMaySayAbsent             its record may be a negative answer
-//   static constexpr bool kPlain                    it puts the record that it has, whatever stands there; then it has
-//   std::uint64_t plain_record()                    that record; 0: it isn't one for the short way
-//   void replaced()                                 what judge() would have learnt: a present entry stood there
 //   static constexpr bool kHelps                    whether it finishes a batch under way that it meets (batch.h), or
 //                                                   leaves the key alone: what nobody waits for
 template <class Sync>
@@ -173,11 +170,6 @@ class Commit {
   template <class Change>
   [[gnu::always_inline]] Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change,
                                           const Place<Sync>* known = nullptr) noexcept {
-    if constexpr (Change::kPlain) {
-      if (known == nullptr) {
-        if (const std::uint64_t version = replace_plain(t, hash, key, change); version != 0) [[likely]] return {Outcome::kPut, version};
-      }
-    }
     Shd& s = table_.shard_of(hash);
     std::uint64_t tomb = 0;
     bool silent = false;
@@ -377,57 +369,6 @@ class Commit {
       Tickets<Sync>::prepare(t, [this] { return time_.now(); }, r, head.x, head.span, change);
     }
     return change;
-  }
-
-  // What almost every overwrite is, in half of the instructions: the first match in the key's home bucket is a LIVE slot,
-  // its record stamped, without flags and not KEEP, and nobody weighs or invalidates. The same steps as below, in
-  // their order. Answers the new version; 0: it isn't so, or another write was first, and nothing has happened.
-  template <class Change>
-  [[gnu::noinline]] std::uint64_t replace_plain(Thr& t, std::uint64_t hash, std::string_view key, Change& change) noexcept {
-    if (space_.has_points() || bound_.weigher != nullptr) [[unlikely]] return 0;
-    if (Events<Sync>::wanted(space_)) [[unlikely]] Events<Sync>::expect(space_, table_.shard_of(hash));
-    const std::uint64_t own = change.plain_record();
-    if (own == 0) [[unlikely]] return 0;
-    const auto& head = table_.head_of(hash);
-    Bucket<Sync>& b = table_.bucket(head, Tbl::size_of(head).home(hash));
-    const unsigned m = b.matches(tag_of(hash));
-    if (!b.control().ready() || m == 0) [[unlikely]] return 0;
-    auto& slot = b.slot[std::countr_zero(m)];
-    const SlotWord word(slot.load(std::memory_order_seq_cst));  // [publish] seq_cst
-    if (!word.is_live_of_hash(hash)) [[unlikely]] return 0;
-    Rec& o = *space_.record(word.offset());
-    const Stamp os = o.stamp_word();
-    if (!os.plain_with_key(key.size())) [[unlikely]] return 0;
-    Sync::plain_read(o.bytes() + kRecordHeaderBytes, key.size());
-    const bool same = key.size() - 16 <= 16 ? simd::blocks_equal(o.bytes() + kRecordHeaderBytes, key.data(), key.size())
-                                            : simd::key_equal(o.bytes() + kRecordHeaderBytes, key.data(), key.size());
-    if (!same) [[unlikely]] return 0;
-    const Hold before = o.hold_word();
-    if (before.keep()) [[unlikely]] return 0;
-    // Asked after its stamp was read, not before: a listener may have come between, and the stamp be past its own.
-    if (!os.told() && Events<Sync>::wanted(space_) && !planted<Sync>(Mutant::kEventReplacedUntold)) [[unlikely]] {
-      Events<Sync>::tell(space_, t, table_.shard_of(hash), o);
-    }
-    Rec& r = *space_.record(own);
-    const std::uint64_t version = space_.next_version(before.version());
-    Hold mine(r.meta.load(std::memory_order_relaxed));  // nobody else sees it
-    if (!planted<Sync>(Mutant::kAccessNotInherited)) mine = mine.with_access(before.access());
-    r.meta.store(mine.with_version(version).word(), std::memory_order_relaxed);                   // [publish] comes with the slot's swap
-    r.link.store(r.link_word().over(word.offset()).word(), std::memory_order_relaxed);            // [publish] as above
-    std::uint64_t expected = word.word();
-    if (planted<Sync>(Mutant::kSwapFromStaleWord)) expected = slot.load(std::memory_order_seq_cst);
-    if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, r);
-    Sync::point("commit.swap");
-    if (!slot.compare_exchange_strong(expected, word.replaced(own).word(), std::memory_order_seq_cst)) return 0;  // [publish] release
-    change.used();
-    change.replaced();
-    if (is_named(key)) [[unlikely]] count_name(key, own, word.offset());
-    const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
-    const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, word.offset());
-    if (Events<Sync>::wanted(space_) && !early) [[unlikely]] Events<Sync>::tell(space_, t, table_.shard_of(hash), r);
-    if (trimmed.note) [[unlikely]] Kept<Sync>(table_, this).note(t, table_.shard_of(hash), hash);
-    if (planted<Sync>(Mutant::kEntryPushedTwice) && eviction_ != nullptr) eviction_->inserted(t, hash, key, word.gen(), false);
-    return version;
   }
 
   // With the lease asked that the record may have.

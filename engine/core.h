@@ -113,6 +113,7 @@ class Core {
     bound.max = o.entries_max;
     bound.weigher = o.weigher;
     bound.weigher_user = o.weigher_user;
+    space.short_values_below = o.weigher != nullptr ? 0 : Space<Sync>::kShortWayBytesMax + 1;
     set_limbo_limits(o.memory_bytes);
     if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
     if (o.ordered) table.set_ordered(&index);

@@ -52,8 +52,8 @@ struct Bag {
   typename Sync::template Atomic<std::uint64_t> state;
   typename Sync::template Atomic<std::uint64_t> label;  // the highest G seen at its retires; final when FULL
   std::uint64_t bytes;
-  std::uint64_t count;
   std::uint64_t old;  // of an OPEN bag: records[count] to records[old - 1] are of its former life, and may be freed
+  std::uint64_t count;  // not beside `bytes`: the two would be added to as one vector, which has to be put together first
   std::uint64_t records[kBagRecords];
 
   std::uint64_t end() const noexcept { return count < old ? old : count; }
@@ -91,6 +91,7 @@ struct EpochThread {
 };
 
 // Store gives:  void reclaim(Thread&, std::uint64_t record)   frees one record (after its grace period)
+//               bool reclaim_at_hand(Thread&, std::uint64_t record)   the same in the simplest case; false: it isn't
 //               void reclaim_soon(std::uint64_t record)       it will be, a few records from now: for prefetching
 //               BagRing<Sync>* new_ring()                     null: no memory
 //               template for_each_thread(fn(EpochThread<Sync>&))
@@ -118,6 +119,15 @@ class Epoch {
   // announcement and nothing else. `line` is line().
   static void enter_first(Thread& t, const EpochLine<Sync>& line) noexcept { announce(t, line.epoch); }
   static void leave_last(Thread& t) noexcept { t.announce.store(0, std::memory_order_release); }  // [quiesce] release
+  // The same for one that may come to functions that enter again.
+  static void enter_outermost(Thread& t, const EpochLine<Sync>& line) noexcept {
+    t.nest = 1;
+    announce(t, line.epoch);
+  }
+  static void leave_outermost(Thread& t) noexcept {
+    t.nest = 0;
+    t.announce.store(0, std::memory_order_release);  // [quiesce] release
+  }
   EpochLine<Sync>& line() noexcept { return line_; }
   const EpochLine<Sync>& line() const noexcept { return line_; }
   // Between two groups of a long call, with nothing of the table in hand: lets the limbo drain.
@@ -148,7 +158,8 @@ class Epoch {
   // `record` was unlinked by the caller, inside its guard. A write is admitted with an open bag, and a bag that fills is
   // followed by the next. Only if there is no private memory for that one while a reader keeps the whole ring, the
   // record's memory is lost to the store, and counted (lost_bytes).
-  template <class Store, class StoreThread>
+  // kAtHand: what is freed in its place is so without a call, if it is a plain record.
+  template <bool kAtHand = false, class Store, class StoreThread>
   [[gnu::always_inline]] void retire(Store& store, StoreThread& st, std::uint64_t record, std::uint64_t bytes) noexcept {
     Thread& t = st.epoch;
     Sync::point("epoch.retire");
@@ -163,7 +174,13 @@ class Epoch {
     const std::uint64_t gone = bag.records[i];
     bag.records[i] = record;
     bag.bytes += bytes;
-    if (i < bag.old) [[likely]] free_one(store, st, bag, i, gone);
+    if (i < bag.old) [[likely]] {
+      if constexpr (kAtHand) {
+        free_at_hand(store, st, bag, i, gone);
+      } else {
+        free_one(store, st, bag, i, gone);
+      }
+    }
     if (bag.count == kBagRecords || bag.bytes >= bag_bytes_) close_bag(store, st);
   }
 
@@ -233,7 +250,7 @@ class Epoch {
   std::uint64_t lost_bytes() const noexcept { return lost_.load(std::memory_order_relaxed); }
 
  private:
-  static void announce(Thread& t, const Word& epoch) noexcept {
+  [[gnu::always_inline]] static void announce(Thread& t, const Word& epoch) noexcept {
     const auto order =
         planted<Sync>(Mutant::kRelaxedAnnounce) ? std::memory_order_relaxed : std::memory_order_seq_cst;
     t.announce.exchange(epoch.load(std::memory_order_seq_cst), order);  // [announce] seq_cst
@@ -343,6 +360,14 @@ class Epoch {
     Sync::point("epoch.free");
     ++st.work;
     store.reclaim(st, gone);
+  }
+  template <class Store, class StoreThread>
+  [[gnu::always_inline]] void free_at_hand(Store& store, StoreThread& st, const Bag<Sync>& bag, std::uint64_t i,
+                                           std::uint64_t gone) noexcept {
+    if (i + kAhead < bag.old) store.reclaim_soon(bag.records[i + kAhead]);
+    Sync::point("epoch.free");
+    ++st.work;
+    if (!store.reclaim_at_hand(st, gone)) [[unlikely]] store.reclaim(st, gone);
   }
   static constexpr std::uint64_t kAhead = 6;
 

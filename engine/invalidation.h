@@ -36,7 +36,6 @@ struct SweepChange {
   static constexpr bool kHelps = true;
   static constexpr bool kSilent = false;
   static constexpr bool kMaySayAbsent = false;
-  static constexpr bool kPlain = false;
   static constexpr RemovalCause kCause = RemovalCause::kCleared;
   Decision judge(const Head<Sync>&) noexcept { return Decision::kKeep; }
   std::uint64_t record(Thread<Sync>&, const Head<Sync>&) noexcept { return 0; }

@@ -9,6 +9,7 @@
 #include "engine/moment.h"
 #include "engine/store_core.h"
 #include "engine/stored_key.h"
+#include "engine/writes.h"
 #include "simd/key_equal.h"
 
 namespace tern::detail {
@@ -223,15 +224,12 @@ Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<s
         outside([&] { to = set(c, item.key, item.value, o); });
         continue;
       }
-      {
-        PutChange<StdSync> change(core.space, t, item.key, item.value);
-        const Committed done = core.write(t, hash[i], item.key, change);
-        if (done.outcome == Outcome::kPut) [[likely]] {
-          to = done.version;
-          // Before the list of them is full.
-          if (t.removals.count >= kRemovalsNoted / 2) [[unlikely]] outside([] {});
-          continue;
-        }
+      const Committed done = set_in_group(call.store(), t, hash[i], item.key, item.value);
+      if (done.outcome == Outcome::kPut) [[likely]] {
+        to = done.version;
+        // Before the list of them is full.
+        if (t.removals.count >= kRemovalsNoted / 2) [[unlikely]] outside([] {});
+        continue;
       }
       outside([&] { to = set(c, item.key, item.value); });
     }

@@ -148,21 +148,6 @@ Token prefetch(Context c, std::string_view key) noexcept {
   return token;
 }
 
-Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value) noexcept {
-  const Call call(c, key);
-  if (!call.ok()) [[unlikely]] return call.otherwise(c, key, [&](Context d, std::string_view k) { return set(d, k, value); });
-  if (value.size() > call.store().value_bytes_max) [[unlikely]] return {Status::kTooLarge, Field::kValue};
-  auto& core = call.core();
-  // Inline for the keys of most caches; a call for the others.
-  const std::uint64_t hash = key.size() - 16 <= 16 ? simd::hash_blocks(key.data(), key.size(), core.space.geometry.hash_keys)
-                                                   : core.hash_of(key);
-  core.prefetch_bucket(hash);
-  PutChange<StdSync> change(core.space, call.thread(), key, value);
-  const Committed done = core.write(call.thread(), hash, key, change);
-  if (done.outcome == Outcome::kPut) [[likely]] return done.version;
-  return call.store().refuse_or_drop(call.thread(), hash, key);
-}
-
 namespace {
 
 // The set and the lock's entry are judged and changed at one moment: so nobody who gets the lock can come between.

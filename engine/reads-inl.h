@@ -54,11 +54,11 @@ template <class Sync>
 
 // The bucket that a key lives in.
 template <class Sync>
-[[gnu::always_inline]] inline const Bucket<Sync>& home_of(const Geometry<Sync>& g, std::uint64_t hash) noexcept {
+[[gnu::always_inline]] inline Bucket<Sync>& home_of(const Geometry<Sync>& g, std::uint64_t hash) noexcept {
   const ShardHead<Sync>& s = head_at(g, hash);
   const std::uint32_t home = Table<Sync>::size_of(s).home(hash);
 #if TERN_TARGET_LEVEL >= TERN_LEVEL_AVX512
-  return *reinterpret_cast<const Bucket<Sync>*>(s.first + simd::TERN_TARGET::deposit(home, g.bucket_bits));
+  return *reinterpret_cast<Bucket<Sync>*>(s.first + simd::TERN_TARGET::deposit(home, g.bucket_bits));
 #else
   return bucket_at(g, s, home);
 #endif
@@ -397,15 +397,6 @@ template <KeySize kSize>
   if (key.size() - 1 >= kFastKeyMax || is_named(key)) [[unlikely]] return get_any_answer(c, key, out, out_size);
   auto* const t = reinterpret_cast<Thread<StdSync>*>(c.thread);
   return get_as<KeySize::kAny>(c, key, simd::hash_bytes(key.data(), key.size(), t->geometry.hash_keys), out, out_size);
-}
-
-// The thread's state in c.thread; false: the call is none for the short way.
-[[gnu::always_inline]] inline bool may_be_plain(Context& c) noexcept {
-  if (c.core == nullptr || !c.core->short_ways_open()) [[unlikely]] return false;
-  auto* const t = c.core->known_thread(c);
-  if (t == nullptr || t->epoch.nest != 0) [[unlikely]] return false;
-  c.thread = reinterpret_cast<ThreadState*>(t);
-  return true;
 }
 
 inline Answer get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {

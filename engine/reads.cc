@@ -31,14 +31,6 @@ Lookup<std::size_t> get_any(Context c, std::string_view key, char* out, std::siz
   return held->size();
 }
 
-// A Lookup<std::size_t> as one number in two registers: the size, and the error in the upper half. What is returned in
-// parts is put together in memory, by instructions that keep a call from being a jump.
-__extension__ using Answer = unsigned __int128;
-static_assert(sizeof(Answer) == sizeof(Lookup<std::size_t>) && sizeof(Error) == 8);
-constexpr Answer answer_of(std::uint64_t size, Error e = {}) noexcept {
-  return Answer{static_cast<std::uint64_t>(e.status) | static_cast<std::uint64_t>(e.field) << 32} << 64 | size;
-}
-static_assert(answer_of(7, {Status::kOk, Field::kNone}) == 7);
 constexpr Answer kMissAnswer = answer_of(0, {Status::kNotFound, Field::kNone});
 
 [[gnu::noinline, gnu::cold]] Answer get_any_answer(Context c, std::string_view key, char* out,

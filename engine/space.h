@@ -193,6 +193,8 @@ class Space {
   std::uint64_t seed = 0;
   Geometry<Sync> geometry;
   bool align_records = false;
+  // A set takes the short way with values of fewer bytes than this (writes-inl.h); 0: never.
+  std::uint64_t short_values_below = 0;
   // What a record's meta word is born with: an access count that is full, unless something is evicted here.
   std::uint64_t birth_meta = Hold::kAccessMask;
   RemovalHook removal_hook;
@@ -376,7 +378,7 @@ class Space {
   [[gnu::always_inline]] Built build(Thr& t, const Spec& spec) noexcept {
     const std::size_t bytes = kRecordHeaderBytes + spec.key.size() + spec.value_size;
     if (!spec.has_deadline && !spec.absent && !spec.keep && spec.tags.empty() && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
-      const std::uint64_t offset = heap.allocate(t.cache, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
+      const std::uint64_t offset = heap.allocate(t.cache, plain_bytes(spec.key.size(), spec.value_size));
       if (offset != 0) [[likely]] return build_plain(offset, spec);
     }
     return build_any(t, spec);
@@ -384,6 +386,18 @@ class Space {
   static constexpr std::uint64_t born(Stamp s) noexcept {
     if constexpr (requires { Sync::kUnstamped; }) return s.stamped_at(0).without_link().word();
     return s.word();
+  }
+  // What such a record begins with.
+  [[gnu::always_inline]] void give_header(Rec& r, std::size_t key_size, std::uint64_t value_size) noexcept {
+    r.w0.store(born(Stamp::pending(0, static_cast<std::uint8_t>(key_size))),
+               std::memory_order_relaxed);  // [publish] comes with the slot's swap
+    r.link.store(Link::first(value_size).word(), std::memory_order_relaxed);  // [publish] as above
+    r.meta.store(birth_meta, std::memory_order_relaxed);                      // [publish] as above
+  }
+  // What it takes.
+  std::size_t plain_bytes(std::size_t key_size, std::uint64_t value_size) const noexcept {
+    const std::size_t bytes = kRecordHeaderBytes + key_size + value_size;
+    return align_records && bytes > 64 && bytes <= 128 ? 128 : bytes;
   }
   // The same out of the reserve: a small one that makes room, so that it doesn't fail because the budget is used up.
   [[gnu::noinline]] Built build_from_reserve(Thr& t, const Spec& spec) noexcept {
@@ -394,6 +408,8 @@ class Space {
   // Below the largest class of the smallest store, and below the longest value that the header can tell.
   static constexpr std::size_t kPlainBytesMax = 8 << 10;
   static_assert(kPlainBytesMax < kShortValueMax);
+  // Of a value on the short way.
+  static constexpr std::size_t kShortWayBytesMax = 4 << 10;
 
   [[gnu::noinline]] Built build_any(Thr& t, const Spec& spec) noexcept {
     const bool long_key = spec.key.size() > kShortKeyMax;
@@ -530,6 +546,11 @@ class Space {
     epoch.retire(*this, t, offset, bytes_of(offset));
   }
 
+  // By the way of almost every set, which has come across a short record's header.
+  [[gnu::always_inline]] void retire_at_hand(Thr& t, std::uint64_t offset) noexcept {
+    epoch.template retire<true>(*this, t, offset, heap.block_bytes(offset));
+  }
+
   // The same for a heap block, or an extent, that is no record's: a mark in the bag's word says so.
   static constexpr std::uint64_t kPlainBlock = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kPlainExtent = std::uint64_t{1} << 62;
@@ -575,6 +596,17 @@ class Space {
       }
     }
     free_record(t, offset);
+  }
+
+  // Of a plain record that nobody holds, when there is room at hand for its block. False: nothing has happened.
+  [[gnu::always_inline]] bool reclaim_at_hand(Thr& t, std::uint64_t offset) noexcept {
+    if ((offset & (kPlainBlock | kPlainExtent | kOnlyHold)) != 0) [[unlikely]] return false;
+    const Rec& r = *record(offset);
+    const Hold hold(r.meta.load(std::memory_order_acquire));  // [hold] acquire
+    if (hold.holds() != 0 || r.stamp_word().has_ext()) [[unlikely]] return false;
+    if (!heap.free_at_hand(t.cache, offset)) [[unlikely]] return false;
+    Sync::plain_write(r.bytes() + kRecordHeaderBytes, heap.block_bytes(offset) - kRecordHeaderBytes);
+    return true;
   }
 
   // --- holds ---------------------------------------------------------------------------------------------------
@@ -627,10 +659,7 @@ class Space {
   // An ordinary record into a block that is large enough.
   [[gnu::always_inline]] Built build_plain(std::uint64_t offset, const Spec& spec) noexcept {
     Rec& r = *new (heap.at(offset)) Rec;
-    r.w0.store(born(Stamp::pending(0, static_cast<std::uint8_t>(spec.key.size()))),
-               std::memory_order_relaxed);  // [publish] comes with the slot's swap
-    r.link.store(Link::first(spec.value_size).word(), std::memory_order_relaxed);  // [publish] as above
-    r.meta.store(birth_meta, std::memory_order_relaxed);                           // [publish] as above
+    give_header(r, spec.key.size(), spec.value_size);
     char* key = r.bytes() + kRecordHeaderBytes;
     Sync::plain_write(key, spec.key.size() + spec.value_size);
     simd::copy_bytes(key, spec.key.data(), spec.key.size());

@@ -11,6 +11,7 @@
 #include "alloc/private_memory.h"
 #include "engine/reads.h"
 #include "engine/store_core.h"
+#include "engine/writes.h"
 #include "engine/stored_key.h"
 #include "engine/views.h"
 
@@ -184,7 +185,7 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
 }  // namespace
 
 Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
-  [[maybe_unused]] static const bool chosen = (choose_reads(best_reads()), true);
+  [[maybe_unused]] static const bool chosen = (choose_reads(best_reads()), choose_writes(best_reads()), true);
   Plan plan;
   if (const Error e = make_plan(options, plan); e.status != Status::kOk) return e;
   void* memory = alloc::private_allocate_aligned(sizeof(StoreCore), alignof(StoreCore));
@@ -207,6 +208,8 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
   }
   if (plan.shrink_floor_bytes != 0) store->watch_memory(options, plan.shrink_floor_bytes);
   store->value_bytes_max = plan.value_bytes_max;
+  auto& below = store->core.space.short_values_below;
+  below = std::min<std::uint64_t>(below, plan.value_bytes_max + 1);
   store->held_bytes_max = plan.held_bytes_max;
   store->batch_max = plan.batch_max;
   store->full = options.full;

@@ -243,6 +243,15 @@ inline StoreCore::Thr* StoreCore::thread() noexcept {
   return t != nullptr ? t : register_thread();
 }
 
+// Of the short ways: the thread's state in c.thread; false: the call is for none of them.
+[[gnu::always_inline]] inline bool may_be_plain(Context& c) noexcept {
+  if (c.core == nullptr || !c.core->short_ways_open()) [[unlikely]] return false;
+  auto* const t = c.core->known_thread(c);
+  if (t == nullptr || t->epoch.nest != 0) [[unlikely]] return false;
+  c.thread = reinterpret_cast<ThreadState*>(t);
+  return true;
+}
+
 // The beginning of each call: is the store open, is the key one, which thread is this.
 class Call {
  public:

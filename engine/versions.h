@@ -142,25 +142,26 @@ class Versions {
       return {};
     }
     Sync::point("version.stamp_own");
-    if (!s.stamped()) {
-      Stamp to = decided(space, r, s, space.views.now());
-      const Rec& o = *space.record(old);
-      const Stamp os = o.stamp_word();
-      const bool nothing_below = os.nolink() || o.link_word().older() == 0;
-      const bool cut = nothing_below && to.stamped() && (os.stamp() == to.stamp() || planted<Sync>(Mutant::kNolinkOnUnequalStamp));
-      if (cut) to = to.without_link();
-      std::uint64_t pending = s.word();
-      if (r.w0.compare_exchange_strong(pending, to.word(), std::memory_order_seq_cst)) {  // [stamp] seq_cst
-        if (cut) {
-          space.retire(t, old);
-          return {};
-        }
-        pending = to.word();
-      }
-      s = Stamp(pending);
+    if (!s.stamped() && stamp_and_cut(space, r, s, *space.record(old))) {
+      space.retire(t, old);
+      return {};
     }
     if (s.aborted()) [[unlikely]] return {false, false, true};
     return trim(space, t, own);
+  }
+
+  // What the writer of `r` does at once, where `s` is its PENDING word: stamps it, and cuts `o` off, which it has replaced,
+  // if no view can need that. True: `o` is to be retired. False: not so, and `s` is what stands there now.
+  [[gnu::always_inline]] static bool stamp_and_cut(Space<Sync>& space, Rec& r, Stamp& s, const Rec& o) noexcept {
+    Stamp to = decided(space, r, s, space.views.now());
+    const Stamp os = o.stamp_word();
+    const bool nothing_below = os.nolink() || o.link_word().older() == 0;
+    const bool cut = nothing_below && to.stamped() && (os.stamp() == to.stamp() || planted<Sync>(Mutant::kNolinkOnUnequalStamp));
+    if (cut) to = to.without_link();
+    std::uint64_t word = s.word();
+    const bool first = r.w0.compare_exchange_strong(word, to.word(), std::memory_order_seq_cst);  // [stamp] seq_cst
+    s = first ? to : Stamp(word);
+    return first && cut;
   }
 
   // Unhooks what no view needs below `head`, in a bounded number of steps, down to the first version that stays: what is

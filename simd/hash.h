@@ -282,7 +282,7 @@ inline std::uint64_t hash_bytes(const void* data, std::size_t size, const HashKe
 }
 
 // The same for 16 to 32 bytes: two loads instead of four, no arithmetic on addresses.
-inline std::uint64_t hash_blocks(const void* data, std::size_t size, const HashKeys& keys) noexcept {
+[[gnu::always_inline]] inline std::uint64_t hash_blocks(const void* data, std::size_t size, const HashKeys& keys) noexcept {
   using namespace hash_parts;
   const auto* p = static_cast<const unsigned char*>(data);
   return mix_pairs(block_pair_at(p), block_pair_at(p + size - 16), size, key_pair(keys, 0), key_pair(keys, 2));

@@ -100,6 +100,16 @@ inline bool key_equal(const void* a, const void* b, std::size_t n) noexcept {
   return std::memcmp(a, b, n) == 0;
 }
 
+// memcpy of 16 to 32 bytes.
+[[gnu::always_inline]] inline void copy_one_or_two_blocks(void* to, const void* from, std::size_t n) noexcept {
+  using namespace byte_parts;
+  auto* const t = static_cast<unsigned char*>(to);
+  const auto* const f = static_cast<const unsigned char*>(from);
+  const Block first = block_at(f), last = block_at(f + n - 16);
+  put_block(t, first);
+  put_block(t + n - 16, last);
+}
+
 // memcpy of 33 to 64 bytes.
 inline void copy_blocks(void* to, const void* from, std::size_t n) noexcept {
   using namespace byte_parts;

@@ -1,4 +1,4 @@
-// Gets into the caller's memory on every instruction set of this machine, against the get that answers a value of its
+// Sets, and gets into the caller's memory, on every instruction set of this machine, against the get that answers a value of its
 // own: single, by token and in groups; keys and values of every length around each limit of the short way.
 #include <gtest/gtest.h>
 
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/reads.h"
+#include "engine/writes.h"
 
 namespace tern {
 namespace {
@@ -23,11 +24,23 @@ class Reads : public ::testing::TestWithParam<int> {
     options.hash_seed = 7;
     store_ = *Store::open(options);
     detail::choose_reads(GetParam());
+    detail::choose_writes(GetParam());
   }
-  void TearDown() override { detail::choose_reads(detail::best_reads()); }
+  void TearDown() override {
+    detail::choose_reads(detail::best_reads());
+    detail::choose_writes(detail::best_reads());
+  }
 
   void put(const std::string& key, const std::string& value) {
-    ASSERT_TRUE(store_.set(key, value).ok());
+    // The first enters the key; the others replace what it has, alone and in a group.
+    const auto first = store_.set(key, std::string(value.size() / 2, '#'));
+    const auto second = store_.set(key, std::string(value.size(), '-'));
+    Result<std::uint64_t> third = Status::kNotFound;
+    const Item item{key, value};
+    ASSERT_TRUE(store_.set_many({&item, 1}, {&third, 1}).ok());
+    ASSERT_TRUE(first.ok() && second.ok() && third.ok());
+    ASSERT_LT(*first, *second);
+    ASSERT_LT(*second, *third);
     model_[key] = value;
   }
 

@@ -388,6 +388,8 @@ TEST_P(NamespaceTest, FoldsChecksAndNormalisesKeysIfItIsToldTo) {
   EXPECT_TRUE(folds.get("x1").missing());
 
   const Namespace checks = ns_or_fail(store, "checks", {.separator = '/', .check_paths = true});
+  char into[8];
+  EXPECT_EQ(checks.get("a//b", std::span<char>(into)).error(), (Error{Status::kInvalidKey, Field::kKey, 2}));
   EXPECT_EQ(checks.set("a//b", "v").error(), (Error{Status::kInvalidKey, Field::kKey, 2}));
   EXPECT_EQ(checks.get("/a").error(), (Error{Status::kInvalidKey, Field::kKey, 0}));
   EXPECT_TRUE(checks.set("a/b", "v"));

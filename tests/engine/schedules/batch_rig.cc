@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/reads.h"
+#include "engine/writes.h"
 
 namespace tern::concurrency {
 
@@ -168,8 +169,7 @@ bool BatchRigBase::set(int t, unsigned key, char value) {
   MapOp op;
   op.add(What::kSet, key, value);
   auto& call = begin(t, op);
-  tern::detail::PutChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view(), {&value, 1});
-  finish(call, rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change).outcome);
+  finish(call, tern::detail::base::put(rig.core(), rig.thread(t), keys[key].hash, keys[key].view(), {&value, 1}).outcome);
   return !call.op.refused;
 }
 

@@ -14,6 +14,7 @@
 
 #include "engine/audit.h"
 #include "engine/reads.h"
+#include "engine/writes.h"
 #include "tests/engine/schedules/private_arena.h"
 #include "tests/engine/schedules/rig.h"
 
@@ -146,8 +147,7 @@ void RigOf<S>::evicted(std::uint32_t key, bool pending, int by) {
 template <class S>
 std::uint64_t RigOf<S>::set(int t, const Key& key, std::string_view value) {
   auto& call = begin(t, Kind::kSet, key, value);
-  tern::detail::PutChange<Sync> change(core().space, thread(t), key.view(), value);
-  return end(call, core().write(thread(t), key.hash, key.view(), change));
+  return end(call, tern::detail::base::put(core(), thread(t), key.hash, key.view(), value));
 }
 
 template <class S>
