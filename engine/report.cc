@@ -15,7 +15,7 @@ using detail::Call;
 
 Stats Store::stats() const noexcept {
   Stats s;
-  const Call call(context());
+  const Call call(context(), Call::Keys::kNone);  // of a snapshot that serves: what has come
   if (!call.ok()) return s;
   auto& core = call.core();
   core.space.for_each_thread_state([&](detail::Thread<detail::StdSync>& t) {

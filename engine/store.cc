@@ -184,10 +184,12 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
 
 }  // namespace
 
-Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
+Result<StoreCore*> StoreCore::open(const Options& options, FirstTable table) noexcept {
   [[maybe_unused]] static const bool chosen = (choose_reads(best_reads()), choose_writes(best_reads()), true);
   Plan plan;
   if (const Error e = make_plan(options, plan); e.status != Status::kOk) return e;
+  const std::uint32_t buckets_expected = plan.core.first_buckets;
+  if (table == FirstTable::kSmall) plan.core.first_buckets = kFirstBuckets;
   void* memory = alloc::private_allocate_aligned(sizeof(StoreCore), alignof(StoreCore));
   if (memory == nullptr) return Status::kOutOfMemory;
   auto* store = new (memory) StoreCore;
@@ -207,6 +209,7 @@ Result<StoreCore*> StoreCore::open(const Options& options) noexcept {
     return Error{Status::kInvalidArgument, options.memory != nullptr ? Field::kMemory : Field::kMemoryBytes};
   }
   if (plan.shrink_floor_bytes != 0) store->watch_memory(options, plan.shrink_floor_bytes);
+  store->buckets_expected = buckets_expected;
   store->value_bytes_max = plan.value_bytes_max;
   auto& below = store->core.space.short_values_below;
   below = std::min<std::uint64_t>(below, plan.value_bytes_max + 1);

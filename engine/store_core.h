@@ -92,7 +92,8 @@ class StoreCore {
   using Sync = StdSync;
   using Thr = Thread<Sync>;
 
-  static Result<StoreCore*> open(const Options& options) noexcept;
+  enum class FirstTable : std::uint8_t { kOfExpectedEntries, kSmall };
+  static Result<StoreCore*> open(const Options& options, FirstTable table = FirstTable::kOfExpectedEntries) noexcept;
 
   // What a call meets. On a line that a read has loaded.
   enum class Mode : std::uint8_t { kServing, kIncoming, kComplete /* on its way to serving */, kClosed };
@@ -196,6 +197,7 @@ class StoreCore {
   char name[64] = {};
   // Of snapshots (persist/).
   Attachment* attachment = nullptr;  // in private memory
+  std::uint32_t buckets_expected = 0;  // of each shard: Options::entries_expected
   std::uint64_t birth_wall_ms = 0;   // 0: of a store that was opened empty and never saved
   std::atomic<Attachment*> periodic{nullptr};  // saves that it makes by itself; in private memory
 

@@ -107,15 +107,23 @@ class Views {
 
   // What a step has found.
   struct Step {
-    HeadT head[kStepKeys];
+    HeadT head[kStepKeys];  // not of what lies in `whole`
+    // PlainRecords::kWhole: a record that is all there is to its entry. Else null.
+    const Rec* whole[kStepKeys];
     std::string_view key[kStepKeys];
     std::uint64_t record[kStepKeys];
     std::uint64_t place[kStepKeys];
     unsigned count = 0;
   };
 
+  // How a step shows a record without deadline, tags and extent of up to kWholeBytesMax. Whoever copies them as they are saves the making
+  // of a head and the taking of it apart, two thirds of a walk.
+  enum class PlainRecords : std::uint8_t { kAsHeads, kWhole };
+  static constexpr std::uint64_t kWholeBytesMax = 16 << 10;
+
   // Inside the caller's guard, whose end is the end of what the step refers to. False: the walk is over, or the view has
   // ended (`ended`). A step may be empty.
+  template <PlainRecords kPlain = PlainRecords::kAsHeads>
   bool step(const Handle& view, ViewCursor& cursor, Step& out, bool& ended) noexcept {
     ended = false;
     out.count = 0;
@@ -129,8 +137,8 @@ class Views {
       end = cursor.place | (~std::uint64_t{0} >> bits_of(size, hash));  // the last place of its part
       Bucket<Sync>& b = core_.table.bucket(s, home);
       out.count = 0;
-      if (!b.control().ready()) gather(view, core_.table.bucket(s, split_source(home)), cursor.place, end, out);
-      gather(view, b, cursor.place, end, out);
+      if (!b.control().ready()) gather<kPlain>(view, core_.table.bucket(s, split_source(home)), cursor.place, end, out);
+      gather<kPlain>(view, b, cursor.place, end, out);
       Sync::point("view.walked");
       if (planted<Sync>(Mutant::kWalkWithoutHomeCheck)) break;
       if (bits_of(Tbl::size_of(s), hash) == bits_of(size, hash)) break;
@@ -183,43 +191,66 @@ class Views {
   }
 
   // Adds the keys of a chain whose places are first to last. If they are too many, `last` comes down, and those past it go.
+  template <PlainRecords kPlain>
   void gather(const Handle& view, Bucket<Sync>& chain, std::uint64_t first, std::uint64_t& last, Step& out) noexcept {
-    core_.table.for_each_slot(chain, [&](auto&, SlotWord w) {
-      if (w.is_current()) prefetch_near(core_.space.record(w.offset()));
-      return true;
-    });
+    if (kPlain != PlainRecords::kWhole) {  // who wants whole records sees to that himself, longer before
+      core_.table.for_each_slot(chain, [&](auto&, SlotWord w) {
+        if (w.is_current()) prefetch_near(core_.space.record(w.offset()));
+        return true;
+      });
+    }
+    // Of points that the view sees there are never more again, so one look will do.
+    const bool may_be_whole = kPlain == PlainRecords::kWhole && core_.space.points.in_table() == 0;
     core_.table.for_each_slot(chain, [&](auto&, SlotWord w) {
       if (!w.is_current()) return true;
       const Rec& newest = *core_.space.record(w.offset());
-      const auto k = core_.space.key_of(newest, newest.stamp_word());
-      const std::string_view key(k.data, k.size);
+      const Stamp s = newest.stamp_word();
+      const bool whole = may_be_whole && s.plain() && s.stamp() <= view.opened.stamp &&
+                         kRecordHeaderBytes + s.klen8() + newest.link_word().length18() <= kWholeBytesMax;
+      std::string_view key(newest.bytes() + kRecordHeaderBytes, s.klen8());
+      if (!whole) {
+        const auto k = core_.space.key_of(newest, s);
+        key = {k.data, k.size};
+      }
       const std::uint64_t place = reverse(core_.table.hash_of(key));
       if (place < first || place > last) return true;
       for (unsigned i = 0; i != out.count; ++i) {
         if (out.place[i] == place && out.key[i] == key) return true;  // met in the source, too
       }
-      const HeadT head = at(view, w.offset(), key.size());
-      if (!head.present) return true;
-      while (out.count == kStepKeys && last != first) {
-        last = first + (last - first) / 2;
-        drop_past(last, out);
+      if (whole) {
+        if (!make_room(place, first, last, out)) return true;
+        out.whole[out.count] = &newest;
+        out.place[out.count] = place;
+        out.key[out.count++] = key;
+        return true;
       }
-      // As many keys of one 64-bit hash, which is seeded in secret, as a step has room for: not in this world.
-      if (place > last || out.count == kStepKeys) return true;
+      const HeadT head = at(view, w.offset(), key.size());
+      if (!head.present || !make_room(place, first, last, out)) return true;
+      out.whole[out.count] = nullptr;
+      out.place[out.count] = place;
       out.head[out.count] = head;
       // The version's own bytes: the newest record may go when somebody who holds it lets go.
       const auto own = core_.space.key_of(*head.record, head.stamp);
       out.key[out.count] = {own.data, own.size};
-      out.record[out.count] = core_.space.offset_of(*head.record);
-      out.place[out.count++] = place;
+      out.record[out.count++] = core_.space.offset_of(*head.record);
       return true;
     });
+  }
+  // For one more, at this place. False: it is past what this step has now.
+  static bool make_room(std::uint64_t place, std::uint64_t first, std::uint64_t& last, Step& out) noexcept {
+    while (out.count == kStepKeys && last != first) {
+      last = first + (last - first) / 2;
+      drop_past(last, out);
+    }
+    // As many keys of one 64-bit hash, which is seeded in secret, as a step has room for: not in this world.
+    return place <= last && out.count != kStepKeys;
   }
   static void drop_past(std::uint64_t last, Step& out) noexcept {
     unsigned n = 0;
     for (unsigned i = 0; i != out.count; ++i) {
       if (out.place[i] > last) continue;
       out.head[n] = out.head[i];
+      out.whole[n] = out.whole[i];
       out.key[n] = out.key[i];
       out.record[n] = out.record[i];
       out.place[n++] = out.place[i];

@@ -5,6 +5,7 @@
 
 #include "alloc/platform.h"
 #include "alloc/private_memory.h"
+#include "engine/growth.h"
 
 namespace tern::persist {
 
@@ -135,10 +136,26 @@ Error Arrivals::load(Thr& t, unsigned shard, std::uint64_t b) noexcept {
   Placing placing(reader_, *store_, opened_);
   Error e = reader_.read_block(b, buffer, trouble);
   if (e.status == Status::kOk) e = placing.place_block(t, shard, b, buffer, Placing::Others::kInside, trouble);
+  if (e.status == Status::kOk) grow(t);
   t.counters.expired.add(placing.expired);
   left_out_.fetch_add(placing.left_out, std::memory_order_relaxed);  // [arrival] comes with the block's state
   if (e.status != Status::kOk && e.status != Status::kOutOfMemory) store_->log(TroubleText(trouble.fault).text);
   return e;
+}
+
+// A block brings its share of the table that was asked for (Options::entries_expected), beyond what its entries need.
+void Arrivals::grow(Thr& t) noexcept {
+  auto& core = store_->core;
+  const std::uint64_t blocks = reader_.header().block_count;
+  const std::uint64_t brought = blocks - std::min(pieces_left() - 1, blocks);  // this one, too; others may come at the same time
+  const auto wanted = static_cast<std::uint32_t>(store_->buckets_expected * brought / blocks);
+  for (unsigned s = 0; s != core.table.shard_count(); ++s) {
+    auto& shard = core.table.shard(s);
+    while (detail::Table<detail::StdSync>::size_of(shard).buckets() < wanted) {
+      const detail::Guard<detail::StdSync> guard(core.space, t);
+      if (!detail::Growth<detail::StdSync>::grow_one(core.table, t, shard)) return;  // a hint is no reason to refuse anything
+    }
+  }
 }
 
 }  // namespace tern::persist

@@ -48,6 +48,7 @@ class Arrivals final : public detail::Incoming {
   using Gate = BlockGate<detail::StdSync>;
   Error bring_block(Thr& t, unsigned shard, std::uint64_t block) noexcept;
   Error load(Thr& t, unsigned shard, std::uint64_t block) noexcept;
+  void grow(Thr& t) noexcept;
   unsigned shard_of_block(std::uint64_t block) const noexcept;
 
   Reader reader_;

@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::size_t kKeyBytesMax = 65'530;  // of a stored key: with its namespace's mark (engine/names.h)
 constexpr std::uint64_t kValueBytesMax = (std::uint64_t{1} << 32) - (64 << 10);
-constexpr std::uint64_t kStampedKind = std::uint64_t{1} << 62;
-constexpr std::uint64_t kFlagsAllowed = kStampedKind | Stamp::kHasX | Stamp::kHasExt | std::uint64_t{255} << Stamp::kKeyShift;
-constexpr std::uint64_t kLinkAllowed = std::uint64_t{15} << Link::kTypeShift | Link::kLengthMask << Link::kLengthShift;
-constexpr std::uint64_t kMetaAllowed = Hold::kKeep | Hold::kAccessMask | detail::kVersionMask;
 constexpr std::uint64_t kXAllowed = Deadline::kNever << Deadline::kShift;
 constexpr std::uint64_t kExtAllowed = ~(Ext::kExtent | Ext::kKeyRef | Ext::kKeyInExtent);
 // As in an arena, of a record that has no extent.
@@ -160,8 +156,10 @@ const char* check_directory(const Header& h, const ShardEntry* shards, const Blo
     for (std::uint64_t b = s.first_block; b != s.first_block + s.block_count; ++b) {
       at = h.shard_count * sizeof(ShardEntry) + b * sizeof(BlockEntry);
       const BlockEntry& e = blocks[b];
-      const bool packed = e.codec == static_cast<std::uint32_t>(Codec::kLz4) && h.format_version >= 3;
-      if (e.codec != static_cast<std::uint32_t>(Codec::kNone) && !packed) return "a block is packed in a way that this version doesn't know";
+      const bool packed = e.codec != static_cast<std::uint32_t>(Codec::kNone);
+      if (packed && (e.codec > static_cast<std::uint32_t>(Codec::kZstd) || version_of(static_cast<Codec>(e.codec)) > h.format_version)) {
+        return "a block is packed in a way that this version doesn't know";
+      }
       if (e.at < kHeaderBytes || e.at > h.directory_at || e.bytes % 8 != 0 || e.bytes > h.directory_at - e.at) {
         return "a block is outside of the file";
       }

@@ -37,8 +37,9 @@ static_assert(std::endian::native == std::endian::little, "the file is little-en
 inline constexpr char kMagic[8] = {'T', 'E', 'R', 'N', 'S', 'N', 'A', 'P'};
 // 1: no tags; blocks lie in the directory's order, and are salted with their number there. 2: tags; blocks lie as they were
 // done, and are salted with their offset. What an older version wrote is read as it is.
-// 3: blocks may be packed (codec.h); written only where some may be, so that version 2 can be read by those who know no other.
-inline constexpr std::uint32_t kFormatVersion = 3;
+// 3: blocks may be packed by LZ4 (codec.h).
+// 4: blocks may be packed by Zstd, too. What needs no newer version is written in an older one.
+inline constexpr std::uint32_t kFormatVersion = 4;
 inline constexpr std::uint32_t kPlainFormatVersion = 2;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 inline constexpr std::size_t kHeaderBytes = 4096;
@@ -51,7 +52,10 @@ inline constexpr std::size_t kRecordInBlockMax = 16 << 10;
 // The most that one packed block may unpack to, so that a small file can't ask for much memory. Longer records stay plain.
 inline constexpr std::uint64_t kPackedPlainMax = 1 << 20;
 
-enum class Codec : std::uint32_t { kNone = 0, kLz4 = 1 };  // 2, Zstd: a number kept free
+enum class Codec : std::uint32_t { kNone = 0, kLz4 = 1, kZstd = 2 };
+// The first version whose files may have it.
+constexpr std::uint32_t version_of(Codec codec) noexcept { return kPlainFormatVersion + static_cast<std::uint32_t>(codec); }
+static_assert(version_of(Codec::kZstd) == kFormatVersion);
 
 struct Header {
   char magic[8];
@@ -144,6 +148,14 @@ struct FileRecord {
   std::uint64_t bytes() const noexcept { return (unpadded_bytes() + 7) / 8 * 8; }
 };
 inline constexpr std::size_t kRecordHeadMax = detail::kRecordHeaderBytes + 16;
+
+// What the file has of a record's words; the other bits mean something in an arena alone.
+inline constexpr std::uint64_t kStampedKind = std::uint64_t{1} << 62;
+inline constexpr std::uint64_t kFlagsAllowed =
+    kStampedKind | detail::Stamp::kHasX | detail::Stamp::kHasExt | std::uint64_t{255} << detail::Stamp::kKeyShift;
+inline constexpr std::uint64_t kLinkAllowed =
+    std::uint64_t{15} << detail::Link::kTypeShift | detail::Link::kLengthMask << detail::Link::kLengthShift;
+inline constexpr std::uint64_t kMetaAllowed = detail::Hold::kKeep | detail::Hold::kAccessMask | detail::kVersionMask;
 
 // Writes the words before the key; answers how many bytes.
 std::size_t put_head(char* to, const FileRecord& r) noexcept;

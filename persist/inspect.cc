@@ -4,7 +4,6 @@
 #include <tern/snapshot.h>
 
 #include "engine/directory.h"
-#include "persist/codec.h"
 #include "persist/reader.h"
 #include "simd/hash.h"
 
@@ -56,7 +55,9 @@ Result<SnapshotInfo> inspect_snapshot(std::string_view path, SnapshotFault* faul
   info.shards = h.shard_count;
   for (std::uint64_t b = 0; b != h.block_count; ++b) {
     info.plain_bytes += reader.block(b).plain_bytes;
-    info.packed_blocks += reader.block(b).codec != static_cast<std::uint32_t>(persist::Codec::kNone);
+    if (reader.block(b).codec == static_cast<std::uint32_t>(persist::Codec::kNone)) continue;
+    ++info.packed_blocks;
+    info.codec = static_cast<SnapshotCodec>(reader.block(b).codec);
   }
   info.saved_at = since_1970(h.wall_ms);
   info.first_saved_at = since_1970(h.birth_wall_ms);

@@ -14,33 +14,61 @@
 
 namespace tern::persist {
 
-// Hints alone: what growth changes meanwhile makes them worthless, never wrong. Inside the walk's guard.
-inline void look_ahead(detail::Core<detail::StdSync>& core, const detail::ViewCursor& cursor) noexcept {
-  using Tbl = detail::Table<detail::StdSync>;
-  constexpr unsigned kRecords = 2, kBuckets = 4;
-  auto& shard = core.table.shard(cursor.shard);
-  const detail::ShardSize size = Tbl::size_of(shard);
-  const std::uint64_t half = std::bit_floor(std::uint64_t{size.buckets()});
-  std::uint64_t place = cursor.place;
-  for (unsigned i = 1;; ++i) {
-    // The next bucket's first place; see Views::step.
-    const std::uint64_t hash = place_of(place);
-    const unsigned bits = std::countr_zero(half) + ((hash & (half - 1)) + half < size.buckets() ? 1 : 0);
-    if (bits == 0) return;
-    place = (place | ~std::uint64_t{0} >> bits) + 1;
-    if (place == 0) return;
-    if (i != kRecords && i != kBuckets) continue;
-    auto& bucket = core.table.bucket(shard, size.home(place_of(place)));
-    if (i == kBuckets) return detail::prefetch_near(&bucket);
+// Of one walk. Hints alone: what growth changes meanwhile makes them worthless, never wrong.
+class LookAhead {
+ public:
+  using Core = detail::Core<detail::StdSync>;
+
+  // Before each step, inside the walk's guard.
+  void before(Core& core, const detail::ViewCursor& cursor) noexcept {
+    auto& shard = core.table.shard(cursor.shard);
+    const detail::ShardSize size = detail::Table<detail::StdSync>::size_of(shard);
+    if (cursor.shard != shard_) {
+      shard_ = cursor.shard;
+      ahead_ = 0;
+      place_ = cursor.place;
+    }
+    // One a step; at the beginning as many as it is to be ahead.
+    for (unsigned n = ahead_ == 0 ? kBuckets : 1; n != 0; --n) {
+      detail::Bucket<detail::StdSync>* next = nullptr;
+      if (place_ != kEnd) {
+        const std::uint64_t hash = place_of(place_);
+        next = &core.table.bucket(shard, size.home(hash));
+        detail::prefetch_near(next);
+        place_ = end_of(size, hash, place_) + 1;
+        if (place_ == 0) place_ = kEnd;
+      }
+      bucket_[ahead_++ % kBuckets] = next;
+    }
+    records_of(core, bucket_[(ahead_ - kBuckets + kRecords) % kBuckets]);
+  }
+
+ private:
+  static constexpr unsigned kRecords = 2, kBuckets = 4;
+  static constexpr std::uint64_t kEnd = ~std::uint64_t{0};  // no bucket begins there
+
+  // See Views::step.
+  static std::uint64_t end_of(detail::ShardSize size, std::uint64_t hash, std::uint64_t place) noexcept {
+    const std::uint64_t half = std::bit_floor(std::uint64_t{size.buckets()});
+    const int bits = std::countr_zero(half) + ((hash & (half - 1)) + half < size.buckets() ? 1 : 0);
+    return place | (bits == 0 ? kEnd : kEnd >> bits);
+  }
+  static void records_of(Core& core, const detail::Bucket<detail::StdSync>* bucket) noexcept {
+    if (bucket == nullptr) return;
     for (unsigned slot = 0; slot != detail::kSlots; ++slot) {
-      const detail::SlotWord w(bucket.slot[slot].load(std::memory_order_relaxed));  // a hint
+      const detail::SlotWord w(bucket->slot[slot].load(std::memory_order_relaxed));  // a hint
       if (!w.is_current()) continue;
       const char* record = core.space.record(w.offset())->bytes();
       detail::prefetch_near(record);
       detail::prefetch_near(record + 64);
     }
   }
-}
+
+  const detail::Bucket<detail::StdSync>* bucket_[kBuckets] = {};  // from this step's on
+  unsigned ahead_ = 0;
+  unsigned shard_ = ~0u;
+  std::uint64_t place_ = 0;  // where the one after the last in bucket_ begins
+};
 
 }  // namespace tern::persist
 

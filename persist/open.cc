@@ -27,7 +27,6 @@ using Sync = detail::StdSync;
 constexpr unsigned kLoadThreadsMax = 16;
 constexpr unsigned kLoadThreadsByDefaultMax = 8;
 
-
 // What the threads of one load share.
 class Load {
  public:
@@ -151,13 +150,12 @@ Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& ho
   }
   // A table made at its size is quicker to fill, and takes its time to make: 8 of the 9 ms to a first get among a million. One
   // that serves at once grows with the blocks that come.
-  if (!how.copy) {
-    o.entries_expected = 0;
-  } else if (o.entries_expected == 0) {
+  if (how.copy && o.entries_expected == 0) {
     const std::uint64_t budget = o.memory != nullptr ? o.memory_size / 2 : o.memory_bytes;
     o.entries_expected = h.entries < budget / 64 ? h.entries : budget / 64;
   }
-  const Result<detail::StoreCore*> made = detail::StoreCore::open(o);
+  const Result<detail::StoreCore*> made = detail::StoreCore::open(o, how.copy ? detail::StoreCore::FirstTable::kOfExpectedEntries
+                                                                                      : detail::StoreCore::FirstTable::kSmall);
   if (!made) return trouble.refused(reader.name(), made.error(), "the store can't be opened with these options");
   detail::StoreCore& store = **made;
   std::uint64_t wall_ms = how.wall_now ? static_cast<std::uint64_t>(how.wall_now->count()) : platform::wall_ns() / 1'000'000;

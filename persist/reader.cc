@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "alloc/private_memory.h"
-#include "persist/codec.h"
 #include "simd/checksum.h"
 #include "simd/hash.h"
 
@@ -79,8 +78,11 @@ Error Reader::open(const FileName& name, Trouble& trouble) noexcept {
     return trouble.damaged(name.text, header_.directory_at + at, wrong);
   }
   for (std::uint64_t b = 0; header_.format_version >= 3 && b != header_.block_count; ++b) {
-    if (!is_built_in(static_cast<Codec>(blocks_[b].codec))) {
-      return trouble.refused(name.text, {Status::kUnsupported, Field::kCodec}, "its blocks are packed by LZ4, which this build of Tern has not");
+    const auto codec = static_cast<Codec>(blocks_[b].codec);
+    if (!is_built_in(codec)) {
+      return trouble.refused(name.text, {Status::kUnsupported, Field::kCodec},
+                             codec == Codec::kLz4 ? "its blocks are packed by LZ4, which this build of Tern has not"
+                                                  : "its blocks are packed by Zstd, which this build of Tern has not");
     }
   }
   return {};
@@ -88,10 +90,11 @@ Error Reader::open(const FileName& name, Trouble& trouble) noexcept {
 
 Error Reader::read_block(std::uint64_t i, BlockBuffer& buffer, Trouble& trouble) const noexcept {
   const BlockEntry& b = blocks_[i];
-  const bool packed = b.codec != static_cast<std::uint32_t>(Codec::kNone);
+  const auto codec = static_cast<Codec>(b.codec);
+  const bool packed = codec != Codec::kNone;
   char* const plain = buffer.room_for(b.plain_bytes);
   char* const to = packed ? buffer.packed_room_for(b.bytes) : plain;
-  if (plain == nullptr || to == nullptr) {
+  if (plain == nullptr || to == nullptr || !buffer.unpacker().prepare(codec)) {
     return trouble.refused(name_.text, {Status::kOutOfMemory, Field::kNone}, "no memory for a block");
   }
   const ReadAll read = read_all(file_, to, b.bytes, b.at);
@@ -101,7 +104,7 @@ Error Reader::read_block(std::uint64_t i, BlockBuffer& buffer, Trouble& trouble)
     return trouble.damaged(name_.text, b.at, "a block's checksum is wrong");
   }
   if (!packed) return {};
-  if (const char* wrong = unpack(static_cast<Codec>(b.codec), to, b.bytes, plain, b.plain_bytes)) {
+  if (const char* wrong = buffer.unpacker().unpack(codec, to, b.bytes, plain, b.plain_bytes)) {
     return trouble.damaged(name_.text, b.at, wrong);
   }
   return {};

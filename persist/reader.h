@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "alloc/platform.h"
+#include "persist/codec.h"
 #include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
@@ -14,7 +15,7 @@
 
 namespace tern::persist {
 
-// A block's bytes, in private memory that grows to the longest.
+// A block's bytes, in private memory that grows to the longest, and what unpacks them.
 class BlockBuffer {
  public:
   BlockBuffer() = default;
@@ -25,8 +26,10 @@ class BlockBuffer {
   const char* data() const noexcept { return bytes_; }
   // Beside it: as the file has them, of a block that is packed.
   char* packed_room_for(std::uint64_t bytes) noexcept;
+  Unpacker& unpacker() noexcept { return unpacker_; }
 
  private:
+  Unpacker unpacker_;
   char* bytes_ = nullptr;
   std::uint64_t room_ = 0;
   char* packed_ = nullptr;

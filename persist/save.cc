@@ -89,7 +89,7 @@ class Saver {
     if (error != 0) return trouble_.system(temporary_.text, "the temporary file can't be made", error);
     made_ = true;
     std::memcpy(header_.magic, kMagic, sizeof kMagic);
-    header_.format_version = work_.codec == Codec::kNone ? kPlainFormatVersion : kFormatVersion;
+    header_.format_version = version_of(work_.codec);
     header_.byte_order = kByteOrder;
     header_.header_bytes = kHeaderBytes;
     header_.shard_count = shards;
@@ -292,7 +292,7 @@ Error check_save(std::string_view path, const SaveOptions& options) noexcept {
   if (!Generations::is_path(path)) return {Status::kInvalidArgument, Field::kPath};
   if (options.keep == 0 || options.keep > kGenerationsMax) return {Status::kInvalidArgument, Field::kKeep};
   if (options.threads > kSaveThreadsMax) return {Status::kOutOfRange, Field::kThreads};
-  if (options.codec != SnapshotCodec::kNone && options.codec != SnapshotCodec::kLz4) return {Status::kInvalidArgument, Field::kCodec};
+  if (options.codec > SnapshotCodec::kZstd) return {Status::kInvalidArgument, Field::kCodec};
   if (!is_built_in(static_cast<Codec>(options.codec))) return {Status::kUnsupported, Field::kCodec};
   if (options.wall_now && (options.wall_now->count() < 0 ||
                            static_cast<std::uint64_t>(options.wall_now->count()) > detail::Deadline::kNever)) {

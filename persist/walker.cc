@@ -4,8 +4,6 @@
 #include <cstring>
 
 #include "alloc/private_memory.h"
-#include "persist/codec.h"
-#include "persist/look_ahead.h"
 #include "simd/checksum.h"
 
 namespace tern::persist {
@@ -27,6 +25,20 @@ void put_record(char* to, const FileRecord& r) noexcept {
   if (!r.tags.empty()) std::memcpy(to + r.value.size(), r.tags.data(), r.tags.size());
 }
 
+// One that lies in the arena as it will in the file. Answers its bytes there.
+std::uint64_t put_whole(char* to, const detail::Record<Sync>& r, detail::Hold meta) noexcept {
+  const detail::Stamp s = r.stamp_word();
+  const detail::Link link = r.link_word();
+  const std::uint64_t words[3] = {s.word() & kFlagsAllowed, link.word() & kLinkAllowed, meta.word() & kMetaAllowed};
+  static_assert(sizeof words == detail::kRecordHeaderBytes);
+  const std::uint64_t key_and_value = s.klen8() + link.length18();
+  const std::uint64_t bytes = (sizeof words + key_and_value + 7) / 8 * 8;
+  std::memset(to + bytes - 8, 0, 8);  // what isn't written over pads it
+  std::memcpy(to, words, sizeof words);
+  std::memcpy(to + sizeof words, r.bytes() + sizeof words, key_and_value);
+  return bytes;
+}
+
 }  // namespace
 
 BlockList::~BlockList() { alloc::private_free(entries_); }
@@ -45,16 +57,11 @@ bool BlockList::add(const BlockEntry& e) noexcept {
   return true;
 }
 
-Walker::~Walker() {
-  alloc::private_free(buffer_);
-  alloc::private_free(packed_);
-}
+Walker::~Walker() { alloc::private_free(buffer_); }
 
 bool Walker::prepare() noexcept {
   buffer_ = static_cast<char*>(alloc::private_allocate_aligned(kBufferBytes, 4096));
-  if (work_.codec == Codec::kNone) return buffer_ != nullptr;
-  packed_ = static_cast<char*>(alloc::private_allocate(packed_room(kPackedPlainMax)));
-  return buffer_ != nullptr && packed_ != nullptr;
+  return buffer_ != nullptr && packer_.prepare(work_.codec);
 }
 
 bool Walker::refuse(Error why, const char* what) noexcept {
@@ -83,18 +90,20 @@ bool Walker::walk(Thr& t, unsigned shard, FunctionRef<bool()> goes_on) noexcept 
   detail::ViewCursor cursor{shard, 0};
   while (cursor.shard == shard) {
     unsigned held = 0;
-    const std::uint64_t first = cursor.place;
     {
       const detail::Guard<Sync> guard(core_.space, t);
-      look_ahead(core_, cursor);
-      bool ended = false;
-      ViewsNow(core_).step(work_.view, cursor, step_, ended);
-      if (ended) {
-        return refuse({Status::kViewExpired, Field::kNone},
-                      "writers replaced more than may be kept for the save's view; raise view_bytes_max or save when it is quieter");
-      }
-      if ((held = take(t, first)) == kNotHeld) {
-        return refuse({Status::kConflict, Field::kNone}, "a long value is held by as many as can hold it");
+      for (unsigned i = 0; i != kStepsAGuard && cursor.shard == shard && held == 0 && used_ < kBlockBytes; ++i) {
+        const std::uint64_t first = cursor.place;
+        look_ahead_.before(core_, cursor);
+        bool ended = false;
+        ViewsNow(core_).step<ViewsNow::PlainRecords::kWhole>(work_.view, cursor, step_, ended);
+        if (ended) {
+          return refuse({Status::kViewExpired, Field::kNone},
+                        "writers replaced more than may be kept for the save's view; raise view_bytes_max or save when it is quieter");
+        }
+        if ((held = take(t, first)) == kNotHeld) {
+          return refuse({Status::kConflict, Field::kNone}, "a long value is held by as many as can hold it");
+        }
       }
     }
     last_place_ = cursor.place - 1;  // the step's end; of the line's last piece: all ones
@@ -168,6 +177,14 @@ unsigned Walker::take(Thr& t, std::uint64_t first) noexcept {
   unsigned held = 0;
   if (used_ == 0) first_place_ = first;
   for (unsigned i = 0; i != step_.count; ++i) {
+    if (const auto* whole = step_.whole[i]) {
+      static_assert(ViewsNow::kWholeBytesMax <= kRecordInBlockMax, "it needs no block for itself");
+      const detail::Hold meta = whole->hold_word();
+      version_max_ = std::max(version_max_, meta.version());
+      used_ += put_whole(buffer_ + used_, *whole, meta);
+      ++records_;
+      continue;
+    }
     const FileRecord r = file_record(step_.head[i], step_.key[i]);
     if (r.version > version_max_) version_max_ = r.version;
     const std::uint64_t bytes = r.bytes();
@@ -198,12 +215,10 @@ bool Walker::flush(FunctionRef<bool()> goes_on) noexcept {
 // Its plain bytes are in the buffer.
 bool Walker::put_block(BlockEntry b, FunctionRef<bool()> goes_on) noexcept {
   const char* from = buffer_;
-  if (packed_ != nullptr && b.plain_bytes <= kPackedPlainMax) {
-    if (const std::uint64_t packed = pack(work_.codec, buffer_, b.plain_bytes, packed_); packed != 0) {
-      from = packed_;
-      b.bytes = packed;
-      b.codec = static_cast<std::uint32_t>(work_.codec);
-    }
+  if (const std::uint64_t packed = packer_.pack(buffer_, b.plain_bytes); packed != 0) {
+    from = packer_.packed();
+    b.bytes = packed;
+    b.codec = static_cast<std::uint32_t>(work_.codec);
   }
   b.at = work_.end.fetch_add(b.bytes, std::memory_order_relaxed);  // a place of its own; nothing else
   b.checksum = simd::checksum(from, b.bytes, block_salt(work_.header, blocks_.count(), b.at));
@@ -214,7 +229,7 @@ bool Walker::put_block(BlockEntry b, FunctionRef<bool()> goes_on) noexcept {
 bool Walker::write_long(const Long& l, FunctionRef<bool()> goes_on) noexcept {
   const FileRecord& r = l.record;
   const std::uint64_t bytes = r.bytes();
-  if (packed_ != nullptr && bytes <= kPackedPlainMax) {  // the buffer is free: the open block was flushed before
+  if (work_.codec != Codec::kNone && bytes <= kPackedPlainMax) {  // the buffer is free: the open block was flushed before
     put_record(buffer_, r);
     return put_block({0, bytes, bytes, l.place, l.place, 0, 1, static_cast<std::uint32_t>(Codec::kNone)}, goes_on);
   }

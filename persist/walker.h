@@ -1,6 +1,6 @@
 // One thread's share of a save: it takes shard after shard, walks the view through it, and writes what it finds.
 //
-//   under a guard   a step of the walk; records that fit are copied to the open block, long ones are held
+//   under a guard   some steps of the walk; records that fit are copied to the open block, long ones are held
 //   outside of it   the block goes to the file when it is full, held values go there from where they lie
 //
 // So no file operation delays reclamation, and memory is a block, its entries in the directory and nothing that grows
@@ -20,9 +20,11 @@
 #include "alloc/platform.h"
 #include "engine/store_core.h"
 #include "engine/views.h"
+#include "persist/codec.h"
 #include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
+#include "persist/look_ahead.h"
 
 namespace tern::persist {
 
@@ -98,6 +100,7 @@ class Walker {
   static constexpr std::size_t kBufferBytes = kBlockBytes + ViewsNow::kStepKeys * (kRecordInBlockMax + 8);
   static_assert(kPackedPlainMax <= kBufferBytes, "a record that is packed alone fits");
   static constexpr unsigned kNotHeld = ~0u;
+  static constexpr unsigned kStepsAGuard = 8;  // about 35 entries
 
   // False, as the rest answers what has failed or was stopped.
   bool refuse(Error why, const char* what) noexcept;
@@ -119,12 +122,13 @@ class Walker {
   std::uint64_t version_max_ = 0;
   std::uint64_t entries_ = 0;  // of the shard
   char* buffer_ = nullptr;
-  char* packed_ = nullptr;  // room for what a codec makes of it
+  Packer packer_;
   // The open block.
   std::uint64_t used_ = 0;
   std::uint32_t records_ = 0;
   std::uint64_t first_place_ = 0;
   std::uint64_t last_place_ = 0;
+  LookAhead look_ahead_;
   ViewsNow::Step step_;
   Long long_[ViewsNow::kStepKeys];  // held, of the last step
 };

@@ -111,8 +111,8 @@ int inspect_snapshot_file(const SnapshotCommand& c) {
   std::printf("  bytes              %llu in %llu blocks, %u shards\n", static_cast<unsigned long long>(info->file_bytes),
               static_cast<unsigned long long>(info->blocks), info->shards);
   if (info->packed_blocks != 0) {
-    std::printf("  packed             %llu blocks by LZ4; %llu bytes unpacked\n", static_cast<unsigned long long>(info->packed_blocks),
-                static_cast<unsigned long long>(info->plain_bytes));
+    std::printf("  packed             %llu blocks by %s; %llu bytes unpacked\n", static_cast<unsigned long long>(info->packed_blocks),
+                info->codec == SnapshotCodec::kLz4 ? "LZ4" : "Zstd", static_cast<unsigned long long>(info->plain_bytes));
   }
   std::printf("  versions           up to %llu; earlier lives' lie below %llu\n", static_cast<unsigned long long>(info->version_max),
               static_cast<unsigned long long>(info->version_base));

@@ -17,7 +17,7 @@ namespace {
 
 using namespace tern;
 
-std::string good_file(bool is_packed) {
+std::string good_file(persist::Codec codec) {
   std::string block;
   for (unsigned i = 0; i != 4; ++i) {
     const std::string key(i == 3 ? 300 : i + 1, static_cast<char>('a' + i));
@@ -31,12 +31,10 @@ std::string good_file(bool is_packed) {
     r.span = i == 1 ? detail::Span::idle(1'000) : detail::Span();
     block += test::record_bytes(r);
   }
-  if (!is_packed) return test::file_around(block, 4);
-  std::string packed(persist::packed_room(block.size()) + 8, '\0');
-  const std::uint64_t bytes = persist::pack(persist::Codec::kLz4, block.data(), block.size(), packed.data());
-  if (bytes == 0) return test::file_around(block, 4);  // built without LZ4
-  packed.resize(bytes);
-  return test::file_around(packed, 4, block.size());
+  persist::Packer packer;
+  const std::uint64_t bytes = persist::is_built_in(codec) && packer.prepare(codec) ? packer.pack(block.data(), block.size()) : 0;
+  if (bytes == 0) return test::file_around(block, 4);
+  return test::file_around({packer.packed(), bytes}, 4, codec, block.size());
 }
 
 void check(bool right, const char* what) {
@@ -50,17 +48,22 @@ void check(bool right, const char* what) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const int file = ::memfd_create("snapshot", 0);
   static const std::string path = "/proc/self/fd/" + std::to_string(file);
-  static const std::string good = good_file(false), good_packed = good_file(true);
+  static const std::string good[] = {good_file(persist::Codec::kNone), good_file(persist::Codec::kLz4), good_file(persist::Codec::kZstd)};
   if (size == 0) return 0;
   const unsigned kind = *data++;
   std::string bytes(reinterpret_cast<const char*>(data), --size);
   if (kind % 4 == 1) {
     // Some of them packed, to what the first two bytes say.
     const bool is_packed = kind % 8 == 5 && bytes.size() > 10;
-    const std::uint64_t unpacked = is_packed ? (std::uint64_t{static_cast<std::uint8_t>(bytes[0])} << 8 | static_cast<std::uint8_t>(bytes[1])) * 8 : 0;
-    bytes = test::file_around(is_packed ? std::string_view(bytes).substr(2) : bytes, 1 + kind / 8, unpacked);
+    if (is_packed) {
+      const std::uint64_t unpacked = (std::uint64_t{static_cast<std::uint8_t>(bytes[0])} << 8 | static_cast<std::uint8_t>(bytes[1])) * 8;
+      const auto codec = kind % 16 == 5 ? persist::Codec::kLz4 : persist::Codec::kZstd;
+      bytes = test::file_around(std::string_view(bytes).substr(2), 1 + kind / 8, codec, unpacked);
+    } else {
+      bytes = test::file_around(bytes, 1 + kind / 8);
+    }
   } else if (kind % 4 != 0) {
-    std::string changed = kind % 4 == 3 ? good_packed : good;
+    std::string changed = good[kind % 4 == 3 ? 1 + kind / 4 % 2 : 0];
     for (std::size_t i = 0; i + 3 <= bytes.size(); i += 3) {
       const auto high = static_cast<std::uint8_t>(bytes[i]), low = static_cast<std::uint8_t>(bytes[i + 1]);
       // The header's fields and what is behind it; not the zeros between.

@@ -28,7 +28,7 @@ MAY_INCLUDE = {
 }
 # One door for each third-party library inside the library: prefix of the include -> the part that may.
 DOORS = {"hwy/": "simd", "mimalloc": "alloc", "tbb/": "engine", "oneapi/": "engine", "xxhash.h": "simd",
-         "re2/": "engine", "lz4.h": "persist", "sys/sdt.h": "alloc"}
+         "re2/": "engine", "lz4.h": "persist", "zstd.h": "persist", "sys/sdt.h": "alloc"}
 INTRINSICS = {"immintrin.h", "emmintrin.h", "xmmintrin.h", "nmmintrin.h", "smmintrin.h", "arm_neon.h", "arm_acle.h",
               "x86intrin.h"}
 STANDARD = set("""
@@ -324,7 +324,7 @@ BANNED = [
     (re.compile(r"\b(std::)?(exit|_Exit|quick_exit)\s*\("), "the library never ends the process"),
     (re.compile(r"\b(throw|try|catch|dynamic_cast|typeid)\b\s*[\w({]"), "no exceptions and no type information"),
     (re.compile(r"\bstd::(jthread|thread|async)\b(?!::)"), "threads are the platform interface's"),
-    (re.compile(r"^\s*#\s*define\s+(?!TERN_|HWY_|TBB_|XXH_|NOMINMAX)"), "macros are named TERN_"),
+    (re.compile(r"^\s*#\s*define\s+(?!TERN_|HWY_|TBB_|XXH_|ZSTD_|NOMINMAX)"), "macros are named TERN_"),
 ]
 
 

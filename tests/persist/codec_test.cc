@@ -6,9 +6,13 @@
 namespace tern::test {
 namespace {
 
-class PackedSnapshot : public SnapshotTest {
+class PackedSnapshot : public SnapshotTest, public testing::WithParamInterface<SnapshotCodec> {
  protected:
   PackedSnapshot() : options(small_options(&clock)) { options.memory_bytes = 32 * kMiB; }
+  void SetUp() override {
+    if (!has_codec(codec)) GTEST_SKIP() << "built without it; WhoCantPackSaysSo has that";
+  }
+  const SnapshotCodec codec = GetParam();
   SnapshotInfo info() {
     const Result<SnapshotInfo> i = inspect_snapshot(path, &fault);
     EXPECT_TRUE(i.ok()) << fault.reason;
@@ -17,8 +21,9 @@ class PackedSnapshot : public SnapshotTest {
   Options options;
 };
 
-TEST_F(PackedSnapshot, ComesBackWhateverItsSizes) {
-  if (!has_codec(SnapshotCodec::kLz4)) GTEST_SKIP() << "built without LZ4; WhoCantPackSaysSo has that";
+INSTANTIATE_TEST_SUITE_P(Each, PackedSnapshot, testing::Values(SnapshotCodec::kLz4, SnapshotCodec::kZstd));
+
+TEST_P(PackedSnapshot, ComesBackWhateverItsSizes) {
   std::mt19937_64 random(3);
   const Store store = open_or_fail(options);
   const std::size_t longest[] = {40, 1'000, 16 << 10, 200 << 10, (1 << 20) - 200, 1 << 20, (1 << 20) + 50'000};
@@ -40,9 +45,10 @@ TEST_F(PackedSnapshot, ComesBackWhateverItsSizes) {
   EXPECT_EQ(plain.format_version, 2u) << "whoever knows no packed blocks can read it";
   EXPECT_EQ(plain.packed_blocks, 0u);
   for (const unsigned threads : {1u, 3u}) {
-    save_or_fail(store, {.threads = threads, .codec = SnapshotCodec::kLz4});
+    save_or_fail(store, {.threads = threads, .codec = codec});
     const SnapshotInfo packed = info();
-    EXPECT_EQ(packed.format_version, 3u);
+    EXPECT_EQ(packed.format_version, codec == SnapshotCodec::kLz4 ? 3u : 4u);
+    EXPECT_EQ(packed.codec, codec);
     EXPECT_GT(packed.packed_blocks, 0u);
     EXPECT_LT(packed.packed_blocks, packed.blocks) << "what isn't worth it stays plain";
     EXPECT_EQ(packed.plain_bytes, plain.plain_bytes);
@@ -59,30 +65,30 @@ TEST_F(PackedSnapshot, ComesBackWhateverItsSizes) {
   }
 }
 
-TEST_F(PackedSnapshot, OfWhatCantBePackedIsPlainBlocksAndGood) {
-  if (!has_codec(SnapshotCodec::kLz4)) GTEST_SKIP() << "built without LZ4; WhoCantPackSaysSo has that";
+TEST_P(PackedSnapshot, OfWhatCantBePackedIsPlainBlocksAndGood) {
   const Store store = open_or_fail(options);
-  save_or_fail(store, {.codec = SnapshotCodec::kLz4});
+  save_or_fail(store, {.codec = codec});
   EXPECT_EQ(info().entries, 0u);
   std::mt19937_64 random(4);
   std::string value(100'000, '\0');
   for (char& c : value) c = static_cast<char>(random());
   ASSERT_TRUE(store.set("k", value).ok());
-  save_or_fail(store, {.codec = SnapshotCodec::kLz4});
+  save_or_fail(store, {.codec = codec});
   EXPECT_EQ(info().packed_blocks, 0u);
   EXPECT_EQ(reopen_or_fail(options, {.own = false}).get("k")->view(), value);
 }
 
-TEST_F(PackedSnapshot, WhoCantPackSaysSo) {
-  const Store store = open_or_fail(options);
+TEST_F(SnapshotTest, WhoCantPackSaysSo) {
+  const Store store = open_or_fail(small_options(&clock));
   ASSERT_TRUE(store.set("k", "v").ok());
   EXPECT_TRUE(has_codec(SnapshotCodec::kNone));
-  const auto another = static_cast<SnapshotCodec>(2);
+  const auto another = static_cast<SnapshotCodec>(3);
   EXPECT_FALSE(has_codec(another));
   EXPECT_EQ(store.save(path, {.codec = another}).error(), (Error{Status::kInvalidArgument, Field::kCodec}));
   EXPECT_EQ(store.save_periodically(path, {.codec = another}).error(), (Error{Status::kInvalidArgument, Field::kCodec}));
-  if (!has_codec(SnapshotCodec::kLz4)) {
-    EXPECT_EQ(store.save(path, {.codec = SnapshotCodec::kLz4}).error(), (Error{Status::kUnsupported, Field::kCodec}));
+  for (const SnapshotCodec codec : {SnapshotCodec::kLz4, SnapshotCodec::kZstd}) {
+    if (has_codec(codec)) continue;
+    EXPECT_EQ(store.save(path, {.codec = codec}).error(), (Error{Status::kUnsupported, Field::kCodec}));
   }
   EXPECT_FALSE(std::filesystem::exists(path));
 }

@@ -42,8 +42,9 @@ inline void reseal(std::string& file) {
   std::memcpy(file.data(), &h, sizeof h);
 }
 
-// One shard and one block around these bytes, cut down to a multiple of 8. With a number of unpacked bytes they are a packed block.
-inline std::string file_around(std::string_view block, std::uint32_t records, std::uint64_t unpacked_bytes = 0) {
+// One shard and one block around these bytes, cut down to a multiple of 8. With a codec they are what it made of so many.
+inline std::string file_around(std::string_view block, std::uint32_t records, persist::Codec codec = persist::Codec::kNone,
+                               std::uint64_t unpacked_bytes = 0) {
   block = block.substr(0, block.size() / 8 * 8);
   persist::Header h{};
   std::memcpy(h.magic, persist::kMagic, sizeof h.magic);
@@ -60,8 +61,8 @@ inline std::string file_around(std::string_view block, std::uint32_t records, st
   h.directory_bytes = sizeof(persist::ShardEntry) + sizeof(persist::BlockEntry);
   h.file_bytes = h.directory_at + h.directory_bytes;
   const persist::ShardEntry s{records, 0, 0, 1};
-  const persist::BlockEntry b{persist::kHeaderBytes, block.size(), unpacked_bytes != 0 ? unpacked_bytes : block.size(), 0,
-                              ~std::uint64_t{0}, 0, records, unpacked_bytes != 0 ? 1u : 0u};
+  const persist::BlockEntry b{persist::kHeaderBytes, block.size(), codec != persist::Codec::kNone ? unpacked_bytes : block.size(), 0,
+                              ~std::uint64_t{0}, 0, records, static_cast<std::uint32_t>(codec)};
   std::string file(reinterpret_cast<const char*>(&h), sizeof h);
   file += block;
   file.append(reinterpret_cast<const char*>(&s), sizeof s);

@@ -41,6 +41,23 @@ class ServingSnapshot : public SnapshotTest {
   Contents before;
 };
 
+// What is expected of the table is met block by block, and named where it can't be.
+TEST_F(ServingSnapshot, TheTableGrowsToWhatIsExpected) {
+  save_numbered(3'000);
+  options.entries_expected = 60'000;
+  const std::uint64_t wanted = open_or_fail(options).stats().buckets;
+  const Store store = serve();
+  EXPECT_LT(store.stats().buckets, 200u);
+  EXPECT_EQ(store.stats().entries, 0u) << "statistics bring nothing";
+  EXPECT_TRUE(store.get("k1").found());
+  EXPECT_LT(store.stats().buckets, wanted / 2) << "its share";
+  EXPECT_EQ(contents_of(store), before);
+  EXPECT_EQ(store.stats().buckets, wanted);
+  EXPECT_TRUE(whole(store));
+  options.entries_expected = 10'000'000;
+  EXPECT_EQ(reopen(options, {.own = false, .copy = false}).error(), (Error{Status::kOutOfRange, Field::kEntriesExpected}));
+}
+
 TEST_F(ServingSnapshot, AFirstGetBringsItsBlockAlone) {
   save_numbered();
   const Store store = serve();

@@ -23,6 +23,27 @@ function(tern_part name)
   endif()
 endfunction()
 
+# tern_optional(NAME PACKAGE DEBIAN_PACKAGE WHAT): the option TERN_WITH_NAME, AUTO, ON or OFF. Sets TERN_HAS_NAME, and adds what was found to
+# TERN_OPTIONAL_PACKAGES.
+macro(tern_optional name package debian_package what)
+  set(TERN_WITH_${name} "AUTO" CACHE STRING "${what}: AUTO (if it is found), ON or OFF")
+  set_property(CACHE TERN_WITH_${name} PROPERTY STRINGS AUTO ON OFF)
+  set(${package}_FOUND FALSE)
+  if(NOT TERN_WITH_${name} MATCHES "^(AUTO|ON|OFF)$")
+    message(FATAL_ERROR "TERN_WITH_${name} is '${TERN_WITH_${name}}'; it must be AUTO, ON or OFF")
+  elseif(TERN_WITH_${name} STREQUAL "ON")
+    tern_require(${package} ${debian_package} MODULE)
+  elseif(TERN_WITH_${name} STREQUAL "AUTO")
+    find_package(${package} QUIET MODULE)
+  endif()
+  set(TERN_HAS_${name} ${${package}_FOUND})
+  set(tern_${package}_found "no")
+  if(TERN_HAS_${name})
+    set(tern_${package}_found "yes")
+    list(APPEND TERN_OPTIONAL_PACKAGES ${package})
+  endif()
+endmacro()
+
 # tern_require(PACKAGE DEBIAN_PACKAGE [find_package arguments...])
 # A missing package is an error that says what to install; nothing is ever downloaded.
 macro(tern_require package debian_package)

@@ -49,7 +49,8 @@ using SaveProgressFn = bool (*)(void* user, const SaveProgress& progress);
 // What makes the blocks of a file smaller.
 enum class SnapshotCodec : std::uint32_t {
   kNone = 0,
-  kLz4 = 1,  // where the library was built with it: has_codec
+  kLz4 = 1,   // where the library was built with it: has_codec; so is the next
+  kZstd = 2,  // smaller than by LZ4, and more of the processor's time: persist/README.md has figures
 };
 TERN_API bool has_codec(SnapshotCodec codec) noexcept;
 
@@ -67,7 +68,8 @@ struct SaveOptions {
   std::optional<std::chrono::milliseconds> wall_now{};
   SnapshotFault* fault = nullptr;  // filled in when the call fails
   // unsupported (codec) where the library was built without it. A block that it doesn't make a sixteenth smaller stays as it is, and so
-  // does an entry of more than 1 MiB. Each thread takes 1.1 MiB more. Versions of Tern that know no packed blocks refuse the file.
+  // does an entry of more than 1 MiB. Each thread takes 1 MiB more, and Zstd up to 1.5 MiB of its own. Versions of Tern that don't know the
+  // codec refuse the file.
   SnapshotCodec codec = SnapshotCodec::kNone;
 };
 
@@ -108,7 +110,8 @@ struct SnapshotOptions {
   // a call on a key first brings the block that the key's entry would be in (about 64 KiB, verified before its first use; it waits
   // if another thread is bringing that one), and calls on many keys, views and saves first bring all. Maintenance brings the
   // rest. Damage in a block is met when it is brought: calls on its keys answer corrupt, and the generation before isn't
-  // fallen back to. Until all has come, statistics count what has; the file may be renamed and removed, not written to.
+  // fallen back to. Until all has come, statistics count what has; the file may be renamed and removed, not written to. The table
+  // begins small and grows with the blocks, in the end to Options::entries_expected.
   bool copy = true;
   // Threads that read and verify, with copy; 0: one for each processor, at most 8, and one alone with Maintenance::kTick.
   unsigned threads = 0;
@@ -134,7 +137,8 @@ struct SnapshotInfo {
   std::size_t memory_bytes = 0;             // the budget of the store that wrote it
   char engine[17] = {};                     // version of the library that wrote it
   char name[65] = {};                       // Options::name
-  std::uint64_t packed_blocks = 0;          // by a codec
+  std::uint64_t packed_blocks = 0;
+  SnapshotCodec codec = SnapshotCodec::kNone;  // that packed them
   std::uint64_t plain_bytes = 0;            // of all blocks, unpacked
 };
 // Reads and checks header and directory. not_found, io, corrupt, unsupported, invalid_argument (path); `fault`, if not null,

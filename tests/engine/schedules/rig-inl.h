@@ -323,9 +323,15 @@ std::vector<std::string> RigOf<S>::view_walk(int t, const View& view) {
   bool ended = false;
   for (;;) {
     tern::detail::Guard<Sync> guard(core().space, thread(t));
-    if (!Views(core()).step(view, cursor, step_, ended)) break;
+    if (!(walks_whole ? Views(core()).template step<Views::PlainRecords::kWhole>(view, cursor, step_, ended)
+                      : Views(core()).step(view, cursor, step_, ended))) {
+      break;
+    }
     for (unsigned i = 0; i != step_.count; ++i) {
-      all.push_back(std::string(step_.key[i]) + "=" + std::string(step_.head[i].bytes()));
+      const auto* whole = step_.whole[i];
+      const std::string_view value = whole == nullptr ? step_.head[i].bytes()
+                                                      : std::string_view(step_.key[i].data() + step_.key[i].size(), whole->link_word().length18());
+      all.push_back(std::string(step_.key[i]) + "=" + std::string(value));
     }
   }
   std::sort(all.begin(), all.end());

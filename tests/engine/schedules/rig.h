@@ -195,6 +195,7 @@ class RigOf {
   // sequentially consistent one it would only add steps.
   static constexpr bool kIsWeak = !std::is_same_v<Sync, OneEngineSync>;
   bool clock_orders = kIsWeak;
+  bool walks_whole = false;   // a walk as a save's
   bool audit_always = false;  // the whole walk, heap included, takes longer than the schedule
 
   // All keys' histories, with those calls that a stopped thread left pending.

@@ -199,6 +199,16 @@ TEST(Views, WalkedBesideAnInserterAndARemover) {
   Viewed<Mutant::kNone> v(2);
   expect_holds("views, walk and writers", v.rig, v.walk_beside_writers(), {.preemptions = 2});
 }
+TEST(Views, SavedBesideGrowth) {
+  Viewed<Mutant::kNone> v(2);
+  v.rig.walks_whole = true;
+  expect_holds("views, save and growth", v.rig, v.walk_beside_growth(), {.preemptions = 2});
+}
+TEST(Views, SavedBesideAnInserterAndARemover) {
+  Viewed<Mutant::kNone> v(2);
+  v.rig.walks_whole = true;
+  expect_holds("views, save and writers", v.rig, v.walk_beside_writers(), {.preemptions = 2});
+}
 TEST(Views, OpenedBesideATouch) {
   Viewed<Mutant::kNone> v(2, 0);
   v.rig.clock_orders = false;
