@@ -205,10 +205,11 @@ class Views {
       if (!w.is_current()) return true;
       const Rec& newest = *core_.space.record(w.offset());
       const Stamp s = newest.stamp_word();
-      const bool whole = may_be_whole && s.plain() && s.stamp() <= view.opened.stamp &&
-                         kRecordHeaderBytes + s.klen8() + newest.link_word().length18() <= kWholeBytesMax;
-      std::string_view key(newest.bytes() + kRecordHeaderBytes, s.klen8());
-      if (!whole) {
+      const Rec* const whole = may_be_whole ? whole_at(newest, s, view.opened.stamp) : nullptr;
+      std::string_view key;
+      if (whole != nullptr) {
+        key = {whole->bytes() + kRecordHeaderBytes, whole->stamp_word().klen8()};
+      } else {
         const auto k = core_.space.key_of(newest, s);
         key = {k.data, k.size};
       }
@@ -217,9 +218,9 @@ class Views {
       for (unsigned i = 0; i != out.count; ++i) {
         if (out.place[i] == place && out.key[i] == key) return true;  // met in the source, too
       }
-      if (whole) {
+      if (whole != nullptr) {
         if (!make_room(place, first, last, out)) return true;
-        out.whole[out.count] = &newest;
+        out.whole[out.count] = whole;
         out.place[out.count] = place;
         out.key[out.count++] = key;
         return true;
@@ -235,6 +236,18 @@ class Views {
       out.record[out.count++] = core_.space.offset_of(*head.record);
       return true;
     });
+  }
+  // What the view sees of a chain, if that is one of the two newest and a plain record.
+  const Rec* whole_at(const Rec& newest, Stamp s, std::uint64_t view_stamp) const noexcept {
+    const Rec* r = &newest;
+    if (s.stamped() && s.stamp() > view_stamp && !s.nolink()) {
+      const std::uint64_t older = newest.link_word().older();
+      if (older == 0) return nullptr;
+      r = core_.space.record(older);
+      s = r->stamp_word();
+    }
+    const bool fits = s.plain() && s.stamp() <= view_stamp && kRecordHeaderBytes + s.klen8() + r->link_word().length18() <= kWholeBytesMax;
+    return fits ? r : nullptr;
   }
   // For one more, at this place. False: it is past what this step has now.
   static bool make_room(std::uint64_t place, std::uint64_t first, std::uint64_t& last, Step& out) noexcept {

@@ -9,8 +9,6 @@
 
 namespace tern::persist {
 
-inline bool is_error(const Error& e) noexcept { return e.status != Status::kOk; }
-
 struct Trouble {
   SnapshotFault fault;
   Error error;

@@ -1,5 +1,5 @@
 // The lines that a view's walk will read next, on their way while it is busy with this bucket: the bucket four steps on,
-// and the records of the one two steps on. A walk goes through memory in an order that no processor guesses, and without
+// the records of the one two steps on, and of the next one what was replaced since the view was opened. A walk goes through memory in an order that no processor guesses, and without
 // this it waits for most of its records.
 #ifndef TERN_PERSIST_LOOK_AHEAD_H_
 #define TERN_PERSIST_LOOK_AHEAD_H_
@@ -20,7 +20,7 @@ class LookAhead {
   using Core = detail::Core<detail::StdSync>;
 
   // Before each step, inside the walk's guard.
-  void before(Core& core, const detail::ViewCursor& cursor) noexcept {
+  void before(Core& core, const detail::ViewCursor& cursor, std::uint64_t view_stamp) noexcept {
     auto& shard = core.table.shard(cursor.shard);
     const detail::ShardSize size = detail::Table<detail::StdSync>::size_of(shard);
     if (cursor.shard != shard_) {
@@ -40,10 +40,17 @@ class LookAhead {
       }
       bucket_[ahead_++ % kBuckets] = next;
     }
-    records_of(core, bucket_[(ahead_ - kBuckets + kRecords) % kBuckets]);
+    for_each_record(core, bucket_[(ahead_ - kBuckets + kRecords) % kBuckets], prefetch_record);
+    if (core.space.views.kept_versions() == 0) return;
+    for_each_record(core, bucket_[(ahead_ - kBuckets + 1) % kBuckets], [&](const Record& r) noexcept {
+      const detail::Stamp s = r.stamp_word();
+      if (!s.stamped() || s.nolink() || s.stamp() <= view_stamp) return;
+      if (const std::uint64_t older = r.link_word().older(); older != 0) prefetch_record(*core.space.record(older));
+    });
   }
 
  private:
+  using Record = detail::Record<detail::StdSync>;
   static constexpr unsigned kRecords = 2, kBuckets = 4;
   static constexpr std::uint64_t kEnd = ~std::uint64_t{0};  // no bucket begins there
 
@@ -53,14 +60,16 @@ class LookAhead {
     const int bits = std::countr_zero(half) + ((hash & (half - 1)) + half < size.buckets() ? 1 : 0);
     return place | (bits == 0 ? kEnd : kEnd >> bits);
   }
-  static void records_of(Core& core, const detail::Bucket<detail::StdSync>* bucket) noexcept {
+  static void prefetch_record(const Record& r) noexcept {
+    detail::prefetch_near(r.bytes());
+    detail::prefetch_near(r.bytes() + 64);
+  }
+  template <class Fn>
+  static void for_each_record(Core& core, const detail::Bucket<detail::StdSync>* bucket, Fn&& fn) noexcept {
     if (bucket == nullptr) return;
     for (unsigned slot = 0; slot != detail::kSlots; ++slot) {
       const detail::SlotWord w(bucket->slot[slot].load(std::memory_order_relaxed));  // a hint
-      if (!w.is_current()) continue;
-      const char* record = core.space.record(w.offset())->bytes();
-      detail::prefetch_near(record);
-      detail::prefetch_near(record + 64);
+      if (w.is_current()) fn(*core.space.record(w.offset()));
     }
   }
 

@@ -94,8 +94,8 @@ class Load {
     const ShardEntry& s = reader_.shard(shard);
     Placing placing(reader_, store_, opened_);
     for (std::uint64_t b = s.first_block; b != s.first_block + s.block_count; ++b) {
-      if (is_error(reader_.read_block(b, buffer, part.trouble))) break;
-      if (is_error(placing.place_block(t, shard, b, buffer, Placing::Others::kNone, part.trouble))) break;
+      if (reader_.read_block(b, buffer, part.trouble).status != Status::kOk) break;
+      if (placing.place_block(t, shard, b, buffer, Placing::Others::kNone, part.trouble).status != Status::kOk) break;
     }
     part.placed += placing.placed;
     part.expired += placing.expired;
@@ -171,7 +171,7 @@ Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& ho
     }
     Load work(reader, store, opened);
     trouble = {};
-    if (const Error e = work.run(threads, trouble); is_error(e)) {
+    if (const Error e = work.run(threads, trouble); e.status != Status::kOk) {
       store.drop_handle();
       return e;
     }
@@ -215,7 +215,7 @@ Error open(std::string_view path, const Options& options, const SnapshotOptions&
   }
   Trouble first;
   unsigned missing = 0;
-  for (unsigned back = 0; !is_error(e) && out.store == nullptr; ++back) {
+  for (unsigned back = 0; e.status == Status::kOk && out.store == nullptr; ++back) {
     if (back != 0) {  // a fresh one for each file
       owner->arrivals.~Arrivals();
       new (&owner->arrivals) Arrivals;
@@ -224,12 +224,12 @@ Error open(std::string_view path, const Options& options, const SnapshotOptions&
     std::uint64_t version_base = 0;
     e = owner->arrivals.open(files.file(back), trouble);
     // Before the store: a base that was given out and not used does no harm.
-    if (!is_error(e) && how.own) {
+    if (e.status == Status::kOk && how.own) {
       const Header& h = reader.header();
       e = files.begin_life(h.version_max > h.version_base ? h.version_max : h.version_base, version_base, trouble);
     }
-    if (!is_error(e)) e = load(owner->arrivals, options, how, version_base, out, trouble);
-    if (!is_error(e)) {
+    if (e.status == Status::kOk) e = load(owner->arrivals, options, how, version_base, out, trouble);
+    if (e.status == Status::kOk) {
       out.report.fallbacks = back;
       break;
     }
@@ -244,7 +244,7 @@ Error open(std::string_view path, const Options& options, const SnapshotOptions&
   }
   if (out.store != nullptr && !first.ok()) {
     trouble = first;  // for who asks why it wasn't the newest
-  } else if (is_error(e) && !first.ok()) {
+  } else if (e.status != Status::kOk && !first.ok()) {
     trouble = first;
     e = first.error;
   }

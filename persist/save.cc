@@ -58,9 +58,9 @@ class Saver {
   Saver& operator=(const Saver&) = delete;
 
   Error run(SaveReport& report) noexcept {
-    if (Error e = begin(); is_error(e)) return e;
-    if (Error e = walk(); is_error(e)) return e;
-    if (Error e = finish(); is_error(e)) return e;
+    if (Error e = begin(); e.status != Status::kOk) return e;
+    if (Error e = walk(); e.status != Status::kOk) return e;
+    if (Error e = finish(); e.status != Status::kOk) return e;
     report = {header_.generation, header_.entries, header_.file_bytes};
     return {};
   }
@@ -226,7 +226,7 @@ class Saver {
   Error finish() noexcept {
     ViewsNow(core_).close(store_.thread(), work_.view);  // nothing need be kept any more
     work_.view = {};
-    if (Error e = gather(); is_error(e)) return e;
+    if (Error e = gather(); e.status != Status::kOk) return e;
     int error = write_all(work_.file, directory_, header_.directory_bytes, header_.directory_at);
     if (error == 0) error = write_all(work_.file, &header_, sizeof header_, 0);
     if (error != 0) return trouble_.system(temporary_.text, "the directory can't be written", error);
@@ -235,7 +235,7 @@ class Saver {
       return trouble_.system(temporary_.text, "the file can't be synchronised", error);
     }
     platform::close_file(work_.file);
-    if (Error e = generations_.take_place(options_.keep, trouble_); is_error(e)) return e;
+    if (Error e = generations_.take_place(options_.keep, trouble_); e.status != Status::kOk) return e;
     made_ = false;
     return generations_.sync_folder(trouble_);
   }

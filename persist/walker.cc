@@ -94,7 +94,7 @@ bool Walker::walk(Thr& t, unsigned shard, FunctionRef<bool()> goes_on) noexcept 
       const detail::Guard<Sync> guard(core_.space, t);
       for (unsigned i = 0; i != kStepsAGuard && cursor.shard == shard && held == 0 && used_ < kBlockBytes; ++i) {
         const std::uint64_t first = cursor.place;
-        look_ahead_.before(core_, cursor);
+        look_ahead_.before(core_, cursor, work_.view.opened.stamp);
         bool ended = false;
         ViewsNow(core_).step<ViewsNow::PlainRecords::kWhole>(work_.view, cursor, step_, ended);
         if (ended) {
