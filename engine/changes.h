@@ -258,6 +258,14 @@ class RemoveChange : public ChangeBase<Sync> {
   void* copy_to_ = nullptr;
 };
 
+// A lifetime that is over as it is given.
+template <class Sync>
+class ExpireNowChange : public RemoveChange<Sync> {
+ public:
+  static constexpr RemovalCause kCause = RemovalCause::kExpired;
+  using RemoveChange<Sync>::RemoveChange;
+};
+
 // What a full store does to the key of a set that it drops: what it had would be read after the set.
 template <class Sync>
 class DropChange : public RemoveChange<Sync> {

@@ -34,6 +34,9 @@ class LeaseKey {
   char bytes_[kBytes];
 };
 
+// A lease's or a lock's entry, by its key in the default namespace.
+inline bool is_reserved(std::string_view key) noexcept { return LeaseKey::is_one(key) || key.starts_with(kLockPrefix); }
+
 // What a lease's value says.
 struct LeaseTerms {
   std::uint64_t ttl_ms = 0;

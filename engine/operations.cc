@@ -216,11 +216,12 @@ Result<bool> swap_if(Context c, std::string_view key, std::string_view desired, 
 }
 
 // del and its kin: whether a live entry was removed; `previous` (may be null) gets its value.
+template <class Change = RemoveChange<StdSync>>
 Result<bool> remove_if(Context c, std::string_view key, const std::string_view* expected, Value* previous) noexcept {
   const Call call(c, key);
-  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return remove_if(d, k, expected, previous); });
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return remove_if<Change>(d, k, expected, previous); });
   auto& core = call.core();
-  RemoveChange<StdSync> change(core.space, call.thread(), key);
+  Change change(core.space, call.thread(), key);
   if (expected != nullptr) change.only_if(*expected);
   if (previous != nullptr) change.copy_previous(copy_to_value, previous);
   const Committed done = core.write(call.thread(), core.hash_of(key), key, change, true);
@@ -241,6 +242,14 @@ Result<bool> compare_and_swap_version(Context c, std::string_view key, std::uint
 }
 
 Result<bool> del(Context c, std::string_view key) noexcept { return remove_if(c, key, nullptr, nullptr); }
+
+namespace {
+
+Result<bool> expire_now(Context c, std::string_view key) noexcept {
+  return remove_if<ExpireNowChange<StdSync>>(c, key, nullptr, nullptr);
+}
+
+}  // namespace
 
 Result<bool> compare_and_delete(Context c, std::string_view key, std::string_view expected) noexcept {
   return remove_if(c, key, &expected, nullptr);
@@ -319,7 +328,7 @@ Result<bool> set_deadline(const Call& call, std::string_view key, std::uint64_t 
 }  // namespace
 
 Result<bool> expire(Context c, std::string_view key, std::chrono::milliseconds ttl) noexcept {
-  if (ttl.count() <= 0) return del(c, key);
+  if (ttl.count() <= 0) return expire_now(c, key);
   const Call call(c, key);
   if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return expire(d, k, ttl); });
   const DeadlineAt d = deadline_after(call, ttl.count());
@@ -331,7 +340,7 @@ Result<bool> expire_at(Context c, std::string_view key, std::chrono::millisecond
   const Call call(c, key);
   if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return expire_at(d, k, deadline); });
   const std::uint64_t now = call.core().time.now();
-  if (deadline.count() <= 0 || static_cast<std::uint64_t>(deadline.count()) <= now) return del(c, key);
+  if (deadline.count() <= 0 || static_cast<std::uint64_t>(deadline.count()) <= now) return expire_now(c, key);
   const std::uint64_t ms = static_cast<std::uint64_t>(deadline.count());
   if (ms >= Deadline::kNever || ms - now > static_cast<std::uint64_t>(kTtlMsMax)) {
     return {Status::kOutOfRange, Field::kTtl};

@@ -5,7 +5,7 @@
 // is handed out exactly once; a callback runs outside of every guard that the store opened, and may call the store.
 // What it removes itself is handed out by the outer call, one after the other: no recursion. The list is short: a call
 // removes its own key and makes room for a bounded number of others. Were it full, or a record held as often as it can
-// be, the callback would run at once, inside the guard.
+// be, the callback would run at once, inside the guard. Of namespaces' entries, and of leases' and locks' own, nobody is told.
 #ifndef TERN_ENGINE_REMOVALS_H_
 #define TERN_ENGINE_REMOVALS_H_
 
@@ -14,6 +14,7 @@
 
 #include <tern/options.h>
 
+#include "engine/lease_key.h"
 #include "engine/names.h"
 
 namespace tern::detail {
@@ -70,6 +71,7 @@ class Removals {
     const auto key = space_.key_of(r, s);
     if (name_of({key.data, key.size}) != kDefaultName) return;
     const std::string_view own = own_key({key.data, key.size});
+    if (is_reserved(own)) return;
     const auto value = space_.value_of(r, s, key.size);
     space_.removal_hook.call(space_.removal_hook.user, own, {value.data, value.size}, cause);
   }

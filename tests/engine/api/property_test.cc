@@ -14,6 +14,7 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include "tests/engine/api/bounds_sequence.h"
 #include "tests/engine/api/operation_sequence.h"
 #include "tests/engine/api/store_fixture.h"
 
@@ -56,6 +57,27 @@ TEST(LongSequenceTest, SequencesOnFewAndManyKeysAnswerAsTheModel) {
   }
   std::printf("%zu operations\n", operations);
   EXPECT_GT(operations, 20'000u);
+}
+
+TEST(BoundsSequenceTest, FullStoresAnswerAndTellAsTheModel) {
+  std::uint64_t told[4] = {};
+  const std::uint64_t first = long_run() ? std::random_device()() : 1;
+  for (std::uint64_t seed = first; seed < first + quick_or_long(16u, 2'000u); ++seed) {
+    auto bytes = random_bytes(seed, 12'000, static_cast<std::uint8_t>(seed * 37), static_cast<std::uint8_t>(seed));
+    // Half of them fill their store again and again: as often as not an operation is a set_many of large values.
+    for (std::size_t i = 4; seed % 2 == 0 && i + 3 < bytes.size(); i += 12) {
+      bytes[i] = 13;
+      bytes[i + 1] = 63;
+      bytes[i + 2] |= 128;
+    }
+    const BoundsResult r = run_bounds(bytes);
+    ASSERT_EQ(r.difference, "") << "seed " << seed;
+    for (int i = 0; i != 4; ++i) told[i] += r.told[i];
+  }
+  std::printf("told: %llu evicted, %llu expired, %llu deleted, %llu cleared\n", static_cast<unsigned long long>(told[0]),
+              static_cast<unsigned long long>(told[1]), static_cast<unsigned long long>(told[2]),
+              static_cast<unsigned long long>(told[3]));
+  for (const std::uint64_t n : told) EXPECT_GT(n, 1'000u);
 }
 
 TEST(DeterminismTest, TheSameOperationsGiveTheSameAnswersVersionsAndPlaces) {

@@ -178,7 +178,7 @@ TEST_F(WatchTest, NewDeadlinesAreNotTold) {
   ASSERT_TRUE(store.expire("k", 2s).ok());   // in place
   ASSERT_TRUE(store.persist("k").ok());
   ASSERT_TRUE(store.expire("k", 0s).ok());   // a removal
-  EXPECT_EQ(lines(watch), (Lines{"put k=1", "delete k"}));
+  EXPECT_EQ(lines(watch), (Lines{"put k=1", "expire k"}));
 }
 
 TEST_F(WatchTest, EveryWriteIsTold) {
