@@ -598,12 +598,31 @@ void BasicHeap<Sync, Shape>::for_each_block(Fn&& fn) const {
     if (!state.is_span()) continue;
     const ClassInfo& info = spans_.info(state.cls());
     const Offset start = first_unit_ + (static_cast<Offset>(s) << span_shift_);
-    for (std::uint32_t i = 0; i < info.indexes; ++i) {
-      if ((info.full_word(s, i / 64) >> (i % 64) & 1) == 0) continue;  // under the bitmap
-      const bool is_free = spans_.bitmap_word(s, state.cls(), i / 64) >> (i % 64) & 1;
-      fn(start + std::uint64_t{i} * info.units, std::size_t{info.units} * kUnitBytes, is_free);
+    for (std::uint32_t w = 0; w < info.words; ++w) {
+      const std::uint64_t free = spans_.bitmap_word(s, state.cls(), w);
+      for (std::uint64_t left = info.full_word(s, w); left != 0; left &= left - 1) {  // none under the bitmap
+        const int bit = std::countr_zero(left);
+        fn(start + (std::uint64_t{w} * 64 + static_cast<unsigned>(bit)) * info.units, std::size_t{info.units} * kUnitBytes,
+           (free >> bit & 1) != 0);
+      }
     }
   }
+}
+
+template <class Sync, class Shape>
+std::uint64_t BasicHeap<Sync, Shape>::taken_bytes() const noexcept {
+  std::uint64_t bytes = 0;
+  for (std::size_t s = 0; s < spans_.count(); ++s) {
+    const SpanState state = spans_.state(s);
+    if (!state.is_span()) continue;
+    const ClassInfo& info = spans_.info(state.cls());
+    std::uint64_t taken = 0;
+    for (std::uint32_t w = 0; w < info.words; ++w) {
+      taken += static_cast<std::uint64_t>(std::popcount(info.full_word(s, w) & ~spans_.bitmap_word(s, state.cls(), w)));
+    }
+    bytes += taken * info.units * kUnitBytes;
+  }
+  return bytes;
 }
 
 template <class Sync, class Shape>

@@ -368,6 +368,8 @@ class BasicHeap {
   // fn(Offset, bytes, free_in_bitmap) for each block of each span, the reserve's too. Quiescent.
   template <class Fn>
   void for_each_block(Fn&& fn) const;
+  // The sum of the blocks that are not free, by the bitmaps. Quiescent.
+  std::uint64_t taken_bytes() const noexcept;
   // Bitmaps against counts, counts against rows, granules and table against the budget. Quiescent.
   [[nodiscard]] bool verify() const noexcept;
 

@@ -59,11 +59,7 @@ class Audit {
       });
     }
     if (!core.space.heap.verify()) fail(report, "heap: its accounts disagree with its bitmaps");
-    std::uint64_t allocated = 0;
-    core.space.heap.for_each_block([&](std::uint64_t, std::size_t bytes, bool free) {
-      if (!free) allocated += bytes;
-    });
-    allocated_bytes = allocated;
+    allocated_bytes = core.space.heap.taken_bytes();
     core.space.for_each_thread_state([&](Thread<Sync>& t) {
       cached_bytes += t.cache.held_bytes();
       if (t.epoch.nest != 0) fail(report, "a thread is inside a call");

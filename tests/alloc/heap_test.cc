@@ -197,6 +197,7 @@ TEST_P(HeapOfSize, AccountsMatchAWalkAfterRandomOperations) {
     std::size_t total = 0;
     heap->for_each_block([&](Offset, std::size_t bytes, bool) { total += bytes; });
     ASSERT_EQ(total - free_bytes_in_bitmaps(*heap), live_bytes + cache.held_bytes());
+    ASSERT_EQ(heap->taken_bytes(), live_bytes + cache.held_bytes());
     ASSERT_TRUE(heap->verify());
     const Stats stats = heap->stats();
     ASSERT_EQ(stats.used_bytes,
