@@ -109,6 +109,8 @@ template <class Sync>
 class Invalidation;
 template <class Sync>
 class Leases;
+template <class Sync>
+class PutChange;
 
 // Change has
 //   Decision judge(const Head&)                     may be called again, with another head
@@ -323,6 +325,12 @@ class Commit {
   // For a removal without a Change (expiry.h): each entry counts as one; so many went.
   bool counts_entries() const noexcept { return bound_.weigher == nullptr; }
   void forget_entries(std::uint64_t count) noexcept { bound_.give_back(count); }
+
+  // For a set whose key was missed at `place`, inside the same guard: its version. 0: it is to take the long way.
+  std::uint64_t enter_absent(Thr& t, const Place<Sync>& place, std::uint64_t hash, std::string_view key, PutChange<Sync>& change) noexcept {
+    const MaybeCommitted done = enter(t, table_.shard_of(hash), place, hash, key, change);
+    return done && (*done).outcome == Outcome::kPut ? (*done).version : 0;
+  }
 
   // Moves the deadline of the record in place. False: it is frozen, or has none, or an idle time, or a view is open that
   // would see it move: it must be replaced.

@@ -139,12 +139,12 @@ class Insertion {
     bool in_overflow = false;
     for (Bkt* b = place.home; b != nullptr && slot == nullptr; b = table.overflow(b->control())) {
       last = b;
-      for (unsigned i = 0; i != kSlots; ++i) {
-        if (b->at(i).is_empty()) {
-          slot = &b->slot[i];
-          in_overflow = b != place.home;
-          break;
-        }
+      for (unsigned m = b->matches(SlotWord::empty().tag()); m != 0; m &= m - 1) {
+        const auto i = static_cast<unsigned>(std::countr_zero(m));
+        if (!b->at(i).is_empty()) continue;
+        slot = &b->slot[i];
+        in_overflow = b != place.home;
+        break;
       }
     }
     if (slot == nullptr) {
@@ -214,6 +214,20 @@ class Insertion {
     const Leaf* leaf;  // the owner's; null: a helper
   };
 
+  // At another slot of the chain: is it the key's, and comes first? Every later TENT of the key in it is killed before
+  // the look goes on.
+  static bool gives_way(Tbl& table, Word& other, SlotWord tent, std::string_view key, bool before) noexcept {
+    for (;;) {
+      const SlotWord w(other.load(std::memory_order_seq_cst));  // [publish] seq_cst
+      if (w.tag() != tent.tag() || (!w.is_current() && !w.is_tentative())) return false;
+      const auto* r = table.space().record(w.offset());
+      if (!table.space().has_key(*r, r->stamp_word(), key)) return false;
+      if (w.is_current() || before) return true;
+      std::uint64_t expected = w.word();
+      other.compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst);  // [publish]
+    }
+  }
+
   // By the owner or by anyone who meets the word: makes it LIVE or kills it. Bounded by the chain's length and the
   // number of later TENTs of the key. Compiled for each kind of store: what an unordered one runs has none of the other.
   template <class Kind>
@@ -223,24 +237,16 @@ class Insertion {
     bool killed = false;
     Sync::point("insert.second_look");
     if (!planted<Sync>(Mutant::kNoSecondLook)) {
-      table.for_each_slot(home, [&](Word& other, SlotWord w) {
-        if (&other == &slot) {
-          before = false;
-          return true;
-        }
-        // Every later TENT of the key in this slot is killed before the look goes on.
-        for (;; w = SlotWord(other.load(std::memory_order_seq_cst))) {  // [publish] seq_cst
-          if (w.tag() != tent.tag() || (!w.is_current() && !w.is_tentative())) return true;
-          const auto* r = table.space().record(w.offset());
-          if (!table.space().has_key(*r, r->stamp_word(), key)) return true;
-          if (w.is_current() || before) {
-            killed = true;
-            return false;
+      for (Bkt* b = &home; b != nullptr && !killed; b = table.overflow(b->control())) {
+        for (unsigned m = b->matches(tent.tag()); m != 0 && !killed; m &= m - 1) {
+          Word& other = b->slot[std::countr_zero(m)];
+          if (&other == &slot) {
+            before = false;
+          } else {
+            killed = gives_way(table, other, tent, key, before);
           }
-          std::uint64_t expected = w.word();
-          other.compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst);  // [publish]
         }
-      });
+      }
     }
     std::uint64_t expected = tent.word();
     if (!killed && !planted<Sync>(Mutant::kLiveWithoutHomeCheck)) {

@@ -149,6 +149,34 @@ template <class Sync>
   return 0;
 }
 
+// The same of a key that had no match in its home: if it isn't there, it enters at once. The caller is outside of any guard.
+template <class Sync>
+[[gnu::noinline]] inline std::uint64_t enter_plain(Core<Sync>& core, Thread<Sync>& t, std::uint64_t hash, std::string_view key,
+                                                   PutChange<Sync>& change) noexcept {
+  using Tbl = Table<Sync>;
+  const EpochLine<Sync>& line = *t.geometry.epoch;
+  std::uint64_t version = 0;
+  Epoch<Sync>::enter_outermost(t.epoch, line);
+  const ShardHead<Sync>& s = head_at(t.geometry, hash);
+  const ShardSize size = Tbl::size_of(s);
+  Place<Sync> place;
+  place.home_index = size.home(hash);
+  place.home = &bucket_at(t.geometry, s, place.home_index);
+  const Ctl c = place.home->control();  // before the slots, as in find
+  // A tentative word has the tag, too.
+  const bool absent = c.ready() && place.home->matches(tag_of(hash)) == 0 && !c.may_overflow(tag_of(hash));
+  Sync::point("locate.missed");
+  if (absent && Tbl::size_of(s) == size && line.points.load(std::memory_order_seq_cst) == 0) {  // [point] seq_cst
+    version = core.committer().enter_absent(t, place, hash, key, change);
+  }
+  Epoch<Sync>::leave_outermost(t.epoch);
+  if (version == 0) return 0;
+  t.counters.sets.add();
+  core.hand_out_removals(t);
+  core.space.upkeep.pass_on();
+  return version;
+}
+
 // A set without conditions, in every case.
 template <class Sync>
 [[gnu::noinline]] inline Committed put(Core<Sync>& core, Thread<Sync>& t, std::uint64_t hash, std::string_view key, std::string_view value) noexcept {
@@ -159,6 +187,9 @@ template <class Sync>
     }
   }
   PutChange<Sync> change(core.space, t, key, value, built);
+  if (built != 0) {
+    if (const std::uint64_t version = enter_plain(core, t, hash, key, change); version != 0) return {Committed::Outcome::kPut, version};
+  }
   return core.write(t, hash, key, change);
 }
 
