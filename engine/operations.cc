@@ -138,16 +138,6 @@ Result<bool> exists(Context c, std::string_view key) noexcept {
   return call.core().read(call.thread(), call.core().hash_of(key), key, [](const char*, std::uint64_t) {});
 }
 
-Token prefetch(Context c, std::string_view key) noexcept {
-  Token token;
-  token.key_ = key;
-  if (c.core == nullptr || c.core->is_closed() || key.empty()) return token;
-  const StoredKey stored(c, key);
-  token.hash_ = c.core->core.hash_of(stored.view());
-  c.core->core.prefetch_bucket(token.hash_);
-  return token;
-}
-
 namespace {
 
 // The set and the lock's entry are judged and changed at one moment: so nobody who gets the lock can come between.

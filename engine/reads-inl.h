@@ -399,6 +399,31 @@ template <KeySize kSize>
   return get_as<KeySize::kAny>(c, key, simd::hash_bytes(key.data(), key.size(), t->geometry.hash_keys), out, out_size);
 }
 
+// Asks for the key's bucket, and for the record of the key that was prepared kPreparedAhead calls ago, whose bucket should be there
+// by now: so a get that comes four calls later waits for neither. Needs no guard: what is asked for isn't looked at.
+inline std::uint64_t prepare(Context c, std::string_view key) noexcept {
+  if (c.core == nullptr || !c.core->short_ways_open() || key.size() - 1 >= kFastKeyMax || is_named(key)) [[unlikely]] {
+    return prepare_any(c, key);
+  }
+  auto* const t = c.core->known_thread(c);
+  if (t == nullptr) [[unlikely]] return prepare_any(c, key);
+  const Geometry<StdSync>& g = t->geometry;
+  const std::uint64_t hash = is_one_or_two_blocks(key.size()) ? simd::hash_blocks(key.data(), key.size(), g.hash_keys)
+                                                              : simd::hash_bytes(key.data(), key.size(), g.hash_keys);
+  prefetch_near(&home_of(g, hash));
+  const unsigned at = t->prepared_at;
+  const std::uint64_t before = std::exchange(t->prepared[at], hash);
+  t->prepared_at = (at + 1) % kPreparedAhead;
+  const Bucket<StdSync>& b = home_of(g, before);
+  const unsigned m = match_current(b, before);
+  if (m != 0) [[likely]] {
+    const char* const record = g.template at<char>(b.at(static_cast<unsigned>(std::countr_zero(m))).offset());
+    prefetch_near(record);
+    prefetch_near(record + 64);
+  }
+  return hash;
+}
+
 inline Answer get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
   if (!may_be_plain(c)) [[unlikely]] return get_any_answer(c, key, out, out_size);
   if (!is_one_or_two_blocks(key.size())) return get_of_any_size(c, key, out, out_size);

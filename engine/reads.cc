@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "engine/store_core.h"
 #include "engine/stored_key.h"
@@ -37,6 +38,15 @@ constexpr Answer kMissAnswer = answer_of(0, {Status::kNotFound, Field::kNone});
                                                    std::size_t out_size) noexcept {
   const Lookup<std::size_t> r = get_any(c, key, out, out_size);
   return answer_of(r.value(), r.error());
+}
+
+// The hash of a key as it is stored; 0: there is nothing to prepare.
+[[gnu::noinline, gnu::cold]] std::uint64_t prepare_any(Context c, std::string_view key) noexcept {
+  if (c.core == nullptr || c.core->is_closed() || key.empty()) return 0;
+  const StoredKey stored(c, key);
+  const std::uint64_t hash = c.core->core.hash_of(stored.view());
+  c.core->core.prefetch_bucket(hash);
+  return hash;
 }
 
 // One key of a group that isn't on the way of almost every read; inside the group's guard.
@@ -93,20 +103,21 @@ namespace {
 struct Entries {
   Answer (*get)(Context, std::string_view, char*, std::size_t) noexcept;
   Answer (*get_token)(Context, std::string_view, std::uint64_t, char*, std::size_t) noexcept;
+  std::uint64_t (*prepare)(Context, std::string_view) noexcept;
   void (*get_group)(StoreCore&, Thread<StdSync>&, const std::string_view*, unsigned, char*, std::size_t,
                     Lookup<std::size_t>*) noexcept;
 };
 
 // Written while the first store is opened, before any call on a store can come here.
-constinit Entries entries{portable::get, portable::get_token, portable::get_group};
+constinit Entries entries{portable::get, portable::get_token, portable::prepare, portable::get_group};
 
 }  // namespace
 
 void choose_reads(int level) noexcept {
-  entries = {portable::get, portable::get_token, portable::get_group};
+  entries = {portable::get, portable::get_token, portable::prepare, portable::get_group};
 #if defined(TERN_MANY_TARGETS)
-  if (level >= TERN_LEVEL_AVX2) entries = {avx2::get, avx2::get_token, avx2::get_group};
-  if (level >= TERN_LEVEL_AVX512) entries = {avx512::get, avx512::get_token, avx512::get_group};
+  if (level >= TERN_LEVEL_AVX2) entries = {avx2::get, avx2::get_token, avx2::prepare, avx2::get_group};
+  if (level >= TERN_LEVEL_AVX512) entries = {avx512::get, avx512::get_token, avx512::prepare, avx512::get_group};
 #else
   (void)level;
 #endif
@@ -122,6 +133,13 @@ int best_reads() noexcept {
 
 Lookup<std::size_t> get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
   return std::bit_cast<Lookup<std::size_t>>(entries.get(c, key, out, out_size));
+}
+
+Token prefetch(Context c, std::string_view key) noexcept {
+  Token token;
+  token.key_ = key;
+  token.hash_ = entries.prepare(c, key);
+  return token;
 }
 
 Lookup<std::size_t> get(Context c, const Token& token, char* out, std::size_t out_size) noexcept {

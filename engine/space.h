@@ -62,6 +62,9 @@ struct VisitFrame {
 // Keys that a thread has entered into the table and not yet into eviction's queues, at most.
 inline constexpr unsigned kEnteringMax = 60;
 
+// Calls of prefetch() between that which asks for a key's bucket and that which asks for its record.
+inline constexpr unsigned kPreparedAhead = 2;
+
 // Gets of a thread whose hits are counted together.
 inline constexpr unsigned kHitsACount = 16;
 
@@ -122,6 +125,8 @@ struct Thread {
   VisitFrame* visits;
   // Of gets, see reads-inl.h.
   std::uint64_t unmatched_hash;   // on its way to the second look
+  std::uint64_t prepared[kPreparedAhead];  // hashes of the keys that were prepared last, whose buckets are on their way
+  unsigned prepared_at;                    // the oldest of them
   std::uint64_t other_length;        // the record that has another
   std::uint64_t expected_length = 64;  // of a value, when two in a row had it
   std::uint64_t last_length;

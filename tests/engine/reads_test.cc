@@ -80,6 +80,35 @@ class Reads : public ::testing::TestWithParam<int> {
   std::map<std::string, std::string> model_;
 };
 
+// Four ahead, as it is meant, with keys that go, come and have never been there in between.
+TEST_P(Reads, PreparedAheadAnswerAsTheKeysStandWhenTheyAreRead) {
+  std::vector<std::string> keys;
+  for (unsigned i = 0; i != 2000; ++i) {
+    keys.push_back("prepared " + std::to_string(i) + std::string(i % 60, 'k'));
+    if (i % 3 != 0) put(keys.back(), "value " + std::to_string(i) + std::string(i % 70, 'v'));
+  }
+  constexpr std::size_t kAhead = 4;
+  std::vector<Token> tokens;
+  for (std::size_t i = 0; i != keys.size() + kAhead; ++i) {
+    if (i < keys.size()) tokens.push_back(store_.prefetch(keys[i]));
+    if (i < kAhead) continue;
+    const std::size_t at = i - kAhead;
+    if (at % 7 == 0) {
+      (void)store_.del(keys[at]);
+      model_.erase(keys[at]);
+    } else if (at % 11 == 0) {
+      put(keys[at], "another " + std::to_string(at));
+    }
+    char out[128];
+    const auto answer = store_.get(tokens[at], std::span<char>(out));
+    const auto known = model_.find(keys[at]);
+    ASSERT_EQ(answer.found(), known != model_.end()) << keys[at];
+    if (answer.found()) {
+      ASSERT_EQ(std::string_view(out, *answer), known->second);
+    }
+  }
+}
+
 TEST_P(Reads, AnswerEveryLengthOfKeyAndValue) {
   std::vector<std::string> keys;
   for (std::size_t n = 1; n <= 80; ++n) {

@@ -212,8 +212,9 @@ class Operations {
     return detail::get(ctx(), key, reinterpret_cast<char*>(out.data()), out.size());
   }
 
-  // Hashes the key and begins to fetch its lines; other work goes on meanwhile. Worth a third for callers that know
-  // the next few keys but can't batch: prefetch about four ahead. The key's bytes must live until the get.
+  // Hashes the key and begins to fetch its lines; other work goes on meanwhile. Worth two thirds for callers that know
+  // the next few keys but can't batch: prefetch about four ahead, as the record is asked for two calls after the bucket.
+  // The key's bytes must live until the get.
   Token prefetch(std::string_view key) const noexcept { return detail::prefetch(ctx(), key); }
   Lookup<std::size_t> get(const Token& token, std::span<char> out) const noexcept {
     return detail::get(ctx(), token, out.data(), out.size());
