@@ -30,6 +30,7 @@
 #include <cstring>
 #include <string_view>
 
+#include <tern/options.h>
 #include <tern/status.h>
 
 #include "engine/batch_writer.h"
@@ -85,6 +86,19 @@ struct NameTotals {
     return out.count <= kNamesMax && out.percent <= 100;
   }
 };
+
+// What an entry is to the directory: nothing; one that repeats or adds up what others say; or a namespace's name and rules.
+enum class DirectoryPart : std::uint8_t { kNone, kOther, kRules };
+constexpr DirectoryPart directory_part(std::string_view stored_key) noexcept {
+  const unsigned whose = name_of(stored_key);
+  if (whose == kNumbersName) return DirectoryPart::kOther;
+  if (whose != kDirectoryName) return DirectoryPart::kNone;
+  return stored_key.size() > kNameBytes ? DirectoryPart::kRules : DirectoryPart::kOther;
+}
+
+constexpr NamespaceOptions options_of(const NameRules& r) noexcept {
+  return {r.separator, r.fold_case, r.check_paths, r.normalise_paths, r.share_percent};
+}
 
 // A key of the directory.
 struct DirectoryKey {

@@ -109,8 +109,7 @@ std::string_view Namespace::name() const noexcept {
 
 NamespaceOptions Namespace::options() const noexcept {
   const NameRules* const r = detail::rules_of(context_);
-  if (r == nullptr) return {};
-  return {r->separator, r->fold_case, r->check_paths, r->normalise_paths, r->share_percent};
+  return r != nullptr ? detail::options_of(*r) : NamespaceOptions{};
 }
 
 NamespaceStats Namespace::stats() const noexcept {

@@ -81,15 +81,15 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
       e = reader.read_block(b, buffer, trouble);
       if (e.status != Status::kOk) return false;
       e = reader.for_each_record(b, shard, buffer, keys, trouble, [&](const FileRecord& r, std::uint64_t) noexcept -> Error {
-        const unsigned ns = detail::name_of(r.key);
-        if (ns == detail::kNumbersName || (ns == detail::kDirectoryName && r.key.size() <= detail::kNameBytes)) return {};
-        SnapshotEntry entry{detail::own_key(r.key), ns, nullptr, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}};
+        const detail::DirectoryPart part = detail::directory_part(r.key);
+        if (part == detail::DirectoryPart::kOther) return {};
+        SnapshotEntry entry{detail::own_key(r.key), detail::name_of(r.key), nullptr, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}};
         SnapshotNamespace made;
-        if (ns == detail::kDirectoryName) {
+        if (part == detail::DirectoryPart::kRules) {
           detail::NameRules rules;
           made.name = entry.key;
           if (!detail::RulesBytes::read(r.value, made.name, rules)) return {Status::kCorrupt, Field::kName};
-          made.options = {rules.separator, rules.fold_case, rules.check_paths, rules.normalise_paths, rules.share_percent};
+          made.options = options_of(rules);
           entry = {{}, rules.number, &made};
         }
         std::string_view tags[detail::TagBlock::kTagsMax];

@@ -68,7 +68,7 @@ struct SaveOptions {
   std::optional<std::chrono::milliseconds> wall_now{};
   SnapshotFault* fault = nullptr;  // filled in when the call fails
   // unsupported (codec) where the library was built without it. A block that it doesn't make a sixteenth smaller stays as it is, and so
-  // does an entry of more than 1 MiB. Each thread takes 1 MiB more, and Zstd up to 1.5 MiB of its own. Versions of Tern that don't know the
+  // does an entry of more than 1 MiB. Each thread takes 1 MiB more, and Zstd up to 0.6 MiB of its own. Versions of Tern that don't know the
   // codec refuse the file.
   SnapshotCodec codec = SnapshotCodec::kNone;
 };
