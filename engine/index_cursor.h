@@ -1,8 +1,8 @@
 // Cursor: a walk over the leaves of an ordered index, in order, from a key on or back from it (ordered_index.h).
 //
-// Leaves lie anywhere in memory, and each is a cache miss. So their addresses are taken from the nodes some leaves ahead
-// of the one that is handed out, and fetched: a ring of as many as its user has asked for. What a leaf says of its key is
-// read when it is handed out, not when it is fetched. Inside one guard.
+// Leaves lie anywhere in memory, and each is a cache miss. So their addresses are taken from the nodes as many at a time as
+// the user will ask for, and fetched before the first of them is handed out. What a leaf says of its key is read when it is
+// handed out, not when it is fetched. Inside one guard.
 #ifndef TERN_ENGINE_INDEX_CURSOR_H_
 #define TERN_ENGINE_INDEX_CURSOR_H_
 
@@ -26,10 +26,11 @@ class OrderedIndex<Sync>::Cursor {
   Cursor(const OrderedIndex& index, Direction direction) noexcept : index_(index), direction_(direction) {
     enter(index_.root_.load(std::memory_order_seq_cst));  // [branch] seq_cst, [announce] seq_cst
   }
-  // From the first key that isn't less than `bound` (backward: greater); `included` says whether it may be `bound`.
-  Cursor(const OrderedIndex& index, std::string_view bound, Direction direction, bool included) noexcept
+  // From the first key that isn't less than `bound` (backward: greater); `included` says whether it may be `bound`. Of the
+  // bound's first bytes `common` are those of every leaf that it hands out: it ends where they end.
+  Cursor(const OrderedIndex& index, std::string_view bound, Direction direction, bool included, std::size_t common = 0) noexcept
       : index_(index), direction_(direction) {
-    seek(bound, included);
+    seek(bound, included, common);
   }
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
@@ -41,10 +42,11 @@ class OrderedIndex<Sync>::Cursor {
   // Null: there is no other, or failed().
   const Leaf* next() noexcept {
     for (;;) {
-      while (pending_count_ < ahead_ && depth_ != 0) advance();
-      if (pending_count_ == 0) return nullptr;
-      const Leaf* leaf = pending_[pending_first_++ % kAheadMax];
-      --pending_count_;
+      if (first_ == count_) {
+        fetch();
+        if (count_ == 0) return nullptr;
+      }
+      const Leaf* leaf = fetched_[first_++];
       const LeafState::Kind kind = leaf->seen().kind();
       if (kind == LeafState::kLive || (kind == LeafState::kDead && !planted<Sync>(Mutant::kIndexScanSkipsDead))) return leaf;
     }
@@ -58,29 +60,44 @@ class OrderedIndex<Sync>::Cursor {
     int at;  // the child to visit next
   };
   static constexpr unsigned kFrames = 24;
-  static constexpr unsigned kAheadMax = 16;
+  static constexpr unsigned kAheadMax = 64;
+  static constexpr int kNodesAhead = 3;
 
-  // On to the next child.
-  void advance() noexcept {
-    Frame& f = frames()[depth_ - 1];
-    const Node& n = *f.node;
-    if (f.at < 0 || f.at >= static_cast<int>(n.words())) {
-      --depth_;
-      return;
+  // The next leaves, up to `ahead_`.
+  void fetch() noexcept {
+    first_ = count_ = 0;
+    while (count_ != ahead_ && depth_ != 0) {
+      Frame& f = frames()[depth_ - 1];
+      const Node& n = *f.node;
+      const int words = static_cast<int>(n.words());
+      std::uint64_t word = 0;
+      int at = f.at;
+      while (at >= 0 && at < words) {
+        word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
+        at += direction_;
+        if (is_inner(word)) break;
+        if (offset_of(word) == 0) continue;
+        take(index_.leaf_of(word));
+        if (count_ == ahead_) break;
+      }
+      f.at = at;
+      if (count_ == ahead_) return;
+      if (!is_inner(word)) {
+        --depth_;
+        continue;
+      }
+      for (int i = 0; i != kNodesAhead; ++i, at += direction_) {  // nodes lie anywhere, too
+        if (at < 0 || at >= words) break;
+        index_.prefetch_node(n.child(at).load(std::memory_order_relaxed));  // a hint
+      }
+      enter(word);
     }
-    const int at = f.at;
-    f.at += direction_;
-    const int ahead = at + 3 * direction_;  // nodes lie anywhere, too
-    if (ahead >= 0 && ahead < static_cast<int>(n.words())) {
-      prefetch_near(index_.space_.heap.at(offset_of(n.child(ahead).load(std::memory_order_relaxed))));  // a hint
-    }
-    enter(n.child(at).load(std::memory_order_seq_cst));  // [branch] seq_cst
   }
   void take(const Leaf& leaf) noexcept {
-    pending_[(pending_first_ + pending_count_++) % kAheadMax] = &leaf;
+    fetched_[count_++] = &leaf;
     if (ahead_ != 1) {
-      prefetch_near(&leaf);
-      prefetch_near(leaf.data() + 20);  // the end of a key of 20 bytes
+      prefetch_second_level(&leaf);
+      prefetch_second_level(leaf.data() + 20);  // the end of a key of 20 bytes
     }
   }
 
@@ -112,38 +129,44 @@ class OrderedIndex<Sync>::Cursor {
     frames()[depth_++] = {&n, at};
   }
 
-  // Along the bound: what lies on its far side at each node is pushed, to be visited later.
-  void seek(std::string_view bound, bool included) noexcept {
+  // Along the bound: what lies on its far side at each node is pushed, to be visited later; not where only nodes further down
+  // have all of the common bytes.
+  void seek(std::string_view bound, bool included, std::size_t common) noexcept {
     std::size_t depth = 0;
     std::uint64_t word = index_.root_.load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
     while (offset_of(word) != 0) {
       if (!is_inner(word)) {
         const Leaf& leaf = index_.leaf_of(word);
-        const int order = leaf.key().compare(bound) * direction_;
+        const std::string_view key = leaf.key();
+        if (!key.starts_with(bound.substr(0, common))) return;
+        const int order = key.compare(bound) * direction_;
         if (order > 0 || (order == 0 && included)) take(leaf);
         return;
       }
+      index_.prefetch_node(word);
       const Node& n = index_.node_of(word);
       const std::string_view rest = bound.substr(depth);
       const std::string_view prefix = n.prefix();
-      const int order = prefix.compare(rest.substr(0, prefix.size()));
-      // A bound that ends inside the prefix is less than all below it.
-      if (order != 0) {
-        if (order * direction_ > 0) enter(word);
+      const std::size_t agreed = agreement(prefix, rest);
+      if (agreed != prefix.size()) {
+        // A bound that ends inside the prefix is less than all below it.
+        const bool is_less = agreed == rest.size() || static_cast<unsigned char>(rest[agreed]) < static_cast<unsigned char>(prefix[agreed]);
+        if (depth + agreed >= common && is_less == (direction_ == kForward)) enter(word);
         return;
       }
-      if (rest.size() == prefix.size()) {  // the bound is the node's own key, the others are greater
+      depth += agreed;
+      const bool is_within = depth >= common;
+      if (depth == bound.size()) {  // the bound is the node's own key, the others are greater
         if (direction_ == kForward) return push(n, included ? 0 : 1);
         if (included) push(n, 0);
         return;
       }
-      const auto byte = static_cast<unsigned char>(rest[prefix.size()]);
+      const auto byte = static_cast<unsigned char>(bound[depth++]);
       const int at = static_cast<int>(n.lower(byte));
       const bool exact = at < static_cast<int>(n.words()) && n.byte(static_cast<unsigned>(at)) == byte;
-      push(n, direction_ == kForward ? at + (exact ? 1 : 0) : at - 1);
+      if (is_within) push(n, direction_ == kForward ? at + (exact ? 1 : 0) : at - 1);
       if (!exact || failed_) return;
       word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
-      depth += prefix.size() + 1;
     }
   }
 
@@ -153,9 +176,9 @@ class OrderedIndex<Sync>::Cursor {
   unsigned depth_ = 0;
   unsigned capacity_ = kFrames;
   unsigned ahead_ = 1;
-  unsigned pending_count_ = 0;
-  unsigned pending_first_ = 0;
-  const Leaf* pending_[kAheadMax];  // a ring
+  unsigned first_ = 0;  // of `count_` that were fetched, the next one to be handed out
+  unsigned count_ = 0;
+  const Leaf* fetched_[kAheadMax];
   Frame* more_ = nullptr;
   Frame frames_[kFrames];
 };

@@ -298,6 +298,13 @@ class OrderedIndex {
 
   const Node& node_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Node>(offset_of(word)); }
   Leaf& leaf_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Leaf>(offset_of(word)); }
+  // A node lies on two or three lines, and where on them its bytes are only the first says.
+  void prefetch_node(std::uint64_t word) const noexcept {
+    const char* const at = space_.heap.template at<char>(offset_of(word));
+    prefetch_near(at);
+    prefetch_near(at + 64);
+    prefetch_near(at + 120);
+  }
 
   // For a writer: finishes the replacements that it meets.
   Spot find(Thr& t, std::string_view key) noexcept {
@@ -314,6 +321,7 @@ class OrderedIndex {
           spot.kind = spot.word == 0 ? Spot::kEmpty : Spot::kLeaf;
           return spot;
         }
+        prefetch_node(spot.word);
         const Node& n = node_of(spot.word);
         const std::string_view rest = key.substr(spot.depth);
         const std::string_view prefix = n.prefix();
@@ -379,7 +387,7 @@ class OrderedIndex {
       Sync::point("index.coming");
       const bool is_mine = node_of(spot.word).coming().compare_exchange_strong(none, fresh, std::memory_order_seq_cst);  // [branch]
       const Replaced r = replace(t, spot.slot, spot.word, spot.depth);
-      if (is_mine) return r == Replaced::kNoMemory ? Linked::kLater : Linked::kComing;
+      if (is_mine) return r == Replaced::kNoMemory ? Linked::kLater : r == Replaced::kYes ? Linked::kYes : Linked::kComing;
       return r == Replaced::kNoMemory ? Linked::kNoMemory : Linked::kAgain;
     }
     std::uint64_t to = fresh;
@@ -456,7 +464,10 @@ class OrderedIndex {
     return at == key.size() ? -1 : static_cast<int>(static_cast<unsigned char>(key[at]));
   }
   static std::size_t agreement(std::string_view a, std::string_view b) noexcept {
-    return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin()).first - a.begin());
+    const std::size_t both = std::min(a.size(), b.size());
+    std::size_t same = 0;
+    while (same != both && a[same] == b[same]) ++same;
+    return same;
   }
   static std::uint64_t freeze(Word& word) noexcept {
     if (planted<Sync>(Mutant::kIndexCopyUnfrozen)) return word.load(std::memory_order_seq_cst) & ~kFrozen;  // [branch]
@@ -471,8 +482,15 @@ class OrderedIndex {
     Entries below, above;
     std::uint64_t gone[258];
     unsigned gone_count = 0;
+    // A freeze is a locked instruction, and what stands behind one waits for it: so the leaves are fetched meanwhile, and
+    // looked at afterwards.
+    std::uint64_t frozen[257];
     for (unsigned i = 0; i != n.words(); ++i) {
-      const std::uint64_t w = freeze(n.child(static_cast<int>(i)));
+      frozen[i] = freeze(n.child(static_cast<int>(i)));
+      if (!is_inner(frozen[i]) && frozen[i] != 0) prefetch_near(&leaf_of(frozen[i]));
+    }
+    for (unsigned i = 0; i != n.words(); ++i) {
+      const std::uint64_t w = frozen[i];
       if (w == 0) continue;
       if (!is_inner(w) && leaf_of(w).seen().kind() == LeafState::kRemoved) {
         gone[gone_count++] = offset_of(w);  // its remover hasn't come to it, or couldn't

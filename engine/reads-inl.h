@@ -222,16 +222,19 @@ struct GroupCells {
 };
 
 template <class Sync>
+[[gnu::always_inline]] inline void fetch_bucket(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
+  const ShardHead<Sync>& s = table.head_of(cells.hash[i]);
+  const ShardSize n = Table<Sync>::size_of(s);
+  const Bucket<Sync>* const b = &table.bucket(s, n.home(cells.hash[i]));
+  prefetch_second_level(b);
+  cells.size[i] = n.word();
+  cells.bucket[i] = b;
+}
+
+template <class Sync>
 [[gnu::always_inline]] inline void fetch_buckets(const Table<Sync>& table, unsigned count,
                                                  GroupCells<Sync>& cells) noexcept {
-  for (unsigned i = 0; i != count; ++i) {
-    const ShardHead<Sync>& s = table.head_of(cells.hash[i]);
-    const ShardSize n = Table<Sync>::size_of(s);
-    const Bucket<Sync>* const b = &table.bucket(s, n.home(cells.hash[i]));
-    prefetch_second_level(b);
-    cells.size[i] = n.word();
-    cells.bucket[i] = b;
-  }
+  for (unsigned i = 0; i != count; ++i) fetch_bucket(table, i, cells);
 }
 
 // All lines of a block, which end-to-end is on three at most in almost every store. Asking twice for one line costs

@@ -177,6 +177,7 @@ class Scan {
         for (unsigned i = 0; i != count; ++i) key[i] = list[first + i].key();
         simd::hash_batch(key, count, core.space.geometry.hash_keys, cells.hash);
         const GuardNow guard(core.space, call_.thread());
+        for (unsigned i = 0; i != count; ++i) detail::base::fetch_bucket(core.table, i, cells);
         if (!scans.look(key, cells, count, step)) return Status::kViewExpired;
         const Result<bool> r = show(step);
         if (!r || !*r) return r;

@@ -46,6 +46,7 @@ struct KeyRange {
   }
   bool is_above(std::string_view key) const noexcept {
     if (!has_high) return false;
+    if (!high.empty() && static_cast<unsigned char>(key[0]) < static_cast<unsigned char>(high[0])) [[likely]] return false;
     const int order = key.compare(high);
     return order > 0 || (order == 0 && !high_included);
   }
@@ -53,10 +54,12 @@ struct KeyRange {
     return key.size() >= prefix.size() && simd::key_equal(key.data(), prefix.data(), prefix.size());
   }
   bool covers(std::string_view key) const noexcept { return begins(key) && !is_below(key) && !is_above(key); }
-  // Nor does any that follows, once the first that may be covered has been reached.
-  bool is_past(std::string_view key) const noexcept {
-    return !begins(key) || (reverse ? is_below(key) : is_above(key));
+  // Whether the bound at the scan's end takes something away of what begins with the prefix.
+  bool is_cut() const noexcept {
+    if (reverse) return !low.empty() && low >= prefix;
+    return has_high && (high < prefix || high.starts_with(prefix));
   }
+  bool is_cut_off(std::string_view key) const noexcept { return reverse ? is_below(key) : is_above(key); }
   void raise_low(std::string_view to, bool included) noexcept {
     if (to > low || (to == low && !included)) {
       low = to;
@@ -101,23 +104,30 @@ class Scans {
   Outcome step(const KeyRange& range, const KeyTest* filter, unsigned wanted, Step& out) noexcept {
     out.count = 0;
     std::optional<Cursor> cursor;
-    if (!seek(range, cursor)) return Outcome::kNoMemory;
+    bool begins = false;  // all that the cursor hands out has the prefix
+    if (!seek(range, cursor, begins)) return Outcome::kNoMemory;
     cursor->look_ahead(wanted);
     std::string_view key[kStepKeys], last;
     Cells cells;
     unsigned count = 0;
     bool at_end = false;
+    const bool is_cut = range.is_cut();
     for (unsigned looks = 0; count != wanted && looks != kLooksMax; ++looks) {
       const auto* leaf = cursor->next();
-      if (leaf == nullptr || range.is_past(leaf->key())) {
+      if (leaf == nullptr) {
         at_end = true;
         break;
       }
-      last = leaf->key();
-      if (filter != nullptr && !(*filter)(last)) continue;
-      core_.prefetch_bucket(leaf->hash);
-      key[count] = last;
-      cells.hash[count++] = leaf->hash;
+      const std::string_view at = leaf->key();
+      if ((!begins && !range.begins(at)) || (is_cut && range.is_cut_off(at))) {  // and so are those behind it
+        at_end = true;
+        break;
+      }
+      last = at;
+      if (filter != nullptr && !(*filter)(at)) continue;
+      key[count] = at;
+      cells.hash[count] = leaf->hash;
+      base::fetch_bucket(core_.table, count++, cells);
     }
     if (cursor->failed()) return Outcome::kNoMemory;
     if (!look(key, cells, count, out)) return Outcome::kEnded;
@@ -127,11 +137,10 @@ class Scans {
     return Outcome::kMore;
   }
 
-  // What the view has of the keys with these hashes, in their order, without those that it hasn't. Buckets are on their
-  // way. False: the view was ended.
+  // What the view has of the keys with these hashes, in their order, without those that it hasn't. Their buckets are on the
+  // way (fetch_bucket). False: the view was ended.
   bool look(const std::string_view* key, Cells& cells, unsigned count, Step& out) noexcept {
     out.count = 0;
-    base::fetch_buckets(core_.table, count, cells);
     base::fetch_records(core_.table, count, cells);
     // Later points don't concern the view.
     const bool points = core_.space.points.in_table() != 0;
@@ -181,15 +190,12 @@ class Scans {
   }
 
   // False: no memory.
-  bool seek(const KeyRange& range, std::optional<Cursor>& cursor) noexcept {
+  bool seek(const KeyRange& range, std::optional<Cursor>& cursor, bool& begins) noexcept {
     if (!range.reverse) {
-      if (is_under_way_) {
-        cursor.emplace(core_.index, place_.view(), Cursor::kForward, false);
-      } else if (range.prefix > range.low) {
-        cursor.emplace(core_.index, range.prefix, Cursor::kForward, true);
-      } else {
-        cursor.emplace(core_.index, range.low, Cursor::kForward, range.low_included);
-      }
+      const std::string_view from = is_under_way_ ? place_.view() : range.prefix > range.low ? range.prefix : range.low;
+      const bool included = !is_under_way_ && (range.low_included || range.prefix > range.low);
+      begins = from.starts_with(range.prefix);  // else the range is empty
+      cursor.emplace(core_.index, from, Cursor::kForward, included, begins ? range.prefix.size() : 0);
       return true;
     }
     if (is_under_way_) {
