@@ -64,6 +64,10 @@ class KeyList {
     std::string_view key() const noexcept { return {data, size}; }
   };
 
+  static bool is_before(const Item& a, const Item& b, bool reverse) noexcept {
+    return reverse ? b.key() < a.key() : a.key() < b.key();
+  }
+
   KeyList() noexcept = default;
   KeyList(const KeyList&) = delete;
   KeyList& operator=(const KeyList&) = delete;
@@ -74,15 +78,7 @@ class KeyList {
 
   // False: no memory.
   bool add(std::string_view key, std::uint64_t version) noexcept {
-    if (count_ == capacity_) {
-      const std::size_t more = capacity_ != 0 ? capacity_ * 2 : 64;
-      auto* items = static_cast<Item*>(alloc::private_allocate(more * sizeof(Item)));
-      if (items == nullptr) return false;
-      if (count_ != 0) std::memcpy(items, items_, count_ * sizeof(Item));
-      alloc::private_free(items_);
-      items_ = items;
-      capacity_ = more;
-    }
+    if (count_ == capacity_ && !grow(capacity_ != 0 ? capacity_ * 2 : 64)) return false;
     if (key.size() > left_) {
       const std::size_t bytes = std::max(key.size(), std::clamp(bytes_, kChunkMin, kChunkMax));
       auto* chunk = static_cast<Chunk*>(alloc::private_allocate(sizeof(Chunk) + bytes));
@@ -96,6 +92,29 @@ class KeyList {
     items_[count_++] = {at_, version, static_cast<std::uint32_t>(key.size())};
     at_ += key.size();
     left_ -= key.size();
+    return true;
+  }
+
+  // All of `other`'s, behind its own; nothing is left there. False: no memory, and both are as before.
+  bool join(KeyList& other) noexcept {
+    if (other.count_ == 0) return true;
+    const std::size_t both = count_ + other.count_;
+    if (both > capacity_ && !grow(both)) return false;
+    std::memcpy(items_ + count_, other.items_, other.count_ * sizeof(Item));
+    count_ = both;
+    Chunk** last = &other.chunk_;
+    while (*last != nullptr) last = &(*last)->next;
+    // Its own newest chunk stays the first: there is room in it.
+    if (chunk_ == nullptr) {
+      chunk_ = other.chunk_;
+    } else {
+      *last = chunk_->next;
+      chunk_->next = other.chunk_;
+    }
+    bytes_ += other.bytes_;
+    other.chunk_ = nullptr;
+    other.at_ = nullptr;
+    other.count_ = other.left_ = other.bytes_ = 0;
     return true;
   }
 
@@ -122,6 +141,8 @@ class KeyList {
   }
 
   std::size_t count() const noexcept { return count_; }
+  Item* begin() noexcept { return items_; }
+  Item* end() noexcept { return items_ + count_; }
   const Item& operator[](std::size_t i) const noexcept { return items_[i]; }
 
  private:
@@ -130,8 +151,14 @@ class KeyList {
   struct Chunk {
     Chunk* next;
   };
-  static bool is_before(const Item& a, const Item& b, bool reverse) noexcept {
-    return reverse ? b.key() < a.key() : a.key() < b.key();
+  bool grow(std::size_t capacity) noexcept {
+    auto* items = static_cast<Item*>(alloc::private_allocate(capacity * sizeof(Item)));
+    if (items == nullptr) return false;
+    if (count_ != 0) std::memcpy(items, items_, count_ * sizeof(Item));
+    alloc::private_free(items_);
+    items_ = items;
+    capacity_ = capacity;
+    return true;
   }
 
   Item* items_ = nullptr;

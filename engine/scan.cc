@@ -12,6 +12,7 @@
 #include "engine/store_core.h"
 #include "engine/stored_key.h"
 #include "engine/views.h"
+#include "engine/workers.h"
 #include "simd/hash.h"
 
 namespace tern {
@@ -142,23 +143,8 @@ class Scan {
   Result<bool> by_walk(const Wanted& wanted) noexcept {
     auto& core = call_.core();
     KeyList list;
+    if (const Status s = collect(wanted, list); s != Status::kOk) return s;
     ViewsNow::Step step;
-    detail::ViewCursor place;
-    bool ended = false;
-    for (;;) {
-      if (call_.store().is_closed()) return Status::kClosed;
-      const GuardNow guard(core.space, call_.thread());
-      if (!ViewsNow(core).step(view_, place, step, ended)) break;
-      for (unsigned i = 0; i != step.count; ++i) {
-        if (!wanted.range.covers(step.key[i]) || !wanted.matches(step.key[i])) continue;
-        if (!list.add(step.key[i], step.head[i].version)) return Status::kOutOfMemory;
-      }
-      if (list.count() / 2 >= left_ && list.count() >= kFewKeys && !list.keep_first(left_, wanted.range.reverse)) {
-        return Status::kOutOfMemory;
-      }
-    }
-    if (ended) return Status::kViewExpired;
-    list.sort(wanted.range.reverse);
     ScansNow scans(core, view_);
     for (std::size_t first = 0; first != list.count();) {
       if (call_.store().is_closed()) return Status::kClosed;
@@ -187,6 +173,58 @@ class Scan {
     return true;
   }
   static constexpr std::size_t kFewKeys = 1024;
+
+  // The keys that are wanted, in order: shard by shard, on several threads if they may and it is worth it.
+  Status collect(const Wanted& wanted, KeyList& all) noexcept {
+    auto& table = call_.core().table;
+    const unsigned shards = table.shard_count();
+    unsigned threads = std::min(call_.store().scan_threads, shards);
+    if (threads > 1) {
+      std::uint64_t buckets = 0;
+      for (unsigned i = 0; i != shards; ++i) buckets += table.size_of(table.shard(i)).buckets();
+      if (buckets < kBucketsAlone) threads = 1;
+    }
+    struct Part {
+      KeyList list;
+      Status status = Status::kOk;
+    };
+    Part part[detail::kWorkersMax];
+    const auto walk = [&](unsigned shard, unsigned worker) {
+      Part& p = part[worker];
+      if (p.status == Status::kOk) p.status = collect(wanted, shard, p.list);
+    };
+    detail::share_work(threads, shards, walk);
+    for (unsigned i = 0; i != threads; ++i) {
+      if (part[i].status != Status::kOk) return part[i].status;
+      if (!all.join(part[i].list)) return Status::kOutOfMemory;
+    }
+    detail::sort_keys(threads, all, wanted.range.reverse);
+    return Status::kOk;
+  }
+  static constexpr std::uint64_t kBucketsAlone = 4096;
+
+  // Those of one shard, for whatever thread this is.
+  Status collect(const Wanted& wanted, unsigned shard, KeyList& list) const noexcept {
+    auto& core = call_.core();
+    auto* const thread = call_.store().thread();
+    if (thread == nullptr) return Status::kOutOfMemory;
+    ViewsNow::Step step;
+    detail::ViewCursor place{shard, 0};
+    while (place.shard == shard) {
+      if (call_.store().is_closed()) return Status::kClosed;
+      const GuardNow guard(core.space, *thread);
+      bool ended = false;
+      if (!ViewsNow(core).step(view_, place, step, ended)) return Status::kViewExpired;
+      for (unsigned i = 0; i != step.count; ++i) {
+        if (!wanted.range.covers(step.key[i]) || !wanted.matches(step.key[i])) continue;
+        if (!list.add(step.key[i], step.head[i].version)) return Status::kOutOfMemory;
+      }
+      if (list.count() / 2 >= left_ && list.count() >= kFewKeys && !list.keep_first(left_, wanted.range.reverse)) {
+        return Status::kOutOfMemory;
+      }
+    }
+    return Status::kOk;
+  }
 
   // Inside the guard that the step was made in.
   Result<bool> show(const ViewsNow::Step& step) noexcept {

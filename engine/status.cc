@@ -90,6 +90,7 @@ const char* field_name(Field field) noexcept {
     case Field::kNormalisePaths: return "normalise_paths";
     case Field::kSharePercent: return "share_percent";
     case Field::kCodec: return "codec";
+    case Field::kScanThreads: return "scan_threads";
   }
   return "unknown";
 }

@@ -14,6 +14,7 @@
 #include "engine/writes.h"
 #include "engine/stored_key.h"
 #include "engine/views.h"
+#include "engine/workers.h"
 
 namespace tern {
 namespace detail {
@@ -135,6 +136,8 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   if (o.maintenance != Maintenance::kBackground && o.maintenance != Maintenance::kTick) {
     return {Status::kInvalidArgument, Field::kMaintenance};
   }
+  if (o.scan_threads == 0 || o.scan_threads > kWorkersMax) return {Status::kOutOfRange, Field::kScanThreads};
+  if (o.scan_threads > 1 && !can_share_work()) return {Status::kUnsupported, Field::kScanThreads};
   c.removal_hook = {o.on_removed, o.on_removed_user};
   if (o.entries_expected != 0) {
     const std::uint64_t buckets = Growth<StdSync>::buckets_for(o.entries_expected / c.shard_count);
@@ -216,6 +219,7 @@ Result<StoreCore*> StoreCore::open(const Options& options, FirstTable table) noe
   store->held_bytes_max = plan.held_bytes_max;
   store->batch_max = plan.batch_max;
   store->full = options.full;
+  store->scan_threads = options.scan_threads;
   if (!options.name.empty()) std::memcpy(store->name, options.name.data(), options.name.size());
   if (options.huge_pages) {
     const alloc::Stats s = store->core.space.heap.stats();

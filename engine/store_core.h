@@ -192,6 +192,7 @@ class StoreCore {
   std::size_t held_bytes_max = 0;
   std::size_t batch_max = kBatchMax;
   WhenFull full = WhenFull::kError;
+  unsigned scan_threads = 1;
   std::atomic<std::uint64_t> drafts{0};
   std::uint64_t id = 0;
   char name[64] = {};

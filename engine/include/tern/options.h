@@ -93,6 +93,10 @@ struct Options {
   // brings a key in, and the removal that takes it out, a descent of the index and a node's copy (a fill with a million keys
   // in no order takes about three times as long); an overwrite and a read nothing. Fixed for the store's life.
   bool ordered = false;
+  // How many threads a scan of a store that isn't `ordered` may use, the caller's among them; 1 to 64. Above 1 they are
+  // oneTBB's, which starts them in this process when the first such scan comes; a library that was built without it
+  // answers unsupported.
+  unsigned scan_threads = 1;
   WhenFull full = WhenFull::kError;
   // In a child process after fork a store is closed: there nobody does it.
   Maintenance maintenance = Maintenance::kBackground;

@@ -9,8 +9,10 @@
 //
 // Cost. With Options::ordered, the way down the index to the first key, then for each key what a read costs, several keys'
 // cache misses at a time. Without it the whole store is looked at, whatever the bounds are: the keys within them are copied
-// into memory outside the budget (their bytes and 24 more each; with a limit of n, at most about 2 n + 1,024 of them),
-// sorted, and read one by one. Right for a listing now and then; not for a loop.
+// into memory outside the budget (their bytes and 24 more each; with a limit of n, at most about 2 n + 1,024 of them for
+// each thread), sorted, and read one by one. Up to Options::scan_threads threads look and sort, where there are several
+// shards; expressions and patterns are tried on each of them, callbacks run on the caller's alone. Right for a listing now
+// and then; not for a loop.
 //
 // Callbacks get the store's own bytes, good during the call. They may call the store and the view; what they write isn't
 // seen. They must not throw. Nothing is allocated for each key; a key of more than 100 bytes that a scan has to remember

@@ -95,6 +95,7 @@ enum class Field : std::uint16_t {
   kNormalisePaths,
   kSharePercent,
   kCodec,        // of a snapshot's blocks
+  kScanThreads,
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".
