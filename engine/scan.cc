@@ -301,6 +301,12 @@ Result<bool> Store::scan_entries(const ScanOptions& options, ScanCursor* cursor,
   return view->scan_entries(options, cursor, fn);
 }
 
+Result<bool> Session::scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept {
+  const Result<View> view = Store::view_of_call(context_);
+  if (!view) return view.error();
+  return cursor != nullptr ? view->scan(options, *cursor, fn) : view->scan(options, fn);
+}
+
 Result<std::uint64_t> Store::del_scanned(const detail::Context& c, const ScanOptions& options) noexcept {
   const Call call(c);
   if (!call.ok()) return call.error();

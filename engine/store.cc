@@ -434,7 +434,7 @@ Result<View> Store::open_view(const detail::Context& c, detail::ViewOwner owner)
 }
 
 Session::Session(Session&& other) noexcept
-    : Operations<Session>(), context_(std::exchange(other.context_, detail::Context{})) {}
+    : Operations<Session>(), InOrder<Session>(), context_(std::exchange(other.context_, detail::Context{})) {}
 Session& Session::operator=(Session&& other) noexcept {
   Session moved(std::move(other));
   std::swap(context_, moved.context_);

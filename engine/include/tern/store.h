@@ -134,7 +134,8 @@ struct Holder {
   std::chrono::milliseconds age{0};  // view: since it was opened
 };
 
-class TERN_API Session : public Operations<Session> {
+// operations.h, and the scans of scan.h as a Store's.
+class TERN_API Session : public Operations<Session>, public InOrder<Session> {
  public:
   Session() noexcept = default;
   Session(Session&& other) noexcept;
@@ -147,6 +148,10 @@ class TERN_API Session : public Operations<Session> {
 
  private:
   friend class Store;
+  friend class InOrder<Session>;
+  Result<bool> scan_entries(const ScanOptions& options, ScanCursor* cursor, detail::EntryFn fn) const noexcept;
+  PatternOptions pattern_options(const PatternOptions& asked) const noexcept { return asked; }
+
   detail::Context context_;
 };
 
@@ -191,6 +196,7 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // normalise_paths, share_percent: there is a namespace of this name, and with another one; or paths both checked and
   // normalised), too_large (name: more than 63 bytes; namespaces: there are 1,024), out_of_range (share_percent: past 100, alone
   // or all together), out_of_memory, and those of Store::set. A look-up among the names: keep the handle.
+  // In a store that still serves from a snapshot's file (SnapshotOptions::copy = false) one that is made first brings all of it.
   Result<Namespace> ns(std::string_view name) const noexcept;
   Result<Namespace> ns(std::string_view name, const NamespaceOptions& options) const noexcept;
 
@@ -285,6 +291,7 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
 
  private:
   friend class InOrder<Store>;
+  friend class Session;
   friend class Namespace;
   explicit Store(detail::StoreCore* core) noexcept : core_(core) {}
   // Of a namespace: that of the context.

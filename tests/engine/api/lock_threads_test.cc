@@ -1,5 +1,7 @@
 // Locks among threads: mutual exclusion as a resource sees it that checks fences; owners that die, are parked, or are revoked;
 // waiters that come in turn. No wall clock decides: what is judged was counted.
+#include <tern/lock.h>
+#include <tern/namespace.h>
 #include <tern/store.h>
 
 #include <atomic>
@@ -62,6 +64,49 @@ TEST(LockThreads, ExcludeEachOther) {
   EXPECT_EQ(resource.uses(), kThreads * rounds);
   EXPECT_EQ(store.stats().leases, 0u);
   EXPECT_EQ(store.stats().watches, 0u);
+  EXPECT_TRUE(whole(store));
+}
+
+// One name in three namespaces is three locks, each with an owner, tokens and fences of its own.
+TEST(LockThreads, OfNamespacesExcludeTheirOwnAlone) {
+  const Store store = open_or_fail(threaded_options(nullptr));
+  const Namespace first = *store.ns("first"), second = *store.ns("second");
+  constexpr unsigned kThreads = 4, kPlaces = 3;
+  Resource resource[kPlaces];
+  const unsigned rounds = quick_or_long(90u, 18'000u);
+  const auto turn = [&](const auto& own, const auto& other, Resource& used, unsigned i) {
+    auto lock = own.lock("one", {.ttl = 1h, .wait = 1h});
+    ASSERT_TRUE(lock) << testing::PrintToString(lock.error());
+    used.use(lock->token());
+    // The token guards writes in whatever namespace.
+    if (i % 8 == 0) {
+      ASSERT_TRUE(other.set("guarded", std::to_string(lock->token()), SetOptions{.if_fence = lock->fence()}));
+    }
+    const Fence fence = lock->fence();
+    ASSERT_TRUE(lock->unlock());
+    if (i % 8 == 0) {
+      const std::string value = std::to_string(fence.token);
+      EXPECT_EQ(other.set("guarded", value, SetOptions{.if_fence = Fence{"one", fence.token, fence.ns}}).error(), (Error{Status::kMismatch, Field::kFence}));
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t != kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (unsigned i = 0; i != rounds; ++i) {
+        switch ((t + i) % kPlaces) {
+          case 0: turn(store, first, resource[0], i); break;
+          case 1: turn(first, second, resource[1], i); break;
+          default: turn(second, store, resource[2], i); break;
+        }
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(resource[0].uses() + resource[1].uses() + resource[2].uses(), kThreads * rounds);
+  EXPECT_EQ(store.stats().leases, 0u);
+  EXPECT_EQ(store.stats().watches, 0u);
+  const auto a = store.try_lock("one"), b = first.try_lock("one"), c = second.try_lock("one");
+  EXPECT_TRUE(a && b && c) << "one keeps another from his own";
   EXPECT_TRUE(whole(store));
 }
 

@@ -195,7 +195,8 @@ class Run {
   }
   void batch() {
     choose();
-    const unsigned count = 1 + in_.below(5);
+    const unsigned n = in_.byte(), count = 1 + n % 5;
+    if (n >= 128) return batch_across(count);
     on([&](const auto& h) {
       WriteBatch b;
       Model after = model();
@@ -230,6 +231,47 @@ class Run {
         }
       }
     });
+  }
+  // One batch about several namespaces.
+  void batch_across(unsigned count) {
+    WriteBatch b;
+    Model after[kCount];
+    std::copy(models_, models_ + kCount, after);
+    bool holds = true;
+    std::vector<std::pair<unsigned, std::string>> touched;
+    for (unsigned i = 0; i != count; ++i) {
+      choose();
+      const std::string k = key(), v = value();
+      const unsigned how = in_.below(4);
+      on([&](const auto& h) {
+        b.in(h);
+        if (how < 2) {
+          b.set(k, v);
+          after[at_][kept(k)] = v;
+        } else if (how == 2) {
+          b.del(k);
+          after[at_].erase(kept(k));
+        } else {
+          b.require_present(k);
+          holds = holds && model().contains(kept(k));
+        }
+        if (how < 3) touched.push_back({at_, kept(k)});
+      });
+    }
+    const Result<void> r = store_.write(b);
+    if (r.ok() != holds || (!holds && r.status() != Status::kConflict)) return fail("write across namespaces");
+    if (!holds) return;
+    std::sort(touched.begin(), touched.end());
+    touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+    for (const auto& [of, k] : touched) {
+      at_ = of;
+      const auto it = after[of].find(k);
+      if (it != after[of].end()) {
+        put(k, it->second);
+      } else if (!erase(k)) {
+        note(k, std::nullopt, false);
+      }
+    }
   }
   void clear() {
     choose();

@@ -132,6 +132,18 @@ TEST_P(ScanTest, AViewIsScannedAsItStood) {
   EXPECT_EQ(view->iterate("", [](std::string_view, std::string_view) { return true; }).status(), Status::kClosed);
 }
 
+TEST_P(ScanTest, ASessionScansAsItsStore) {
+  fill({"a", "b:1", "b:2", "c"});
+  const Result<Session> session = store.session();
+  ASSERT_TRUE(session);
+  EXPECT_EQ(scanned(*session, {.prefix = "b:"}), (Names{"b:1", "b:2"}));
+  EXPECT_EQ(names_of(session->keys("b:*")), (Names{"b:1", "b:2"}));
+  ScanCursor cursor;
+  EXPECT_FALSE(*session->scan({.limit = 3}, cursor, [](std::string_view) { return true; }));
+  EXPECT_EQ(cursor.key(), "b:2");
+  EXPECT_EQ(Session().keys().status(), Status::kClosed);
+}
+
 TEST_P(ScanTest, WhatHasExpiredIsNotShown) {
   ASSERT_TRUE(store.set("mortal", "=mortal", {.ttl = 10ms}));
   fill({"stays"});
