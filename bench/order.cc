@@ -26,6 +26,8 @@
 #include <rocksdb/table.h>
 #endif
 
+#include "bench/workload.h"
+
 namespace tern::bench {
 namespace {
 
@@ -68,13 +70,26 @@ class OrderSuite {
     results_.add_target("insert-ordered", one(fill_plain / fill_ordered), "ratio", "a fill of the same store unordered, once", 0, false);
     results_.add_target("index-bytes", one(static_cast<double>(ordered.stats().index_bytes) / static_cast<double>(count_)), "B",
                         "of the index, a key of 20 bytes", 0, true);
-    scans(ordered);
+    peers(ordered);
     gets(ordered, plain);
     patterns(ordered);
+    listings();
   }
 
  private:
   using Scan = std::function<Sum(std::string_view prefix)>;
+  // Up to `keys` of them, from the first that isn't less than `from` on.
+  using ScanFrom = std::function<Sum(std::string_view from, std::uint64_t keys)>;
+  using Insert = std::function<bool(std::string_view key, const InlineValue& value)>;
+  struct Peer {
+    const char* name;
+    const char* id;
+    double floor;
+    Insert insert;
+    Scan scan;
+    ScanFrom scan_from;
+    std::vector<double> ratios{}, us{};
+  };
 
   static Spread one(double value) { return {value, value, value}; }
   void require(bool ok, const char* what) {
@@ -112,47 +127,63 @@ class OrderSuite {
     return thread_cpu_seconds() - from;
   }
 
-  void scans(const Store& store) {
-    struct Peer {
-      const char* id;
-      const char* against;
-      double floor;
-      Scan scan;
-      std::vector<double> ratios{}, us{};
-    };
+  void peers(const Store& store) {
     std::vector<Peer> peers;
-    const Scan own = [&](std::string_view prefix) {
+    Peer own{"tern", "tern", 0, {}, {}, {}};
+    own.insert = [&](std::string_view k, const InlineValue& v) { return store.set(k, {v.bytes, kValueBytes}).ok(); };
+    own.scan = [&](std::string_view prefix) {
       Sum sum;
       const Result<bool> r = store.iterate(prefix, [&](std::string_view, std::string_view v) { return sum.add(v.data()), true; });
       require(r.ok(), "order: a scan failed");
       return sum;
     };
+    own.scan_from = [&](std::string_view from, std::uint64_t keys) {
+      Sum sum;
+      ScanCursor cursor;
+      const Result<bool> r = store.scan({.from = from, .limit = keys}, cursor, [&](const ViewEntry& e) { return sum.add(e.value.data()), true; });
+      require(r.ok(), "order: a scan failed");
+      return sum;
+    };
 #if TERN_BENCH_TBB
     tbb::concurrent_map<std::string, InlineValue, std::less<>> tbb_map;
-    fill([&](std::string_view k, const InlineValue& v) { return tbb_map.emplace(k, v).second; });
-    peers.push_back({"scan100-vs-tbb", "tbb::concurrent_map", 2, [&](std::string_view prefix) {
+    peers.push_back({"tbb::concurrent_map", "tbb", 2,
+                     [&](std::string_view k, const InlineValue& v) { return tbb_map.emplace(k, v).second; },
+                     [&](std::string_view prefix) {
                        Sum sum;
                        for (auto i = tbb_map.lower_bound(prefix); i != tbb_map.end() && i->first.starts_with(prefix); ++i) sum.add(i->second.bytes);
                        return sum;
+                     },
+                     [&](std::string_view from, std::uint64_t keys) {
+                       Sum sum;
+                       for (auto i = tbb_map.lower_bound(from); i != tbb_map.end() && sum.keys != keys; ++i) sum.add(i->second.bytes);
+                       return sum;
                      }});
+    fill(peers.back().insert);
 #else
     results_.notes.push_back("oneTBB is absent: apt-get install libtbb-dev");
 #endif
 #if TERN_BENCH_ABSEIL
     absl::btree_map<std::string, InlineValue> btree;
     std::shared_mutex mutex;
-    fill([&](std::string_view k, const InlineValue& v) {
-      const std::unique_lock lock(mutex);
-      return btree.emplace(k, v).second;
-    });
-    peers.push_back({"scan100-vs-btree", "absl::btree_map and a shared mutex", 1, [&](std::string_view prefix) {
+    const auto at = [&](std::string_view key) { return btree.lower_bound(absl::string_view(key.data(), key.size())); };
+    peers.push_back({"absl::btree_map and a shared mutex", "btree", 1,
+                     [&](std::string_view k, const InlineValue& v) {
+                       const std::unique_lock lock(mutex);
+                       return btree.emplace(k, v).second;
+                     },
+                     [&](std::string_view prefix) {
                        Sum sum;
                        const std::shared_lock lock(mutex);
-                       for (auto i = btree.lower_bound(absl::string_view(prefix.data(), prefix.size())); i != btree.end() && std::string_view(i->first).starts_with(prefix); ++i) {
-                         sum.add(i->second.bytes);
-                       }
+                       for (auto i = at(prefix); i != btree.end() && std::string_view(i->first).starts_with(prefix); ++i) sum.add(i->second.bytes);
+                       return sum;
+                     },
+                     [&](std::string_view from, std::uint64_t keys) {
+                       Sum sum;
+                       const std::shared_lock lock(mutex);
+                       for (auto i = at(from); i != btree.end() && sum.keys != keys; ++i) sum.add(i->second.bytes);
                        return sum;
                      }});
+    fill(peers.back().insert);
 #else
     results_.notes.push_back("Abseil is absent: apt-get install libabsl-dev");
 #endif
@@ -170,30 +201,43 @@ class OrderSuite {
     require(rocksdb::DB::Open(o, "/order", &opened).ok(), "order: RocksDB can't be opened");
     const std::unique_ptr<rocksdb::DB> rocks(opened);
     if (rocks != nullptr) {
-      rocksdb::WriteOptions unlogged;
-      unlogged.disableWAL = true;
-      fill([&](std::string_view k, const InlineValue& v) {
-        return rocks->Put(unlogged, {k.data(), k.size()}, {v.bytes, kValueBytes}).ok();
-      });
-      require(rocks->Flush({}).ok() && rocks->CompactRange({}, nullptr, nullptr).ok(), "order: RocksDB can't be compacted");
-      peers.push_back({"scan100-vs-rocksdb", "RocksDB in memory, compacted, all in its cache", 4, [&](std::string_view prefix) {
+      peers.push_back({"RocksDB in memory, compacted, all in its cache", "rocksdb", 4,
+                       [&](std::string_view k, const InlineValue& v) {
+                         rocksdb::WriteOptions unlogged;
+                         unlogged.disableWAL = true;
+                         return rocks->Put(unlogged, {k.data(), k.size()}, {v.bytes, kValueBytes}).ok();
+                       },
+                       [&](std::string_view prefix) {
                          Sum sum;
                          const std::unique_ptr<rocksdb::Iterator> i(rocks->NewIterator({}));
                          for (i->Seek({prefix.data(), prefix.size()}); i->Valid() && i->key().starts_with({prefix.data(), prefix.size()}); i->Next()) {
                            sum.add(i->value().data());
                          }
                          return sum;
+                       },
+                       [&](std::string_view from, std::uint64_t keys) {
+                         Sum sum;
+                         const std::unique_ptr<rocksdb::Iterator> i(rocks->NewIterator({}));
+                         for (i->Seek({from.data(), from.size()}); i->Valid() && sum.keys != keys; i->Next()) sum.add(i->value().data());
+                         return sum;
                        }});
+      fill(peers.back().insert);
+      require(rocks->Flush({}).ok() && rocks->CompactRange({}, nullptr, nullptr).ok(), "order: RocksDB can't be compacted");
     }
 #else
     results_.notes.push_back("RocksDB is absent: apt-get install librocksdb-dev");
 #endif
+    scans(own, peers);
+    ycsb_e(own, peers);
+  }
+
+  void scans(const Peer& own, std::vector<Peer>& peers) {
     std::vector<double> own_us;
     for (unsigned r = 0; r != options_.repeats + 1; ++r) {
       std::vector<std::string> prefixes;
       for (unsigned n = 0; n != kScans; ++n) prefixes.emplace_back(key(random_() % count_).substr(0, 13));
       Sum expected;
-      const double tern = timed(own, prefixes, expected);
+      const double tern = timed(own.scan, prefixes, expected);
       require(expected.keys == kScans * kKeysAPrefix, "order: a scan missed keys");
       if (r != 0) own_us.push_back(tern);
       for (Peer& peer : peers) {
@@ -206,11 +250,64 @@ class OrderSuite {
       }
     }
     results_.add_target("scan100", spread(own_us), "us", "100 keys and values by prefix, a view for each", 0, true);
+    report("scan100-vs-", peers, true);
+  }
+  void report(const std::string& id, std::vector<Peer>& peers, bool has_floor) {
     for (Peer& peer : peers) {
       char against[96];
-      std::snprintf(against, sizeof against, "%s, %.1f us", peer.against, spread(peer.us).median);
-      results_.add_target(peer.id, spread(peer.ratios), "ratio", against, peer.floor, false);
+      std::snprintf(against, sizeof against, "%s, %.1f us", peer.name, spread(peer.us).median);
+      results_.add_target(id + peer.id, spread(peer.ratios), "ratio", against, has_floor ? peer.floor : 0, false);
+      peer.ratios.clear();
+      peer.us.clear();
     }
+  }
+
+  // YCSB's workload E: 95 scans of 1 to 100 keys from a key on, drawn by Zipf, to 5 inserts of new keys among them.
+  void ycsb_e(const Peer& own, std::vector<Peer>& peers) {
+    struct Step {
+      std::string key;
+      std::uint64_t keys;  // 0: an insert
+    };
+    const Zipf zipf(count_, kZipfTheta);
+    Random draw(options_.seed);
+    std::vector<double> own_us;
+    std::uint64_t inserted = 0;
+    for (unsigned r = 0; r != options_.repeats + 1; ++r) {
+      std::vector<Step> steps(kScans);
+      for (Step& step : steps) {
+        step.key = key(scramble(zipf.rank(draw.unit()), count_));
+        step.keys = random_() % 100 < 95 ? 1 + random_() % 100 : 0;
+        if (step.keys == 0) step.key += ":" + std::to_string(inserted++);
+      }
+      const auto run = [&](const Peer& store, Sum& sum) {
+        bool ok = true;
+        const double from = thread_cpu_seconds();
+        for (const Step& step : steps) {
+          if (step.keys == 0) {
+            ok = store.insert(step.key, value(step.key.size())) && ok;
+            continue;
+          }
+          const Sum one = store.scan_from(step.key, step.keys);
+          sum.keys += one.keys;
+          sum.bytes += one.bytes;
+        }
+        require(ok, "order: an insert was refused");
+        return (thread_cpu_seconds() - from) / kScans * 1e6;
+      };
+      Sum expected;
+      const double tern = run(own, expected);
+      if (r != 0) own_us.push_back(tern);
+      for (Peer& peer : peers) {
+        Sum sum;
+        const double us = run(peer, sum);
+        require(sum.keys == expected.keys && sum.bytes == expected.bytes, "order: two stores' scans differ");
+        if (r == 0) continue;
+        peer.us.push_back(us);
+        peer.ratios.push_back(us / tern);
+      }
+    }
+    results_.add_target("ycsb-e", spread(own_us), "us", "an operation", 0, true);
+    report("ycsb-e-vs-", peers, false);
   }
   // Microseconds a scan.
   static double timed(const Scan& scan, const std::vector<std::string>& prefixes, Sum& sum) {
@@ -239,6 +336,44 @@ class OrderSuite {
       ratios.push_back(with / ((before + after) / 2));
     }
     results_.add_target("get-ordered", spread(ratios), "ratio", "the same store unordered", 0.95, false);
+  }
+
+  // keys() of a store without the index: all are looked at and sorted, by one thread and by two.
+  void listings() {
+    const std::uint64_t keys = std::min<std::uint64_t>(count_, 200'000);
+    const auto listed = [&](unsigned threads) {
+      Options o;
+      o.memory_bytes = std::max<std::size_t>(keys * 320, std::size_t{64} << 20);
+      o.entries_expected = keys;
+      o.eviction = false;
+      o.scan_threads = threads;
+      o.huge_pages = options_.huge_pages;
+      Result<Store> store = Store::open(o);
+      if (store.status() == Status::kUnsupported) return Store();
+      require(store.ok(), "order: the store can't be opened");
+      if (!store) return Store();
+      for (std::uint64_t i = 0; i != keys; ++i) require(store->set(key(i), "v").ok(), "order: a set of the fill was refused");
+      return std::move(*store);
+    };
+    const Store alone = listed(1), shared = listed(2);
+    if (!alone.is_open()) return;
+    if (!shared.is_open()) return results_.notes.push_back("the library was built without oneTBB: scans use one thread");
+    const auto ms = [&](const Store& store) {
+      const double from = wall_seconds();
+      const Result<Keys> all = store.keys();
+      require(all && all->size() == keys, "order: a listing missed keys");
+      return (wall_seconds() - from) * 1e3;
+    };
+    ms(alone);
+    ms(shared);
+    std::vector<double> one, ratios;
+    for (unsigned r = 0; r != options_.repeats; ++r) {
+      const double before = ms(alone), with = ms(shared), after = ms(alone);
+      one.push_back(before);
+      ratios.push_back((before + after) / 2 / with);
+    }
+    results_.add_target("list-unordered", spread(one), "ms", "keys() of 200,000 without the index, wall time", 0, true);
+    results_.add_target("list-two-threads", spread(ratios), "ratio", "the same by one thread, wall time", 0, false);
   }
 
   // The pattern's literal start is that of a thousandth of the keys.

@@ -1,4 +1,5 @@
-// Keys in order: scans by prefix beside ordered maps and RocksDB, what the index costs, patterns.
+// Keys in order: scans by prefix and YCSB's workload E beside ordered maps and RocksDB, what the index costs, patterns, listings
+// without it.
 #ifndef TERN_BENCH_ORDER_H_
 #define TERN_BENCH_ORDER_H_
 
@@ -8,7 +9,7 @@
 namespace tern::bench {
 
 // Adds the targets scan100-vs-tbb, -vs-btree and -vs-rocksdb, get-ordered and pattern-1m, and figures beside them without a
-// floor.
+// floor: ycsb-e-vs-*, list-unordered and others.
 void run_order(const BenchOptions& options, Results& results);
 
 }  // namespace tern::bench
