@@ -8,11 +8,11 @@
 #include <new>
 #include <string>
 
+#include "engine/audit.h"
 #include "engine/expiry.h"
 #include "engine/views.h"
 #include "tests/engine/schedules/exploring.h"
-#include "tests/engine/schedules/rig-inl.h"
-#include "tests/sync/weak_memory.h"
+#include "tests/engine/schedules/weak_rig.h"
 
 namespace tern::concurrency {
 namespace {
@@ -366,7 +366,7 @@ TEST(WheelMutants, UnmarkOnce) {
 }
 
 TEST(Wheel, UnderTheWeakMemoryMachine) {
-  Turning<Mutant::kNone, WeakSync> w(2);
+  Turning<Mutant::kNone, WeakEngineSync> w(2);
   for (const auto& threads : {file_over_a_boundary(w), file_into_an_emptied_position(w)}) {
     Options o;
     o.name = "weak, wheel";

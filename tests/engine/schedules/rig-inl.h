@@ -1,4 +1,4 @@
-// The members of RigOf (rig.h): included by rig.cc, and by tests whose sync is another.
+// The members of RigOf (rig.h), for those who compile them: rig.cc and weak_rig.cc.
 #ifndef TERN_TESTS_ENGINE_SCHEDULES_RIG_INL_H_
 #define TERN_TESTS_ENGINE_SCHEDULES_RIG_INL_H_
 
@@ -23,7 +23,7 @@ namespace tern::concurrency {
 template <class S>
 RigOf<S>::RigOf(Mutant planted, int threads, std::size_t memory_bytes,
                 const std::function<void(tern::detail::CoreOptions&)>& with) {
-  if constexpr (!kIsWeak) Sync::mutant = planted;
+  Sync::mutant = planted;
   PrivateArena::rewind(0);
   std::memset(PrivateArena::begin(), 0, std::size_t{1} << 20);
   tern::alloc::unpoison(region_, kRegionBytes);
@@ -48,7 +48,7 @@ RigOf<S>::RigOf(Mutant planted, int threads, std::size_t memory_bytes,
 
 template <class S>
 RigOf<S>::~RigOf() {
-  if constexpr (!kIsWeak) Sync::mutant = Mutant::kNone;
+  Sync::mutant = Mutant::kNone;
 }
 
 template <class S>

@@ -10,8 +10,7 @@
 
 #include "engine/seg_queue.h"
 #include "tests/engine/schedules/exploring.h"
-#include "tests/engine/schedules/rig-inl.h"
-#include "tests/sync/weak_memory.h"
+#include "tests/engine/schedules/weak_rig.h"
 
 namespace tern::concurrency {
 namespace {
@@ -262,16 +261,16 @@ Result weak_search(const std::string& name, Q& q, unsigned before, const Threads
 }
 
 TEST(SegQueueWeakMemory, WhatIsLinkedCanBeRead) {
-  Queued<Mutant::kNone, WeakSync, 48> q(2, 1);
+  Queued<Mutant::kNone, WeakEngineSync, 48> q(2, 1);
   const Result all =
       weak_search("weak, queue", q, 1, producer_and_closer(q), Strategy::kDfs, 50'000);
   EXPECT_TRUE(all.ok) << all.failure << "\nTERN_SCHEDULE='" << all.schedule << "'";
-  Queued<Mutant::kNone, WeakSync, 48> c(2, 2);
+  Queued<Mutant::kNone, WeakEngineSync, 48> c(2, 2);
   const Result some = weak_search("weak, queue, churn", c, 2, churn(c), Strategy::kRandom, 20'000);
   EXPECT_TRUE(some.ok) << some.failure << "\nTERN_SCHEDULE='" << some.schedule << "'";
 }
 TEST(SegQueueMutants, LinkRelaxed) {
-  Queued<Mutant::kQueueLinkRelaxed, WeakSync, 48> q(2, 1);
+  Queued<Mutant::kQueueLinkRelaxed, WeakEngineSync, 48> q(2, 1);
   Result r = weak_search("weak, queue, relaxed link", q, 1, producer_and_closer(q), Strategy::kDfs,
                          100'000);
   if (r.ok)

@@ -6,8 +6,7 @@
 #include <string>
 
 #include "tests/engine/schedules/exploring.h"
-#include "tests/engine/schedules/rig-inl.h"
-#include "tests/sync/weak_memory.h"
+#include "tests/engine/schedules/weak_rig.h"
 
 namespace tern::concurrency {
 namespace {
@@ -47,7 +46,7 @@ struct Recycled {
               rig.reclaim(1);
             }};
   }
-  Rig<M, WeakSync> rig;
+  Rig<M, WeakEngineSync> rig;
   Key key;
 };
 
@@ -88,7 +87,7 @@ struct Shared {
   Threads view() {
     return {[&] { rig.set(0, there, "1"); }, [&] { rig.look(1, {&there}); }};
   }
-  Rig<M, WeakSync> rig;
+  Rig<M, WeakEngineSync> rig;
   Key key, there, other;
 };
 
