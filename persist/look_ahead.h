@@ -1,6 +1,6 @@
-// The lines that a view's walk will read next, on their way while it is busy with this bucket: the bucket four steps on,
-// the records of the one two steps on, and of the next one what was replaced since the view was opened. A walk goes through memory in an order that no processor guesses, and without
-// this it waits for most of its records.
+// The lines that a view's walk will read next, on their way while it is busy with this bucket: the bucket four steps on, the
+// records of the one two steps on, and of the next one what was replaced since the view was opened. A walk goes through memory
+// in an order that no processor guesses, and without this it waits for most of its records.
 #ifndef TERN_PERSIST_LOOK_AHEAD_H_
 #define TERN_PERSIST_LOOK_AHEAD_H_
 
