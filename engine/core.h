@@ -118,7 +118,7 @@ class Core {
     if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
     if (o.ordered) table.set_ordered(&index);
     if (o.eviction) {
-      if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_, o.eviction_setting})) return alloc::Error::kOutOfMemory;
+      if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_, o.eviction_setting, o.region == nullptr})) return alloc::Error::kOutOfMemory;
       space.birth_meta = 0;
       evicts = true;
     }

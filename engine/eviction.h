@@ -72,6 +72,7 @@ struct EvictionOptions {
   std::uint64_t entries_max = 0;
   std::size_t table_bytes_max = 0;
   unsigned setting = 0;  // the policy's first
+  bool zeroed = false;   // fresh memory is all zeros
 };
 
 template <class Sync>
@@ -108,7 +109,9 @@ class Eviction {
     const std::uint64_t at = space().heap.allocate_extent(bytes);
     if (at == 0) return false;
     Word* words = space().heap.template at<Word>(at);
-    for (std::size_t i = 0; i != bytes / sizeof(Word); ++i) new (words + i) Word(0);
+    // Fresh memory of the system's is zero, and stays untouched until something has to go: a store that never fills doesn't
+    // pay for what the policy would remember.
+    for (std::size_t i = 0; !o.zeroed && i != bytes / sizeof(Word); ++i) new (words + i) Word(0);
     policy_.open(words, entries, o.setting);
     return true;
   }
