@@ -162,9 +162,18 @@ enum class Mutant : unsigned char {
   kEvictAsideUncounted,       // the entry before main's head isn't one of main's
   kEvictMainNeverFull,        // a gap in main lets a newcomer in unfought, however small
   kAccessNotInherited,        // an overwrite forgets what reads have earned
+  kHitNotedBeside,            // a hit is noted for the slot beside the one that was found
+  kHitOfWhoeverIsThere,       // a hit that was noted is counted for another key that has come into its slot
+  kHitsAsTheLast,             // the last record of those that were hit says for all whether they are to be counted
+  kHitsForgotten,             // a victim is looked for before the hits that were noted are counted
   kEntryPushedTwice,          // an overwrite puts its key into a queue once more
   kRemovalToldTwice,
   kRemovalUntold,
+  // the keeper
+  kKeeperRestsWatching,       // it goes to rest although something will be due that nobody tells
+  kKeeperRestsOwed,           // a turn that did something is followed by what follows one that didn't
+  kKeeperNeverRests,          // it looks for ever where nothing will be due
+  kKeeperNoPause,             // a turn that had not time enough is followed by the next at once
   // namespaces
   kNameTotalsUnasked,         // one is made although another was, meanwhile
   kNameLookedForFirst,        // whether it is there is asked before the totals are read

@@ -164,7 +164,7 @@ class Eviction {
 
   // What a thread has entered into the table and not yet into a queue. Before it goes, too.
   [[gnu::noinline]] void settle(Thr& t) noexcept {
-    if (t.counted_hits != t.short_hits.get()) count_hits(t);
+    if (t.counted_hits != t.short_hits.get() && !planted<Sync>(Mutant::kHitsForgotten)) count_hits(t);
     const bool counts = evicts_.load(std::memory_order_relaxed) != 0;  // a hint
     queues_.settle(t, [&](std::uint64_t& entry) {
       if (!counts) return policy_.entered_first(key_of(entry));
@@ -198,7 +198,8 @@ class Eviction {
       const SlotWord w(t.hit_slot[at]->load(std::memory_order_seq_cst));  // [publish] seq_cst, [announce] seq_cst
       record[at] = space().record(w.offset());
       const Hold hold(record[at]->meta.load(std::memory_order_relaxed));  // a count
-      const unsigned counts = unsigned{w.is_current_of_hash(t.hit_hash[at])} & unsigned{!hold.access_is_full()};
+      const bool is_there = w.is_current_of_hash(t.hit_hash[at]) || (planted<Sync>(Mutant::kHitOfWhoeverIsThere) && w.is_live());
+      const unsigned counts = unsigned{is_there} & unsigned{!hold.access_is_full()};
       todo |= counts << at;
     }
     for (; todo != 0; todo &= todo - 1) {
@@ -232,7 +233,8 @@ class Eviction {
   // Removes one entry. Answers what it took of the budget; 0: none of those that were looked at could go.
   std::uint64_t evict_one(Thr& t, unsigned visits = kVisitsMax) noexcept {
     if (evicts_.load(std::memory_order_relaxed) == 0) evicts_.store(1, std::memory_order_relaxed);  // a hint
-    if (t.entering_count != 0 || t.counted_hits != t.short_hits.get()) settle(t);
+    const bool noted = t.counted_hits != t.short_hits.get() && !planted<Sync>(Mutant::kHitsForgotten);
+    if (t.entering_count != 0 || noted) settle(t);
     if (space().has_points()) [[unlikely]] {  // what is dead goes first
       if (const std::uint64_t bytes = bury_dead(t); bytes != 0) return bytes;
     }

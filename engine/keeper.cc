@@ -1,7 +1,5 @@
 #include "engine/keeper.h"
 
-#include <algorithm>
-
 #include "alloc/platform.h"
 #include "engine/store_core.h"
 
@@ -28,7 +26,7 @@ void Keeper::answer() noexcept {
     const auto turn = [](void* keeper) noexcept { return static_cast<Keeper*>(keeper)->take_turn(); };
     if (worker_.start(turn, this, "tern keeper")) return;
     started_ = false;
-    next_start_ns_ = now + kRestNs;
+    next_start_ns_ = now + Pace<StdSync>::kRestNs;
     if (failed_starts_.fetch_add(1, std::memory_order_relaxed) == 0) {  // statistics
       store_.log("no thread for maintenance: writes do what they can; tick() does the rest");
     }
@@ -49,7 +47,7 @@ bool Keeper::stop() noexcept {
 std::uint64_t Keeper::take_turn() noexcept {
   if (store_.is_closed()) return Worker::kEnd;
   auto* thread = store_.thread();
-  if (thread == nullptr) return kPauseNsMax;  // no memory for it now
+  if (thread == nullptr) return Pace<StdSync>::kPauseNsMax;  // no memory for it now
   turns_.fetch_add(1, std::memory_order_relaxed);  // statistics
   StoreCore::Ticked done;
   std::uint64_t took_ns = 0;
@@ -57,7 +55,7 @@ std::uint64_t Keeper::take_turn() noexcept {
     const std::lock_guard<std::mutex> lock(turn_);
     // Its own time: a turn that had to wait for a processor hasn't done more.
     const std::uint64_t begin_ns = alloc::platform::thread_cpu_ns();
-    done = store_.tick(*thread, alloc::platform::monotonic_ns() + kTickNs);
+    done = store_.tick(*thread, alloc::platform::monotonic_ns() + Pace<StdSync>::kTickNs);
     took_ns = alloc::platform::thread_cpu_ns() - begin_ns;
   }
   if (store_is_over_) {
@@ -65,36 +63,24 @@ std::uint64_t Keeper::take_turn() noexcept {
     store_.let_go();  // and with it, as a rule, this object
     return Worker::kEnd;
   }
-  return pause_after(done.worked, done.out_of_time, took_ns);
+  return pause_after({done.worked, done.out_of_time, done.worked || store_.is_watching(), took_ns});
 }
 
-std::uint64_t Keeper::pause_after(bool worked, bool out_of_time, std::uint64_t took_ns) noexcept {
+std::uint64_t Keeper::pause_after(const Pace<StdSync>::Turn& turn) noexcept {
   auto& state = store_.core.space.upkeep.state;
-  if (worked || store_.is_watching()) {
+  if (turn.worked || turn.watches) {
     // Woken by nobody, perhaps.
     if (state.load(std::memory_order_relaxed) == Upkeep::kAsleep) {  // its own, but for a hint
       state.store(Upkeep::kAwake, std::memory_order_relaxed);        // as above
     }
-    quiet_ns_ = 0;
-    if (worked) {
-      if (took_ns > kTickNs / 2) {
-        pause_ns_ = std::max(pause_ns_ / 2, kPauseNsMin);
-      } else if (took_ns < kTickNs / 4) {
-        pause_ns_ *= 2;
-      }
-      pause_ns_ = std::min(pause_ns_, kWorkedPauseNsMax);
-      return out_of_time && took_ns > kTickNs / 2 ? kTickNs : pause_ns_;
-    }
   }
-  const std::uint64_t pause = pause_ns_;
-  pause_ns_ = pause * 2 < kPauseNsMax ? pause * 2 : kPauseNsMax;
-  quiet_ns_ += pause;
-  if (quiet_ns_ < kRestNs) return pause;
-  Upkeep::State awake = Upkeep::kAwake;
-  state.compare_exchange_strong(awake, Upkeep::kAsleep, std::memory_order_release,  // [keeper] release
-                                std::memory_order_relaxed);
-  pause_ns_ = kPauseNsMin;
-  return kRestNs;
+  const auto next = pace_.after(turn);
+  if (next.rests) {
+    Upkeep::State awake = Upkeep::kAwake;
+    state.compare_exchange_strong(awake, Upkeep::kAsleep, std::memory_order_release,  // [keeper] release
+                                  std::memory_order_relaxed);
+  }
+  return next.pause_ns;
 }
 
 }  // namespace tern::detail

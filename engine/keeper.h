@@ -2,7 +2,7 @@
 // something to look after for the first time (a deadline, a budget that is nearly used up, a write that found no room, a budget
 // that is to sink): a store that holds a few entries for ever costs no thread.
 //
-// It takes turns: a tick of kTickNs at most, then sleep. A turn that used its time up is followed by as long a pause: at most
+// It takes turns (pace.h): a tick of kTickNs at most, then sleep. A turn that used its time up is followed by as long a pause: at most
 // half a processor, whatever is owed, and callers that are short of room do their own share. A turn that did little is
 // followed by twice the last pause, up to 16 ms, one that used half of its time by half of it, down to a millisecond: where all
 // processors are busy each turn makes somebody wait, so that few turns are better than short ones (1,200 turns a second
@@ -27,6 +27,7 @@
 #include <mutex>
 
 #include "alloc/platform_worker.h"
+#include "engine/pace.h"
 #include "engine/upkeep.h"
 
 namespace tern::detail {
@@ -35,12 +36,6 @@ class StoreCore;
 
 class Keeper {
  public:
-  static constexpr std::uint64_t kTickNs = 200'000;
-  static constexpr std::uint64_t kPauseNsMin = 1'000'000;
-  static constexpr std::uint64_t kPauseNsMax = 50'000'000;
-  static constexpr std::uint64_t kWorkedPauseNsMax = 16'000'000;  // after a turn that did something
-  static constexpr std::uint64_t kRestNs = 1'000'000'000;
-
   explicit Keeper(StoreCore& store) noexcept : store_(store) {}
 
   // From now on whoever leaves work asks for it.
@@ -66,7 +61,7 @@ class Keeper {
  private:
   void answer() noexcept;
   std::uint64_t take_turn() noexcept;
-  std::uint64_t pause_after(bool worked, bool out_of_time, std::uint64_t took_ns) noexcept;
+  std::uint64_t pause_after(const Pace<StdSync>::Turn& turn) noexcept;
 
   StoreCore& store_;
   alloc::platform::Worker worker_;
@@ -77,8 +72,7 @@ class Keeper {
   std::uint64_t next_start_ns_ = 0;
   // The keeper's own.
   bool store_is_over_ = false;
-  std::uint64_t pause_ns_ = kPauseNsMin;
-  std::uint64_t quiet_ns_ = 0;
+  Pace<StdSync> pace_;
   std::atomic<std::uint64_t> turns_{0};
   std::atomic<std::uint64_t> failed_starts_{0};
 };

@@ -103,6 +103,7 @@ template <class Sync>
 template <class Sync>
 [[gnu::always_inline]] inline std::uint64_t hit(Thread<Sync>& t, const Record<Sync>& r, std::uint64_t n) noexcept {
   const std::uint64_t hits = t.short_hits.get() + 1;
+  if (planted<Sync>(Mutant::kHitsAsTheLast)) t.hits_meta = ~std::uint64_t{0};
   t.hits_meta &= r.meta.load(std::memory_order_relaxed);  // a count, see Core::note_hit
   t.short_hits.set(hits);
   if (hits % kHitsACount == 0) [[unlikely]] {
@@ -129,7 +130,7 @@ template <KeySize kSize, class Sync>
   const SlotWord w = b.at(i);
   if (!w.is_current_of_hash(hash)) [[unlikely]] return leave_with(t, kUndecided);
   const std::uint64_t at = t.short_hits.get() % kHitsACount;
-  t.hit_slot[at] = &b.slot[i];
+  t.hit_slot[at] = &b.slot[planted<Sync>(Mutant::kHitNotedBeside) ? (i + 1) % kSlots : i];
   t.hit_hash[at] = hash;
   const Record<Sync>* const r = t.geometry.template at<Record<Sync>>(w.offset());
   // Half of all records of a hundred bytes lie on three lines. The last would be asked for only when the first

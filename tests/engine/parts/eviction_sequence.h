@@ -19,6 +19,7 @@
 
 #include "engine/audit.h"
 #include "engine/core.h"
+#include "engine/reads.h"
 
 namespace tern::test {
 
@@ -133,6 +134,9 @@ class EvictionSequence {
         return;
       case 12:
         return evict();
+      case 13: case 14:
+        for (unsigned i = 0; i <= detail % 8; ++i) get_shortly((key + i * (detail / 8)) % 64);
+        return;
       default:
         for (unsigned i = 0; i <= detail % 4; ++i) get(key);
         return;
@@ -163,6 +167,7 @@ class EvictionSequence {
     k.gen = gen_of(key);
     if (terms.keep) return;
     entering_.push_back({key, k.gen});
+    if (!evicts_) model_count();
     settle();  // a small store holds nothing back
   }
   // Keeps lifetime and KEEP.
@@ -192,10 +197,30 @@ class EvictionSequence {
     if (k == nullptr) return;
     if (std::string_view(out, size) != k->value) differs("another value");
     Known& mine = known_[key];
-    if (mine.access == detail::kAccessMax) return;
-    const bool sampled = policy_.sampled(policy_key(key));
-    if (sampled) policy_.offer(policy_key(key));
-    if (mine.access < detail::kAccessMax - (sampled ? 1 : 0)) ++mine.access;
+    if (mine.access != detail::kAccessMax) model_hit(key, mine);
+  }
+  // The short way, which notes where it has found the key and counts later.
+  void get_shortly(unsigned key) {
+    namespace base = detail::base;
+    char out[16];
+    const std::string text = name(key);
+    const Known* const k = present(key);
+    const auto found = [&] {
+      const detail::Guard<Sync> guard(core_->space, *thread_);
+      return core_->table.find(hash(key), text);
+    }();
+    const std::uint64_t before = thread_->short_hits.get();
+    std::uint64_t size = base::copy_plain<base::KeySize::kAny>(*thread_, hash(key), text, out, sizeof out);
+    if (size == base::kOtherLength) size = base::copy_other(*thread_, text, out, sizeof out);
+    const bool is_noted = thread_->short_hits.get() != before;
+    if (is_noted) noted_.push_back({key, found.slot, known_[key].access});
+    if (size == base::kUncounted) {
+      size = base::count_hits(*core_, *thread_);
+      model_count();
+    }
+    if (!is_noted) return get(key);  // what isn't ordinary goes the long way
+    if (k == nullptr || std::string_view(out, size) != k->value) return differs("a short get finds otherwise");
+    if (noted_.size() == detail::kHitsACount) differs("sixteen hits are noted and not counted");
   }
   void hold(unsigned key) {
     if (present(key) == nullptr || held_.size() == 8) return;
@@ -232,6 +257,36 @@ class EvictionSequence {
     const std::uint64_t x = format.hash(format.pack(hash(key), 0)) * 0x9E3779B97F4A7C15u;
     return (x ^ x >> 32) * 0xD6E8FEB86659FD93u;
   }
+  // The hits that were noted: of keys that are in the slots where they were found, unless all were full then.
+  void model_count() {
+    const std::vector<Noted> noted = std::exchange(noted_, {});
+    if (std::all_of(noted.begin(), noted.end(), [](const Noted& n) { return n.access == detail::kAccessMax; })) return;
+    std::vector<Known*> counted;
+    for (const Noted& n : noted) {
+      const auto it = known_.find(n.key);
+      const bool is_there = it != known_.end() && slot_of(n.key) == n.slot;
+      if (is_there && it->second.access != detail::kAccessMax) {
+        counted.push_back(&it->second);
+      } else {
+        counted.push_back(nullptr);
+      }
+    }
+    for (std::size_t i = 0; i != noted.size(); ++i) {
+      if (counted[i] != nullptr) model_hit(noted[i].key, *counted[i]);
+    }
+  }
+  void model_hit(unsigned key, Known& k) {
+    const bool sampled = policy_.sampled(policy_key(key));
+    if (sampled) policy_.offer(policy_key(key));
+    if (k.access < detail::kAccessMax - (sampled ? 1 : 0)) ++k.access;
+  }
+  const void* slot_of(unsigned key) {
+    const std::string text = name(key);
+    const detail::Guard<Sync> guard(core_->space, *thread_);
+    const auto found = core_->table.find(hash(key), text);
+    return found ? found.slot : nullptr;
+  }
+
   // What the thread has held back. Until somebody has to go, arrivals aren't counted: that is made up for at the head.
   void settle() {
     for (Entry e : entering_) {
@@ -250,6 +305,7 @@ class EvictionSequence {
   }
   bool model_evict() {
     evicts_ = true;
+    model_count();
     settle();
     unsigned empty = 0;
     for (unsigned n = 0; n != 128; ++n) {
@@ -431,6 +487,11 @@ class EvictionSequence {
     }
   }
 
+  struct Noted {
+    unsigned key;
+    const void* slot;
+    unsigned access;  // when it was hit
+  };
   struct Told {
     std::string key;
     RemovalCause cause;
@@ -444,6 +505,7 @@ class EvictionSequence {
   std::map<unsigned, Known> known_;
   std::deque<Entry> small_, main_;
   std::vector<Entry> entering_;
+  std::vector<Noted> noted_;
   bool evicts_ = false;
   std::optional<Entry> aside_;
   std::vector<std::atomic<std::uint64_t>> words_;

@@ -56,6 +56,56 @@ void expect_found(Mutant m, const char* name) {
   ADD_FAILURE() << name << ": a planted bug was not found";
 }
 
+// Keys that the policy doesn't follow alone fill their count, and only a store of many entries has some. One of them is hit
+// behind one that isn't full: whether that one was counted.
+bool is_counted_before_a_full_one() {
+  using Sync = PlantedSync;
+  namespace base = detail::base;
+  detail::Core<Sync> core;
+  detail::CoreOptions o;
+  o.memory_bytes = std::size_t{8} << 20;
+  o.seed = 1;
+  o.huge_pages = false;
+  o.eviction = true;
+  o.entries_max = 4'096;
+  o.time = {[](const void*) { return std::uint64_t{1}; }, nullptr};
+  if (core.open(o) != alloc::Error::kNone) return false;
+  auto& thread = *core.space.register_thread(1);
+  const auto name = [](unsigned n) { return "key" + std::to_string(n); };
+  char out[16];
+  const auto access = [&](unsigned n) {
+    const detail::Guard<Sync> guard(core.space, thread);
+    return core.table.find(core.hash_of(name(n)), name(n)).record->hold_word().access();
+  };
+  const auto get_shortly = [&](unsigned n) {
+    const std::string key = name(n);
+    const std::uint64_t hash = core.hash_of(key), size = base::copy_plain<base::KeySize::kAny>(thread, hash, key, out, sizeof out);
+    if (size == base::kOtherLength) (void)base::copy_other(thread, key, out, sizeof out);
+  };
+  unsigned full = 0;
+  for (unsigned n = 0; n != 20; ++n) {  // so few that none lies in an overflow bucket
+    const std::string key = name(n);
+    detail::SetChange<Sync> change(core.space, thread, key, "value", {});
+    (void)core.write(thread, core.hash_of(key), key, change);
+    if (n == 0) continue;
+    for (int i = 0; i != 4; ++i) (void)core.copy(thread, core.hash_of(key), key, out, sizeof out);
+    if (access(n) == detail::kAccessMax) full = n;
+  }
+  get_shortly(0);
+  get_shortly(full);
+  EXPECT_TRUE(full != 0 && thread.short_hits.get() == 2) << "not what is to be looked at";
+  const detail::Guard<Sync> guard(core.space, thread);
+  core.eviction.count_hits(thread);
+  return access(0) == 1;
+}
+
+TEST(EvictionHits, AreCountedBeforeOneThatIsFull) {
+  EXPECT_TRUE(is_counted_before_a_full_one());
+  PlantedSync::mutant = Mutant::kHitsAsTheLast;
+  EXPECT_FALSE(is_counted_before_a_full_one());
+  PlantedSync::mutant = Mutant::kNone;
+}
+
 TEST(EvictionModelMutants, AreFound) {
   expect_found(Mutant::kEvictKept, "evict kept");
   expect_found(Mutant::kEvictHeld, "evict held");
@@ -64,6 +114,9 @@ TEST(EvictionModelMutants, AreFound) {
   expect_found(Mutant::kEvictAsideUncounted, "evict, aside uncounted");
   expect_found(Mutant::kEvictMainNeverFull, "evict, main never full");
   expect_found(Mutant::kAccessNotInherited, "access not inherited");
+  expect_found(Mutant::kHitNotedBeside, "hit noted beside");
+  expect_found(Mutant::kHitOfWhoeverIsThere, "hit of whoever is there");
+  expect_found(Mutant::kHitsForgotten, "hits forgotten");
   expect_found(Mutant::kEntryPushedTwice, "entry pushed twice");
   expect_found(Mutant::kRemovalToldTwice, "removal told twice");
   expect_found(Mutant::kRemovalUntold, "removal untold");
