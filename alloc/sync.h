@@ -60,6 +60,9 @@ enum class Mutant : unsigned char {
   kBatchVersionByStore,       // a batch's version is stored, not agreed on
   kBatchPlaceholderTold,      // a placeholder is told as if something had been removed
   kBatchAbsentTold,           // a batch's removal of a key that isn't there is told
+  kBatchStampShared,          // a batch that is told takes a stamp that others may have
+  kBatchToldUnnamed,          // a batch is told whose records have no room for its size
+  kBatchMiscounted,           // the removals of what isn't there count as changes that are told
   kBatchPlaceholderLeft,      // a placeholder that came too late stays
   kBatchHuskLeft,             // a failed batch's intents stay
   kViewClockStands,           // a view is opened without moving the clock
@@ -121,6 +124,7 @@ enum class Mutant : unsigned char {
   // events
   kEventFlagBeforeTail,       // whether a record is told is asked before the tail is read
   kEventTailBeforeFlag,       // the tail passes a record that isn't flagged yet
+  kEventHoldResurrected,      // a cell names a record before it holds it
   kEventLoserHolds,           // whoever comes too late to publish a record keeps its hold
   kEventReleasedAtOnce,       // a cell's hold goes while a subscriber may be at the record
   kEventGapSwallowed,         // a subscriber that was overrun goes on as if nothing had been

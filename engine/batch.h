@@ -54,6 +54,10 @@
 //
 // Lifetimes are judged by one reading of the clock at the beginning of the call, the same for all helpers.
 //
+// Where somebody listens when it is stamped, its stamp is its own, and each record has a word behind it in which whoever settles it
+// writes of how many changes the batch consists, for its listeners. Built while nobody listened they have none: then it is aborted
+// instead (kPoint), and its owner begins again.
+//
 // Edges
 //   agree    the swap of an intent's link / link_word: what it replaces
 //   decide   the swaps of D.state / its loads: one fate, and all that was judged before
@@ -469,11 +473,16 @@ class Batches {
     const Deadline x(!s.tomb() && s.has_x() ? r.x().load(std::memory_order_seq_cst) : Deadline::at(Deadline::kNever).word());  // [deadline]
     const bool cut = below == old && Ver::alone(b, bs) && bs.stamp() == state.stamp();
     // A removal of what isn't there changes nothing that a listener could be told; one of what had expired is told as that.
-    const bool silent = s.tomb() && (bs.tomb() || bs.absent()) && !planted<Sync>(Mutant::kBatchAbsentTold);
+    const bool silent = s.tomb() && Ver::is_nothing(bs) && !planted<Sync>(Mutant::kBatchAbsentTold);
     const std::uint64_t flags = (cut ? Stamp::kNolink : 0) | (silent ? Stamp::kTold : 0);
     const Stamp to = s.settled_at(state.stamp()).with_flags(flags);
-    if (s.tomb() && before.expired && r.stamp_word().batch()) {  // then `old` was still what it replaces
-      r.link.fetch_or(Link(0).with_reason(TombReason::kExpired).word(), std::memory_order_seq_cst);  // [agree] seq_cst: fixed since the install
+    if (before.expired && r.stamp_word().batch()) [[unlikely]] {  // then `old` was still what it replaces
+      const std::uint64_t says = s.tomb() ? Link(0).with_reason(TombReason::kExpired).word() : Link::kAfterExpired;
+      r.link.fetch_or(says, std::memory_order_seq_cst);  // [agree] seq_cst: fixed since the install
+    }
+    if (ViewClock<Sync>::is_of_batch(state.stamp())) [[unlikely]] {
+      // Everybody writes the same, and the swap publishes it.
+      space_.word_behind(r, s).store(d.told.load(std::memory_order_acquire) - 1, std::memory_order_relaxed);  // [decide] acquire
     }
     Sync::point("batch.settle");
     if (!r.w0.compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) return;  // [stamp] seq_cst

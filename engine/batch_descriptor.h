@@ -30,7 +30,7 @@ class BatchState {
     kCondition = 0,  // the operation's was not met
     kLifetime = 1,   // a lifetime to be kept turned out to be of another kind: its owner tries again
     kMemory = 2,     // there was none to go on with
-    kPoint = 3,      // an invalidation point came between its conditions and its stamp: its owner tries again
+    kPoint = 3,      // an invalidation point came between its conditions and its stamp, or the first listener: its owner tries again
   };
   constexpr explicit BatchState(std::uint64_t word) noexcept : word_(word) {}
   static constexpr BatchState undecided() noexcept { return BatchState(0); }
@@ -88,8 +88,10 @@ struct BatchDescriptor {
   std::uint64_t began;   // the view clock then, plus one, if anything depends on the state before; else 0
   std::uint64_t home;    // the record that it lies in
   typename Sync::template Atomic<std::uint64_t> leased;  // 1: something that it depends on is attached to a lease
+  typename Sync::template Atomic<std::uint64_t> told;    // of how many changes listeners will hear, plus one; 0: not counted
   std::uint32_t count;   // of entries, in order of (hash, key)
   std::uint32_t conditions_at;
+  bool is_named;         // its records have room for what listeners are told of it
   BatchEntry* entries() noexcept { return reinterpret_cast<BatchEntry*>(this + 1); }
   BatchCondition* conditions() noexcept {
     return reinterpret_cast<BatchCondition*>(reinterpret_cast<char*>(this) + conditions_at);

@@ -139,6 +139,8 @@ class BatchWriter {
     d_ = new (at) Descriptor;
     d_->state.store(BatchState::undecided().word(), std::memory_order_relaxed);  // [publish] comes with the first install
     d_->leased.store(0, std::memory_order_relaxed);  // [publish] as above
+    d_->told.store(0, std::memory_order_relaxed);    // [publish] as above
+    d_->is_named = Events<Sync>::wanted(space_);
     d_->home = home;
     d_->conditions_at = static_cast<std::uint32_t>(conditions_at);
     d_->count = n;
@@ -256,13 +258,16 @@ class BatchWriter {
   }
 
   std::uint64_t build_plain(std::string_view key, std::string_view value) noexcept {
-    const auto built = space_.build(thread_, {key, value.size()});
+    typename Space<Sync>::Spec spec{key, value.size()};
+    spec.has_word = d_->is_named;
+    const auto built = space_.build(thread_, spec);
     if (built.offset != 0 && !value.empty()) simd::copy_bytes(built.value, value.data(), value.size());
     return built.offset;
   }
   std::uint64_t build_value(BatchEntry& e, std::string_view key, const BatchOperation& op) noexcept {
     const SetTerms& terms = op.terms;
     typename Space<Sync>::Spec spec{key, op.value.size(), terms.has_deadline, terms.deadline_ms, false, terms.keep, terms.span, terms.tags};
+    spec.has_word = d_->is_named;
     e.keeps_lifetime = terms.keep_deadline;
     if (terms.keep_deadline) {
       const Guard<Sync> guard(space_, thread_);
@@ -283,7 +288,10 @@ class BatchWriter {
   }
   // A removal, or an entry that only asks. A long key lies in the record itself: what it will replace isn't known yet.
   std::uint64_t build_tomb(std::string_view key) noexcept {
-    return key.size() <= kShortKeyMax ? space_.build_tomb(thread_, key, 0) : space_.build(thread_, {key}).offset;
+    if (key.size() <= kShortKeyMax && !d_->is_named) return space_.build_tomb(thread_, key, 0);
+    typename Space<Sync>::Spec spec{key};
+    spec.has_word = d_->is_named;
+    return space_.build(thread_, spec).offset;
   }
 
   // What was not run is nobody else's.

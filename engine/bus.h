@@ -1,5 +1,5 @@
 // Bus: what a store's watches share: a bell for those who sleep, and the descriptors of those who wait in an epoll loop.
-// Rung by a writer that finds `sleepers` set (events.h): then only.
+// Rung by a writer that finds `sleepers` set (events.h): then only. And who is called within ticks.
 #ifndef TERN_ENGINE_BUS_H_
 #define TERN_ENGINE_BUS_H_
 
@@ -8,6 +8,7 @@
 
 #include "alloc/platform.h"
 #include "alloc/platform_bell.h"
+#include "engine/tick_calls.h"
 
 namespace tern::detail {
 
@@ -47,6 +48,7 @@ class Bus {
   }
 
   alloc::platform::Bell bell;
+  TickCalls ticks;
 
  private:
   struct Descriptor : std::atomic<int> {

@@ -261,7 +261,7 @@ class Commit {
           r.w0.store((made ? born.made_at(made_at) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
         }
       }
-      Link link = r.link_word().over(old);
+      Link link = r.link_word().over(old).after_expired(head.expired);
       if (wanted == Decision::kRemove) link = link.with_reason(head.expired ? TombReason::kExpired : reason_of(Change::kCause));
       r.link.store(link.word(), std::memory_order_relaxed);  // [publish] as above
       std::uint64_t expected = place.found.word.word();

@@ -30,8 +30,12 @@ Dispatch::Turn::Turn(Dispatch& dispatch) noexcept : dispatch_(dispatch), is_inne
   dispatch_.waiting_.fetch_sub(1, std::memory_order_relaxed);  // as above
   dispatch_.owner_.store(&here, std::memory_order_relaxed);    // see is_inside()
 }
+Dispatch::Turn::Turn(Dispatch& dispatch, std::try_to_lock_t) noexcept : dispatch_(dispatch), is_inner_(dispatch.is_inside()) {
+  is_mine_ = !is_inner_ && dispatch_.turn_.try_lock();
+  if (is_mine_) dispatch_.owner_.store(&here, std::memory_order_relaxed);  // see is_inside()
+}
 Dispatch::Turn::~Turn() {
-  if (is_inner_) return;
+  if (is_inner_ || !is_mine_) return;
   dispatch_.sweep();
   dispatch_.owner_.store(nullptr, std::memory_order_relaxed);  // see is_inside()
   dispatch_.turn_.unlock();
@@ -43,13 +47,14 @@ Result<Dispatch*> Dispatch::open(const Store& store, const Context& context, Dis
   void* memory = alloc::private_allocate_aligned(sizeof(Dispatch), alignof(Dispatch));
   if (memory == nullptr) return Status::kOutOfMemory;
   Dispatch* d = new (memory) Dispatch(store, context);
-  d->on_thread_ = on == DispatchOn::kThread;
+  d->on_ = on;
   const auto turn = [](void* self) { return static_cast<Dispatch*>(self)->take_turn(); };
-  if (d->on_thread_ && !d->worker_.start(turn, d, "tern dispatcher")) {
+  if (on == DispatchOn::kThread && !d->worker_.start(turn, d, "tern dispatcher")) {
     d->is_finished_ = true;
     d->drop();
     return Status::kIo;
   }
+  if (on == DispatchOn::kTick) d->core().bus.ticks.add(*d);
   return d;
 }
 
@@ -78,6 +83,7 @@ void Dispatch::close() noexcept {
 
 // Every listener goes; what is left of them is their subscriptions'. Who waits is told, and finds that there is nothing more.
 void Dispatch::finish() noexcept {
+  if (on_ == DispatchOn::kTick) core().bus.ticks.remove(*this);
   const Turn turn(*this);
   is_finished_ = true;
   for (std::size_t f = 0; f != filters_room_; ++f) {
@@ -285,7 +291,7 @@ std::size_t Dispatch::deliver(std::size_t changes) noexcept {
 }
 
 std::size_t Dispatch::dispatch(std::size_t changes) noexcept {
-  if (on_thread_ || is_inside()) return 0;
+  if (on_ == DispatchOn::kThread || is_inside()) return 0;
   std::size_t n = 0;
   bool ends = false;
   {
@@ -293,11 +299,23 @@ std::size_t Dispatch::dispatch(std::size_t changes) noexcept {
     n = deliver(changes);
     ends = std::exchange(ended_inside_, false);
   }
-  if (ends) {
-    finish();
-    drop();
-  }
+  if (ends) end_after_turn();
   return n;
+}
+void Dispatch::end_after_turn() noexcept {
+  finish();
+  drop();
+}
+
+void Dispatch::on_tick() noexcept {
+  bool ends = false;
+  {
+    const Turn turn(*this, std::try_to_lock);
+    if (!turn || is_finished_) return;
+    (void)deliver(kTurnChanges);
+    ends = std::exchange(ended_inside_, false);
+  }
+  if (ends) end_after_turn();
 }
 
 std::uint64_t Dispatch::take_turn() noexcept {
@@ -310,8 +328,7 @@ std::uint64_t Dispatch::take_turn() noexcept {
     ends = ended_inside_;
   }
   if (ends) {
-    finish();
-    drop();
+    end_after_turn();
     return alloc::platform::Worker::kEnd;
   }
   if (is_last || ends_.load(std::memory_order_acquire)) return alloc::platform::Worker::kEnd;  // [dispatch] acquire
@@ -321,23 +338,27 @@ std::uint64_t Dispatch::take_turn() noexcept {
   return 0;
 }
 
-bool Dispatch::is_idle() noexcept {
+// How long there may be nothing to do if nobody rings. 0: there is something.
+std::uint64_t Dispatch::idle_ns() noexcept {
   const Turn turn(*this);
-  if (set_.is_open() && set_.set_->feed().is_ready()) return false;
+  std::uint64_t ns = kSleepNs;
+  if (set_.is_open() && set_.set_->feed().is_ready()) return 0;
   for (Listener* l = first_; l != nullptr; l = l->next) {
     if (l->is_dead || l->kind == Listener::Kind::kFilter) continue;
     const Watch& w = l->kind == Listener::Kind::kWatch ? l->watch : *l->awaited;
-    if (w.feed_ == nullptr || w.feed_->is_ready()) return false;
+    if (w.feed_ == nullptr || w.feed_->is_ready()) return 0;
+    ns = std::min(ns, w.feed_->timer_ns());
   }
-  return true;
+  return ns;
 }
 
 void Dispatch::sleep() noexcept {
   StoreCore& store = core();
   const std::uint32_t rung = store.bus.bell.rung();
   Events<StdSync>(store.core.space).announce_sleep();
-  if (!is_idle() || ends_.load(std::memory_order_acquire) || store.is_closed()) return;  // [dispatch] acquire
-  store.bus.bell.sleep(rung, kSleepNs);
+  const std::uint64_t ns = idle_ns();
+  if (ns == 0 || ends_.load(std::memory_order_acquire) || store.is_closed()) return;  // [dispatch] acquire
+  store.bus.bell.sleep(rung, ns);
 }
 
 }  // namespace detail

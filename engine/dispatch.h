@@ -40,7 +40,7 @@ struct Listener {
   bool is_to_sweep = false;
 };
 
-class Dispatch {
+class Dispatch final : public TickCall {
  public:
   // `context`: the store's, or of one of its namespaces.
   static Result<Dispatch*> open(const Store& store, const Context& context, DispatchOn on) noexcept;
@@ -51,7 +51,9 @@ class Dispatch {
   Result<Listener*> add(Watch&& watch, ChangeHandler* handler) noexcept;
   Error when_ready(Watch& watch, const Dispatcher::Ready& ready) noexcept;
   std::size_t dispatch(std::size_t changes) noexcept;
-  void drop() noexcept;
+  void drop() noexcept override;
+  void hold() noexcept override { users_.fetch_add(1, std::memory_order_relaxed); }  // it is in the list
+  void on_tick() noexcept override;
 
  private:
   static constexpr std::size_t kAtOnce = 64;
@@ -62,12 +64,16 @@ class Dispatch {
   class Turn {
    public:
     explicit Turn(Dispatch& dispatch) noexcept;
+    // Where it is free.
+    Turn(Dispatch& dispatch, std::try_to_lock_t) noexcept;
     ~Turn();
     bool is_inner() const noexcept { return is_inner_; }
+    explicit operator bool() const noexcept { return is_mine_; }
 
    private:
     Dispatch& dispatch_;
     bool is_inner_;
+    bool is_mine_ = true;
   };
 
   Dispatch(const Store& store, const Context& context) noexcept : store_(store), context_(context) {}
@@ -84,7 +90,8 @@ class Dispatch {
   std::size_t deliver(std::size_t changes) noexcept;
   std::size_t deliver_set() noexcept;
   std::size_t deliver_watch(Listener& listener) noexcept;
-  bool is_idle() noexcept;
+  void end_after_turn() noexcept;
+  std::uint64_t idle_ns() noexcept;
   std::uint64_t take_turn() noexcept;
   void sleep() noexcept;
 
@@ -98,7 +105,7 @@ class Dispatch {
   std::atomic<bool> ends_{false};
   bool ended_inside_ = false;  // close() was called in a turn: its end does the rest
   bool is_finished_ = false;
-  bool on_thread_ = false;
+  DispatchOn on_ = DispatchOn::kCaller;
   Listener* first_ = nullptr;  // that are polled one by one
   Listener* last_ = nullptr;
   Listener* to_sweep_ = nullptr;

@@ -119,7 +119,7 @@ class alignas(128) EventRing {
         host.tell(record);
         break;
       }
-      if (!held) {
+      if (!held && !planted<Sync>(Mutant::kEventHoldResurrected)) {
         host.hold(record);
         held = true;
       }
@@ -131,6 +131,7 @@ class alignas(128) EventRing {
       }
       if (planted<Sync>(Mutant::kEventTailBeforeFlag)) move_tail(p);
       Sync::point("event.in");
+      if (planted<Sync>(Mutant::kEventHoldResurrected)) host.hold(record);
       host.tell(record);
       Sync::point("event.told");
       move_tail(p);

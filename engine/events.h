@@ -29,8 +29,8 @@
 // Edges: those of event_ring.h; and
 //   listen    entering and leaving the word; the rings' place
 //   sleep     setting `sleepers` / a writer's look at it
-// Lock-free, but for what the system does when a sleeper is woken. A record that a batch wrote doesn't say so: the header has
-// no room for the batch's name, and a stamp is shared by neighbours.
+// Lock-free, but for what the system does when a sleeper is woken. That a batch wrote a record, and which, its stamp says: while
+// somebody listens, batches take stamps that nobody else has (Versions::state_of, ViewClock::move_for_batch).
 #ifndef TERN_ENGINE_EVENTS_H_
 #define TERN_ENGINE_EVENTS_H_
 

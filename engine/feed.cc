@@ -43,6 +43,9 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
                          KeyInterest* interest, unsigned name) noexcept {
   if (options.kinds == 0 || (options.kinds & ~kEveryKind) != 0) return {Status::kInvalidArgument, Field::kKinds};
   if (options.initial && !options.resume.empty()) return {Status::kInvalidArgument, Field::kResume};
+  if (options.gather && options.coalesce) return {Status::kInvalidArgument, Field::kGather};
+  if (options.min_interval.count() < 0) return {Status::kInvalidArgument, Field::kInterval};
+  if (options.progress.count() < 0) return {Status::kInvalidArgument, Field::kProgress};
   // One key lies in one shard.
   const bool one = interest == nullptr && filter.kind() == KeyFilter::Kind::kKey;
   auto& core = store.core;
@@ -68,7 +71,13 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
   feed->previous_ = options.previous;
   feed->on_change_only_ = options.on_change_only;
   if (options.previous || options.on_change_only) feed->memory_ = KeyMemory::make(options.memory_bytes);
-  const bool is_whole = feed->memory_ != nullptr || !(options.previous || options.on_change_only);
+  if (options.gather && !one) feed->gather_ = Gather<Subscription<Sync>::Next>::make();  // of one key there is nothing to gather
+  feed->gathered_bytes_max_ = options.memory_bytes;
+  feed->interval_ms_ = static_cast<std::uint64_t>(options.min_interval.count());
+  feed->progress_ms_ = static_cast<std::uint64_t>(options.progress.count());
+  feed->next_mark_ms_ = feed->now_ms() + feed->progress_ms_;
+  const bool is_whole = (feed->memory_ != nullptr || !(options.previous || options.on_change_only)) &&
+                        (feed->gather_ != nullptr || !options.gather || one);
   store.add_handle();
   Error error{Status::kOutOfMemory, is_whole ? Field::kWatches : Field::kNone};
   if (!is_whole) {
@@ -81,6 +90,7 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
     error.field = Field::kRingBytes;
   }
   KeyMemory::destroy(feed->memory_);
+  Gather<Subscription<Sync>::Next>::destroy(feed->gather_);
   feed->~Feed();
   alloc::private_free(memory);
   store.drop_handle();
@@ -104,6 +114,8 @@ Error Feed::begin(const WatchOptions& options, std::uint64_t*) noexcept {
     const bool there = place_.begin_at(token.session, token.stamp, positions);
     alloc::private_free(positions);
     lost_ = token.lost;
+    // Its positions may cut batches in two.
+    if (gather_ != nullptr) gather_->give_up(store_.core.space.views.now());
     return there ? Error{} : Error{Status::kCompacted, Field::kResume};
   }
   if (!options.initial) {
@@ -123,6 +135,7 @@ void Feed::close() noexcept {
   Thr* t = store.is_closed() ? nullptr : store.thread();
   end(t);
   KeyMemory::destroy(memory_);
+  Gather<Subscription<Sync>::Next>::destroy(gather_);
   this->~Feed();
   alloc::private_free(this);
   store.drop_handle();
@@ -134,6 +147,9 @@ void Feed::end(Thr* t) noexcept {
     for (; pending_at_ != pending_count_; ++pending_at_) {
       store_.core.space.drop_hold(*t, pending_[pending_at_]);
       store_.core.space.events.pinned.fetch_sub(1, std::memory_order_relaxed);  // a figure
+    }
+    for (; gather_ != nullptr && !gather_->is_empty(); gather_->pop()) {
+      if (gather_->front()->what != EventSeen::kGap) let_go_gathered(*t, gather_->front()->record, true);
     }
   }
   if (has_view_) Views<Sync>(store_.core).close(t, view_);
@@ -187,6 +203,7 @@ Change Feed::describe(std::uint64_t record, Stamp s) const noexcept {
   }
   c.version = r.hold_word().version();
   c.stamp = s.stamp();
+  if (c.kind == ChangeKind::kPut) c.after_expired = r.link_word().after_expired();
   return c;
 }
 
@@ -229,6 +246,8 @@ Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
   let_go(*t);
   if (memory_ != nullptr) memory_->clear_old();
   out = out.first(std::min(out.size(), Watch::kPollMax));
+  if (held_back_ms() != 0) return std::size_t{0};
+  const std::uint64_t clock = store_.core.space.views.now();
   is_behind_ = true;
   std::size_t n = 0;
   while (is_listing_ && n != out.size()) {
@@ -237,9 +256,16 @@ Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
   if (view_ended_ && n == 0) return Status::kViewExpired;
   if (!is_listing_) {
     const unsigned listed = kept_count_;
-    is_behind_ = follow(*t, out, n);
+    is_behind_ = gather_ != nullptr ? follow_gathered(*t, out, n) : follow(*t, out, n);
     store_.core.space.events.pinned.fetch_add(kept_count_ - listed, std::memory_order_relaxed);  // a figure
   }
+  if (progress_ms_ != 0 && !is_behind_ && n != out.size() && mark_is_due()) {
+    out[n] = Change();
+    out[n].kind = ChangeKind::kProgress;
+    out[n++].stamp = clock;
+    next_mark_ms_ = now_ms() + progress_ms_;
+  }
+  if (n != 0 && !is_behind_ && interval_ms_ != 0) not_before_ms_ = now_ms() + interval_ms_;
   if (descriptor_ >= 0 && !is_behind_) {
     alloc::platform::lower_flag(descriptor_);
     place_.events().announce_sleep();
@@ -314,28 +340,38 @@ unsigned Feed::scope_of(std::uint64_t record, Stamp s, Change& c) const noexcept
   return of.name;
 }
 
-// Whether what was next is for this feed, and as what.
-bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
+// Whether what was next is of a kind and of a key that this feed is for, and as what.
+bool Feed::is_wanted(const Subscription<Sync>::Next& next, Change& c) noexcept {
   if (next.what == EventSeen::kGap) {
     c = Change();
     c.kind = ChangeKind::kGap;
     c.lost = next.lost;
   } else {
     c = describe(next.record, next.stamp);
+    if (ViewClock<Sync>::is_of_batch(c.stamp)) [[unlikely]] {
+      c.batch = c.stamp;
+      c.batch_size = batch_size_of(next.record, next.stamp);
+    }
     if (!wants(c.kind)) return false;
     if (c.kind == ChangeKind::kInvalidate) {
       const unsigned name = scope_of(next.record, next.stamp, c);
       if (!is_touched(c, name)) return false;
-    } else {
-      if (!wants(c.key, c.stamp)) return false;
-      if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
-      c.key = own_key(c.key);
-      if (!changes_something(c)) return false;
+    } else if (!wants(c.key, c.stamp)) {
+      return false;
     }
   }
   c.shard = next.shard;
   c.sequence = next.sequence;
   return true;
+}
+
+// Whether it is to be told, after what was told before it.
+bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
+  if (!is_wanted(next, c)) return false;
+  if (c.kind == ChangeKind::kGap || c.kind == ChangeKind::kInvalidate) return true;
+  if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
+  c.key = own_key(c.key);
+  return changes_something(c);
 }
 
 // True: it stopped before the end.
@@ -368,8 +404,28 @@ bool Feed::follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
   return true;
 }
 
+// --- time ------------------------------------------------------------------------------------------------------------
+
+std::uint64_t Feed::held_back_ms() const noexcept {
+  if (interval_ms_ == 0 || is_behind_) return 0;
+  const std::uint64_t now = now_ms();
+  return now < not_before_ms_ ? not_before_ms_ - now : 0;
+}
+
+std::uint64_t Feed::timer_ns() const noexcept {
+  // The store's clock may be one of the caller's, which goes as it likes.
+  constexpr std::uint64_t kLookNs = 100'000'000;
+  std::uint64_t ms = held_back_ms();
+  if (ms == 0 && progress_ms_ == 0) return ~std::uint64_t{0};
+  if (ms == 0) ms = next_mark_ms_ - std::min(next_mark_ms_, now_ms());
+  return ms == 0 ? kLookNs : std::min(ms * 1'000'000, kLookNs);
+}
+
+// --- waiting ---------------------------------------------------------------------------------------------------------
+
 // Passes over what is for others. True: something is for this feed, or there is too much to look at now.
 bool Feed::skip(Thr& t) noexcept {
+  if (gather_ != nullptr) return skip_gathered(t);
   Subscription<Sync>::Next next;
   Change c;
   for (unsigned scanned = 0; scanned < kScannedMax; scanned += kInOneGuard) {
@@ -390,18 +446,23 @@ Result<bool> Feed::wait(std::uint64_t ns) noexcept {
   if (t == nullptr) return store_.is_closed() ? Status::kClosed : Status::kOutOfMemory;
   for (;;) {
     if (store_.is_closed()) return Status::kClosed;
-    if (is_listing_ || view_ended_ || (place_.has_more() && skip(*t))) return true;
+    const bool is_held_back = held_back_ms() != 0;
+    if (!is_held_back && (is_listing_ || view_ended_ || (gather_ != nullptr && gather_->ready() != nullptr) ||
+                          (place_.has_more() && skip(*t)) || mark_is_due())) {
+      return true;
+    }
     const std::uint32_t rung = store_.bus.bell.rung();
     place_.events().announce_sleep();
-    if (place_.has_more() || store_.is_closed()) continue;
+    if ((place_.has_more() && !is_held_back) || store_.is_closed()) continue;
     const std::uint64_t now = alloc::platform::monotonic_ns();
     if (now >= end) return false;
-    store_.bus.bell.sleep(rung, end - now);
+    store_.bus.bell.sleep(rung, std::min(end - now, timer_ns()));
   }
 }
 
 Result<int> Feed::descriptor() noexcept {
   if (store_.is_closed()) return Status::kClosed;
+  if (interval_ms_ != 0) return {Status::kInvalidArgument, Field::kInterval};
   if (descriptor_ < 0) {
     const int d = store_.bus.open_descriptor();
     if (d == -2) return Status::kIo;
@@ -413,7 +474,7 @@ Result<int> Feed::descriptor() noexcept {
 }
 
 Result<Value> Feed::token() const noexcept {
-  if (is_listing_ || view_ended_) return Status::kUnavailable;
+  if (is_listing_ || view_ended_ || (gather_ != nullptr && !gather_->is_empty())) return Status::kUnavailable;
   if (store_.is_closed()) return Status::kClosed;
   Token head;
   head.incarnation = store_.incarnation();

@@ -9,6 +9,7 @@
 
 #include <tern/watch.h>
 
+#include "engine/gather.h"
 #include "engine/key_filter.h"
 #include "engine/key_memory.h"
 #include "engine/store_core.h"
@@ -48,7 +49,12 @@ class Feed {
     return wait(static_cast<std::uint64_t>(ms < 0 ? 0 : ms > kYearMs ? kYearMs : ms) * 1'000'000);
   }
   // Whether a poll may find something.
-  bool is_ready() const noexcept { return is_listing_ || view_ended_ || is_behind_ || place_.has_more(); }
+  bool is_ready() const noexcept {
+    if (held_back_ms() != 0) return false;
+    return is_listing_ || view_ended_ || is_behind_ || place_.has_more() || (gather_ != nullptr && gather_->ready() != nullptr) || mark_is_due();
+  }
+  // In how long it may be ready although nobody rings; all ones: never.
+  std::uint64_t timer_ns() const noexcept;
   Result<int> descriptor() noexcept;
   Result<Value> token() const noexcept;
   std::uint64_t lost() const noexcept { return lost_; }
@@ -80,11 +86,30 @@ class Feed {
   bool list(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
   bool is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept;
   bool follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
+  bool is_wanted(const Subscription<Sync>::Next& next, Change& c) noexcept;
+  // feed_gather.cc
+  bool follow_gathered(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
+  bool skip_gathered(Thr& t) noexcept;
+  bool collect(Thr& t, unsigned& scanned, bool& stuck) noexcept;
+  bool put_aside(const Subscription<Sync>::Next& next) noexcept;
+  void tell_gathered(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
+  void let_go_gathered(Thr& t, std::uint64_t record, bool drops) noexcept;
+  std::uint64_t now_ms() const noexcept { return store_.core.time.now(); }
+  // Until the interval since the last poll that answered something is over.
+  std::uint64_t held_back_ms() const noexcept;
+  bool mark_is_due() const noexcept {
+    return progress_ms_ != 0 && (gather_ == nullptr || gather_->is_empty()) && now_ms() >= next_mark_ms_;
+  }
   bool changes_something(const Change& c) const noexcept;
   void remember(Change& c) noexcept;
   void forget(const Change& c) noexcept;
   Change describe(std::uint64_t record, Stamp s) const noexcept;
   unsigned scope_of(std::uint64_t record, Stamp s, Change& c) const noexcept;
+  // Of one that is told, with a batch's stamp.
+  std::uint32_t batch_size_of(std::uint64_t record, Stamp s) const noexcept {
+    const auto& space = store_.core.space;
+    return static_cast<std::uint32_t>(space.word_behind(*space.record(record), s).load(std::memory_order_relaxed));  // [stamp] came before it
+  }
 
   StoreCore& store_;
   Subscription<Sync> place_;
@@ -100,6 +125,10 @@ class Feed {
   bool is_behind_ = false;  // the last poll stopped before it had looked at everything
   int descriptor_ = -1;
   std::uint64_t lost_ = 0;
+  Gather<Subscription<Sync>::Next>* gather_ = nullptr;  // what waits in it is held
+  std::size_t gathered_bytes_ = 0, gathered_bytes_max_ = 0;
+  std::uint64_t interval_ms_ = 0, not_before_ms_ = 0;
+  std::uint64_t progress_ms_ = 0, next_mark_ms_ = 0;
 
   // Initial contents.
   bool is_listing_ = false;

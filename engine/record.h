@@ -1,7 +1,7 @@
 // Record: one immutable version of one key, drawn to the bit.
 //
 //    0  w0    63..62 kind | 61 PUB | 60 NOLINK | 59 TOMB | 58 HAS_X | 57 HAS_EXT | 56 ABSENT | 55..48 klen8 | 47..0 stamp
-//    8  link  63 CLOSED | 62 TRIMMED | 61..58 type4 | 57..40 vlen18 | 39..0 offset of the older version
+//    8  link  63 CLOSED | 62 TRIMMED | 61 AFTER_EXPIRED | 60..58 type3 | 57..40 vlen18 | 39..0 offset of the older version
 //   16  meta  63 ORPHAN | 62 KEEP | 61 LEFT | 60..50 holds11 | 49..48 access2 | 47..0 version
 //   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19..17 0 | 16..0 number of its ticket
 //       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61 KEY_IN_EXTENT | 60..48 span | 47..32 key length | 31..0 value length
@@ -10,6 +10,7 @@
 //       key bytes, value bytes
 //       [TAGS] if EXT says so: 15..0 bytes of it all, [the entry's lease], then for each tag its length in a byte and its
 //             bytes (tags.h)
+//       [SIZE] of a record of a batch, while somebody listens, in the next whole word: of how many changes that batch consists
 //
 // 24 bytes before the key for the ordinary record, 32 with a deadline. All of w0, link, meta and X are atomic; EXT,
 // REF, key and value are written before the record is published and never again. klen8 is the key's length, 255:
@@ -23,6 +24,7 @@
 //                     had died (points.h). What is below it counts.
 //           TOMB and ABSENT together: an intent that asks and changes nothing, a husk whatever becomes of its batch
 // PUB       told: its event is in the shard's ring, or need not be (events.h)
+// AFTER_EXPIRED  it was put over a value that had expired and that nobody had removed yet: told with its event
 // type      of a tomb: why the key went (TombReason)
 // NOLINK    the older version has the same stamp and no older one itself, so no view can ever ask for it: `link` is
 //           void for everybody. Set in the stamping compare-and-swap by the record's own writer and by nobody else,
@@ -142,10 +144,11 @@ class Link {
  public:
   static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kTrimmed = std::uint64_t{1} << 62;
+  static constexpr std::uint64_t kAfterExpired = std::uint64_t{1} << 61;
   static constexpr unsigned kLengthShift = 40;
   static constexpr unsigned kTypeShift = 58;
   static constexpr std::uint64_t kLengthMask = (std::uint64_t{1} << 18) - 1;
-  static_assert(1 + 1 + 4 + 18 + kOffsetBits == 64, "CLOSED, TRIMMED, type, value length, offset");
+  static_assert(1 + 1 + 1 + 3 + 18 + kOffsetBits == 64, "CLOSED, TRIMMED, AFTER_EXPIRED, type, value length, offset");
 
   constexpr explicit Link(std::uint64_t word) noexcept : word_(word) {}
   static constexpr Link first(std::uint64_t vlen18) noexcept { return Link(vlen18 << kLengthShift); }
@@ -153,10 +156,15 @@ class Link {
   constexpr bool closed() const noexcept { return (word_ & kClosed) != 0; }
   constexpr std::uint64_t length18() const noexcept { return word_ >> kLengthShift & kLengthMask; }
   constexpr std::uint64_t older() const noexcept { return word_ & kOffsetMask; }
-  constexpr unsigned type() const noexcept { return static_cast<unsigned>(word_ >> kTypeShift & 15); }
+  static constexpr std::uint64_t kTypeMask = 7;
+  constexpr unsigned type() const noexcept { return static_cast<unsigned>(word_ >> kTypeShift & kTypeMask); }
+  constexpr bool after_expired() const noexcept { return (word_ & kAfterExpired) != 0; }
 
   constexpr Link of_type(unsigned type) const noexcept {  // before publication
-    return Link((word_ & ~(std::uint64_t{15} << kTypeShift)) | std::uint64_t{type & 15} << kTypeShift);
+    return Link((word_ & ~(kTypeMask << kTypeShift)) | (type & kTypeMask) << kTypeShift);
+  }
+  constexpr Link after_expired(bool yes) const noexcept {  // as above
+    return Link(yes ? word_ | kAfterExpired : word_ & ~kAfterExpired);
   }
   constexpr TombReason reason() const noexcept { return static_cast<TombReason>(type()); }
   constexpr Link with_reason(TombReason reason) const noexcept {  // as above

@@ -235,6 +235,7 @@ Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
   if (!call.ok()) return call.error();
   const std::uint64_t ns = budget.count() > 0 ? static_cast<std::uint64_t>(budget.count()) * 1000 : 0;
   call.store().tick(call.thread(), alloc::platform::monotonic_ns() + ns);
+  call.store().bus.ticks.call();
   return call.store().owed();
 }
 

@@ -180,6 +180,7 @@ class Space {
     bool keep = false;  // never to be evicted
     Span span{};  // only with a deadline
     std::string_view tags{};  // a block (tags.h)
+    bool has_word = false;    // one behind all that: word_behind()
   };
   struct Built {
     std::uint64_t offset = 0;  // 0: no memory
@@ -368,6 +369,17 @@ class Space {
     return {at, tag_block_bytes(at)};
   }
 
+  // Of a record that was built with has_word; a copy has none.
+  [[gnu::noinline]] Word& word_behind(const Rec& r, Stamp s) const noexcept {
+    const Bytes key = key_of(r, s);
+    const Ext e = s.has_ext() ? r.ext(s) : Ext(0);
+    const std::size_t bytes = RecordLayout::of(s.has_x(), s.has_ext(), e.has_ref(), e.key_in_extent() ? 0 : key.size,
+                                               e.extent() ? 0 : value_of(r, s, key.size).size).bytes;
+    const std::size_t at = word_at(bytes + (s.has_ext() ? tags_of(r, s).size() : 0));
+    return *reinterpret_cast<Word*>(const_cast<char*>(r.bytes()) + at);
+  }
+  static constexpr std::size_t word_at(std::size_t bytes) noexcept { return (bytes + sizeof(Word) - 1) / sizeof(Word) * sizeof(Word); }
+
   std::uint64_t bytes_of(std::uint64_t offset) const noexcept {
     const Rec& r = *record(offset);
     const Stamp s = r.stamp_word();
@@ -382,7 +394,8 @@ class Space {
   // if there is no memory, once.
   [[gnu::always_inline]] Built build(Thr& t, const Spec& spec) noexcept {
     const std::size_t bytes = kRecordHeaderBytes + spec.key.size() + spec.value_size;
-    if (!spec.has_deadline && !spec.absent && !spec.keep && spec.tags.empty() && spec.key.size() <= kShortKeyMax && bytes <= kPlainBytesMax) [[likely]] {
+    if (!spec.has_deadline && !spec.absent && !spec.keep && spec.tags.empty() && !spec.has_word && spec.key.size() <= kShortKeyMax &&
+        bytes <= kPlainBytesMax) [[likely]] {
       const std::uint64_t offset = heap.allocate(t.cache, plain_bytes(spec.key.size(), spec.value_size));
       if (offset != 0) [[likely]] return build_plain(offset, spec);
     }
@@ -422,17 +435,18 @@ class Space {
     bool ext = long_key || long_value || spec.span.bits() != 0 || !spec.tags.empty();
     RecordLayout l = RecordLayout::of(spec.has_deadline, ext, false, spec.key.size(), spec.value_size);
     std::uint64_t where = 0;  // what of it lies in an extent
-    if (l.bytes + spec.tags.size() > heap.largest_block()) {
+    const auto bytes_with = [&](std::size_t of_it) { return spec.has_word ? word_at(of_it + spec.tags.size()) + sizeof(Word) : of_it + spec.tags.size(); };
+    if (bytes_with(l.bytes) > heap.largest_block()) {
       ext = true;
       where = Ext::kExtent;
       l = RecordLayout::of(spec.has_deadline, true, true, spec.key.size(), 0);
-      if (l.bytes + spec.tags.size() > heap.largest_block()) {
+      if (bytes_with(l.bytes) > heap.largest_block()) {
         where |= Ext::kKeyInExtent;
         l = RecordLayout::of(spec.has_deadline, true, true, 0, 0);
       }
     }
     const bool key_in_extent = (where & Ext::kKeyInExtent) != 0;
-    std::size_t bytes = l.bytes + spec.tags.size();
+    std::size_t bytes = bytes_with(l.bytes);
     if (align_records && bytes > 64 && bytes <= 128) bytes = 128;
     std::uint64_t extent_at = 0;
     if (where != 0) {
@@ -461,6 +475,10 @@ class Space {
       r.put_plain_word(l.ext_at, Ext::of(spec.key.size(), spec.value_size, where | tagged | spec.span.bits() << Ext::kSpanShift).word());
       if (!spec.tags.empty()) std::memcpy(r.bytes() + l.bytes, spec.tags.data(), spec.tags.size());
       if (where != 0) r.put_plain_word(l.ref_at, extent_at);
+    }
+    if (spec.has_word) {
+      Word* const behind = new (r.bytes() + word_at(l.bytes + spec.tags.size())) Word;
+      behind->store(0, std::memory_order_relaxed);  // [publish] as above
     }
     char* in_extent = heap.template at<char>(extent_at) + sizeof(ExtentHeader);
     char* key = key_in_extent ? in_extent : r.bytes() + l.key_at;

@@ -62,6 +62,9 @@ const char* field_name(Field field) noexcept {
     case Field::kRingBytes: return "ring_bytes";
     case Field::kKinds: return "kinds";
     case Field::kResume: return "resume";
+    case Field::kGather: return "gather";
+    case Field::kInterval: return "min_interval";
+    case Field::kProgress: return "progress";
     case Field::kWatches: return "watches";
     case Field::kTags: return "tags";
     case Field::kLease: return "lease";

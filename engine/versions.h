@@ -69,7 +69,17 @@ class Versions {
     std::uint64_t word = state.load(std::memory_order_seq_cst);  // [decide] seq_cst
     if (!BatchState(word).committing()) return BatchState(word);
     auto& d = BatchDescriptor<Sync>::at(space, descriptor);
-    const std::uint64_t now = space.views.now();
+    std::uint64_t now = space.views.now();
+    bool is_told_unnamed = false;
+    // Relaxed, and after the clock, as for a record of its own (Events::wanted).
+    if (space.views.listeners().load(std::memory_order_relaxed) != 0) [[unlikely]] {  // as above
+      if (d.is_named) {
+        count_told(space, d);
+        now = space.views.move_for_batch();
+      } else {
+        is_told_unnamed = !planted<Sync>(Mutant::kBatchToldUnnamed);
+      }
+    }
     BatchState committed = BatchState::committed_at(now);
     if (d.began != 0 && d.began - 1 != now && space.points.any_between(space, d.began - 1, now) &&
         !planted<Sync>(Mutant::kPointOutlived)) [[unlikely]] {
@@ -79,10 +89,31 @@ class Versions {
         !planted<Sync>(Mutant::kLeaseOutlived)) [[unlikely]] {
       committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // as above
     }
+    if (is_told_unnamed) [[unlikely]] committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // as above
     Sync::point("batch.stamp");
     if (state.compare_exchange_strong(word, committed.word(), std::memory_order_seq_cst)) return committed;  // [decide]
     return BatchState(word);
   }
+
+  // Of how many changes listeners will hear: not of conditions, nor of removals of what isn't there. Every entry is installed. Who
+  // comes so late that a chain was trimmed finds that it is counted.
+  [[gnu::noinline]] static void count_told(Space<Sync>& space, BatchDescriptor<Sync>& d) noexcept {
+    if (d.told.load(std::memory_order_acquire) != 0) return;  // [decide] acquire
+    std::uint64_t n = 0;
+    for (std::uint32_t i = 0; i != d.count; ++i) {
+      const Rec& r = *space.record(d.entries()[i].record);
+      const Stamp s = r.stamp_word();
+      if (s.only_asks()) continue;
+      const std::uint64_t below = s.tomb() ? below_husks(space, r.link_word().older()) : 0;
+      if (s.tomb() && (below == 0 || is_nothing(space.record(below)->stamp_word())) && !planted<Sync>(Mutant::kBatchMiscounted)) continue;
+      ++n;
+    }
+    std::uint64_t none = 0;
+    Sync::point("batch.count");
+    d.told.compare_exchange_strong(none, n + 1, std::memory_order_acq_rel);  // [decide] acq_rel
+  }
+  // A removal of it changes nothing that a listener could be told.
+  static bool is_nothing(Stamp s) noexcept { return s.tomb() || s.absent(); }
 
   // Whether what the batch depends on is gone by the end of a lease. Every entry is installed.
   [[gnu::noinline]] static bool a_lease_has_ended(Space<Sync>& space, BatchDescriptor<Sync>& d) noexcept {

@@ -1,10 +1,14 @@
 // ViewClock: the clock that orders every change against every view, and the register of views that are open.
 //
 // A write reads C after it was published and stamps its record with it; whoever meets an unstamped record stamps it.
-// Opening a view moves C, and so does a listener that comes (events.h); nothing else does. So "stamp <= s" says exactly: published before the view opened. A
-// version is needed only while a view lies between its stamp and the next one's:
+// Opening a view moves C, and so does a listener that comes (events.h), and a batch while somebody listens; nothing else does. So
+// "stamp <= s" says exactly: published before the view opened. A version is needed only while a view lies between its stamp and
+// the next one's:
 //
 //   slot word of the register   0 free | PENDING|c0, an opening under way | ACTIVE|s | ENDED|s, to make room
+//
+// C moves by two and so is even. A batch that is told takes the odd number that it leapt over: nobody else's record has that stamp,
+// and whoever sees it knows that it is a batch's, and which.
 //
 // Views of users and views that the store opens for itself (moment.h) have slots of their own, so that neither keeps the
 // other from opening. An opener that stands still half-way holds versions as a view does, and is ended as one.
@@ -56,7 +60,10 @@ class ViewClock {
            listeners_.load(std::memory_order_seq_cst) == 0;     // [listen] seq_cst
   }
   // A moment between changes, for an invalidation point or a listener who comes: what is stamped before it has at most what this answers.
-  std::uint64_t move() noexcept { return clock_.fetch_add(1, std::memory_order_seq_cst); }  // [stamp] seq_cst
+  std::uint64_t move() noexcept { return clock_.fetch_add(kStep, std::memory_order_seq_cst); }  // [stamp] seq_cst
+  // The same, and a stamp that is nobody else's.
+  std::uint64_t move_for_batch() noexcept { return planted<Sync>(Mutant::kBatchStampShared) ? now() : move() + 1; }
+  static constexpr bool is_of_batch(std::uint64_t stamp) noexcept { return stamp % kStep != 0; }
 
   Opened open(ViewOwner owner) noexcept {
     const unsigned first = owner == ViewOwner::kUser ? 0 : kOfUsersMax;
@@ -72,7 +79,7 @@ class ViewClock {
       Sync::point("view.registered");
       const std::uint64_t s = planted<Sync>(Mutant::kViewClockStands)
                                   ? clock_.load(std::memory_order_seq_cst)
-                                  : clock_.fetch_add(1, std::memory_order_seq_cst);  // [stamp] seq_cst
+                                  : clock_.fetch_add(kStep, std::memory_order_seq_cst);  // [stamp] seq_cst
       Sync::point("view.stamped");
       // Fails if it was ended meanwhile: then its first reader is told.
       std::uint64_t expected = pending;
@@ -187,6 +194,7 @@ class ViewClock {
   std::uint64_t kept_bytes_max = ~std::uint64_t{0};
 
  private:
+  static constexpr std::uint64_t kStep = 2;
   static constexpr std::uint64_t kPending = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kActive = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kEnded = std::uint64_t{1} << 61;

@@ -23,6 +23,10 @@ Result<FeedSet*> FeedSet::open(StoreCore& store, const WatchSetOptions& options,
   o.kinds = options.kinds;
   o.keys_only = options.keys_only;
   o.coalesce = options.coalesce;
+  o.gather = options.gather;
+  o.memory_bytes = options.memory_bytes;
+  o.min_interval = options.min_interval;
+  o.progress = options.progress;
   const Result<Feed*> feed = Feed::open(store, KeyFilter(), o, set, rules != nullptr ? rules->number : kDefaultName);
   if (feed) {
     set->feed_ = *feed;
@@ -129,7 +133,7 @@ std::uint64_t WatchSet::lost() const noexcept { return set_ == nullptr ? 0 : set
 std::uint64_t WatchSet::lag() const noexcept { return set_ == nullptr ? 0 : set_->feed().lag(); }
 
 void WatchSet::for_each_filter(const Change& change, FunctionRef<void(std::uint32_t)> fn) noexcept {
-  if (set_ == nullptr || change.kind == ChangeKind::kGap) return;
+  if (set_ == nullptr || change.kind == ChangeKind::kGap || change.kind == ChangeKind::kProgress) return;
   const auto tell = [&](std::uint32_t filter) {
     fn(filter);
     return true;

@@ -10,7 +10,7 @@
 //
 // A record in the file
 //    0  w0    63..62 = 1 | 58 HAS_X | 57 HAS_EXT | 55..48 key length, 255: see EXT | the rest 0
-//    8  link  61..58 type | 57..40 value length, all ones: see EXT | the rest 0
+//    8  link  60..58 type | 57..40 value length, all ones: see EXT | the rest 0
 //   16  meta  62 KEEP | 49..48 access count | 47..0 version, at least 1 | the rest 0
 //   24  [X]   62..20 deadline in milliseconds since 1970, by the wall clock | the rest 0
 //       [EXT] 61 TAGS | 60..48 span (idle or stale time) | 47..32 key length | 31..0 value length; if one of the four is needed
@@ -154,7 +154,7 @@ inline constexpr std::uint64_t kStampedKind = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t kFlagsAllowed =
     kStampedKind | detail::Stamp::kHasX | detail::Stamp::kHasExt | std::uint64_t{255} << detail::Stamp::kKeyShift;
 inline constexpr std::uint64_t kLinkAllowed =
-    std::uint64_t{15} << detail::Link::kTypeShift | detail::Link::kLengthMask << detail::Link::kLengthShift;
+    detail::Link::kTypeMask << detail::Link::kTypeShift | detail::Link::kLengthMask << detail::Link::kLengthShift;
 inline constexpr std::uint64_t kMetaAllowed = detail::Hold::kKeep | detail::Hold::kAccessMask | detail::kVersionMask;
 
 // Writes the words before the key; answers how many bytes.

@@ -1,4 +1,4 @@
-// Dispatcher: changes by callback, on a thread of its own or where the program calls dispatch().
+// Dispatcher: changes by callback, on a thread of its own, within Store::tick(), or where the program calls dispatch().
 //
 //   auto dispatcher = tern::Dispatcher::open(store);
 //   auto flags = dispatcher->on_prefix("flag:", [&](const tern::Change& c) { reload(c.key, c.value); });
@@ -80,6 +80,8 @@ class TERN_API Subscription {
 enum class DispatchOn : std::uint8_t {
   kThread,  // one of the dispatcher's own
   kCaller,  // whoever calls dispatch(): a game, once a frame
+  kTick,    // whoever calls Store::tick(), which ends with it: up to about 1,024 changes, whatever the tick's budget. A tick passes over a
+            // dispatcher whose callbacks run on another thread; maintenance's own thread calls nobody
 };
 
 class TERN_API Dispatcher {
@@ -134,7 +136,7 @@ class TERN_API Dispatcher {
   };
   Error when_ready(Watch& watch, const Ready& ready) noexcept;
 
-  // With kCaller: calls back for what has happened, up to about `changes` of them; how many it was. Otherwise, and inside a
+  // With kCaller or kTick: calls back for what has happened, up to about `changes` of them; how many it was. Otherwise, and inside a
   // callback, 0.
   std::size_t dispatch(std::size_t changes = 1024) noexcept;
 

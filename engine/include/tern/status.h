@@ -67,6 +67,9 @@ enum class Field : std::uint16_t {
   kRingBytes,
   kKinds,        // of changes: none, or unknown ones
   kResume,       // no token of a watch like this
+  kGather,       // of a watch: together with coalesce
+  kInterval,     // of a watch: less than nothing, or with a descriptor
+  kProgress,     // of a watch: less than nothing
   kWatches,      // more listen than may
   kTags,         // of an entry
   kLease,        // it has ended, or never was

@@ -252,7 +252,7 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
 
   // Does owed work (reclamation, growth, expiry, versions that closed views no longer need) for about `budget` and says
   // what remains. Bounded steps; safe from any thread, at any time, also beside the background thread
-  // (Options::maintenance), which does the same by itself.
+  // (Options::maintenance), which does the same by itself. Then dispatchers that were opened for it call back (DispatchOn::kTick).
   Result<Owed> tick(std::chrono::microseconds budget) const noexcept;
 
   // Writes the store as it stands at one moment during this call to a snapshot (snapshot.h) at `path`, in the calling

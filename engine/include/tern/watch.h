@@ -9,7 +9,8 @@
 // Changes of one key come in the order in which they happened, and no sooner than a get can read them; there is no order
 // between keys. A change that didn't commit is never told, and neither is what changes no value: a new deadline, a
 // condition of a batch. A key that expires is told when it is removed, which may be later than the moment from which reads
-// miss it; if it is overwritten before that, by its put alone. The records of a batch come one by one.
+// miss it; if it is overwritten before that, by its put alone (Change::after_expired). The changes of a batch come one by one, each
+// with the batch's number and size (Change::batch).
 //
 // clear, del_prefix and del_tag are told once in each shard, as kInvalidate, to every watch with a key that may be of their scope:
 // what the watch has told of that shard up to here, of the scope, is gone. The keys aren't told one by one, and a put that was on
@@ -55,9 +56,10 @@ enum class ChangeKind : std::uint8_t {
   kInvalidate,  // of this shard everything up to `stamp` is gone that is of the scope which `scope` and `key` name
   kGap,         // `lost` changes of one shard were overrun
   kSynced,      // the initial contents are complete; what follows are changes
+  kProgress,    // WatchOptions::progress: everything that was told so far has been answered, or was for others
 };
 constexpr std::uint32_t kind_bit(ChangeKind kind) noexcept { return std::uint32_t{1} << static_cast<unsigned>(kind); }
-inline constexpr std::uint32_t kEveryKind = (1u << 7) - 1;
+inline constexpr std::uint32_t kEveryKind = (1u << 8) - 1;
 
 // What a kInvalidate is for.
 enum class ChangeScope : std::uint8_t {
@@ -81,6 +83,12 @@ struct Change {
   std::uint64_t lost = 0;      // of a gap
   ChangeScope scope = ChangeScope::kAll;  // of kInvalidate
   std::string_view tags{};     // of a put: each tag behind one byte with its length
+  // Of a put: it took the place of a value that had expired and that nobody had removed yet; no kExpire is told for that one.
+  bool after_expired = false;
+  // Of a change that a batch or transaction made: which one, a number that grows with each, and of how many changes it consists,
+  // for whomever they are. Conditions don't count, nor do removals of keys that aren't there. 0: of none.
+  std::uint64_t batch = 0;
+  std::uint32_t batch_size = 0;
 
   // Of a put: whether its entry has the tag.
   bool has_tag(std::string_view tag) const noexcept {
@@ -92,7 +100,7 @@ struct Change {
 };
 
 struct WatchOptions {
-  // Which kinds to tell, kind_bit() of each. Gaps and kSynced are always told.
+  // Which kinds to tell, kind_bit() of each. kGap, kSynced and kProgress are always told.
   std::uint32_t kinds = kEveryKind;
   // Without values: cheaper for large ones, whose memory then isn't kept.
   bool keys_only = false;
@@ -109,6 +117,19 @@ struct WatchOptions {
   // that is remembered, like previous.
   bool on_change_only = false;
   std::size_t memory_bytes = std::size_t{4} << 20;
+  // The changes of a batch come one behind the other, with no other change between, and in one poll if there is room for them; a
+  // later poll goes on with what there wasn't. Until all of a batch are there, those that are there wait, and so does what came
+  // after them: as long as the batch's writer takes to tell it, but no more than 8,192 changes, or records of memory_bytes. A batch
+  // comes piece by piece after a gap, where clear, del_prefix or del_tag came between, and where a token cuts it. What waits is
+  // held, and token() is unavailable meanwhile. Not together with coalesce.
+  bool gather = false;
+  // After a poll that has answered all there was, none answers anything for so long, by the store's clock: changes come in
+  // bundles, with coalesce the last of each key. A ring may overrun meanwhile: then there is a gap. 0: none. Not with descriptor().
+  std::chrono::milliseconds min_interval{0};
+  // A kProgress each time so much time has passed, by the store's clock, from the next poll that finds nothing more: its token() is up to
+  // date although nothing was told for long. Change::stamp is where the clock stood when the poll began: a change with a smaller
+  // stamp comes only if its writer was under way. 0: none.
+  std::chrono::milliseconds progress{0};
   // Goes on where another watch of the same kind stood: its token(). `compacted` if the store can't: it is another one,
   // nobody has watched for a while, or what came since is gone. Not together with initial.
   std::string_view resume{};
@@ -144,11 +165,11 @@ class TERN_API Watch {
 
   // A descriptor for epoll and its like: readable when a poll may have something; a poll that answers less than it was
   // asked for lowers it. The watch's own: don't read or close it. io: the system refused. too_large (watches): 64 of
-  // one store have one.
+  // one store have one. invalid_argument (min_interval): nobody would raise it when the interval is over.
   Result<int> descriptor() noexcept;
 
   // Where the watch stands, to be given to WatchOptions::resume of another one: after everything that the last poll has
-  // answered. unavailable while initial contents are under way. 8 bytes a shard and 56.
+  // answered. unavailable while initial contents are under way, or changes wait to be gathered. 8 bytes a shard and 56.
   Result<Value> token() const noexcept;
 
   // Changes that were lost, in all gaps so far.

@@ -37,6 +37,10 @@ struct WatchSetOptions {
   std::uint32_t kinds = kEveryKind;  // as in WatchOptions
   bool keys_only = false;
   bool coalesce = false;
+  bool gather = false;
+  std::size_t memory_bytes = std::size_t{4} << 20;  // of what is gathered
+  std::chrono::milliseconds min_interval{0};
+  std::chrono::milliseconds progress{0};
 };
 
 // Counts as one watch and as a handle of its store. One thread at a time may use it; which one doesn't matter.

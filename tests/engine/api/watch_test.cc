@@ -41,7 +41,7 @@ std::vector<Told> drain(Watch& watch, std::size_t at_a_time = 64) {
 }
 
 std::string line(const Told& t) {
-  static const char* const names[] = {"put", "delete", "expire", "evict", "invalidate", "gap", "synced"};
+  static const char* const names[] = {"put", "delete", "expire", "evict", "invalidate", "gap", "synced", "progress"};
   std::string s = names[static_cast<unsigned>(t.kind)];
   if (t.initial) s = "initial " + s;
   if (!t.key.empty()) s += " " + t.key;
@@ -91,7 +91,7 @@ TEST_F(WatchTest, WhatAPollAnswersStaysUntilTheNextWhateverItsSize) {
   for (const std::size_t size : {0u, 1u, 40u, 511u, 512u, 5000u, 20'000u}) {
     Watch watch = must(store.watch_prefix("k"));
     const auto value = [&](unsigned i) { return std::string(size, static_cast<char>('a' + i % 26)); };
-    for (unsigned i = 0; i != 100; ++i) ASSERT_TRUE(store.set("k" + std::to_string(i), value(i)).ok());
+    for (unsigned i = 0; i != 100; ++i) ASSERT_TRUE(store.set("k" + std::to_string(i), value(i), {.tags = kTags}).ok());
     std::vector<Change> changes(200);
     const Result<std::size_t> n = watch.poll(changes);
     ASSERT_TRUE(n.ok());
@@ -100,6 +100,7 @@ TEST_F(WatchTest, WhatAPollAnswersStaysUntilTheNextWhateverItsSize) {
     for (unsigned i = 0; i != 2'000; ++i) ASSERT_TRUE(store.set("k" + std::to_string(i % 100), std::string(size, '-')).ok());
     for (const Change& c : std::span(changes).first(*n)) {
       ASSERT_EQ(c.value, value(static_cast<unsigned>(std::stoul(std::string(c.key.substr(1)))))) << c.key << ' ' << size;
+      ASSERT_EQ(c.tags, "\3red\4blue") << c.key << ' ' << size;
     }
   }
 }
@@ -140,7 +141,7 @@ TEST_F(WatchTest, BadArgumentsAreNamedAndChangeNothing) {
   EXPECT_EQ(error(store.watch_prefix(std::string(kKeyBytesMax + 1, 'k'))), (Error{Status::kTooLarge, Field::kKey}));
   EXPECT_EQ(error(store.watch_glob("a[")), (Error{Status::kInvalidArgument, Field::kPattern, 1}));
   EXPECT_EQ(error(store.watch_prefix("", {.kinds = 0})), (Error{Status::kInvalidArgument, Field::kKinds}));
-  EXPECT_EQ(error(store.watch_prefix("", {.kinds = 1u << 7})), (Error{Status::kInvalidArgument, Field::kKinds}));
+  EXPECT_EQ(error(store.watch_prefix("", {.kinds = 1u << 8})), (Error{Status::kInvalidArgument, Field::kKinds}));
   EXPECT_EQ(error(store.watch_prefix("", {.resume = "?"})), (Error{Status::kInvalidArgument, Field::kResume}));
   EXPECT_EQ(error(store.watch_prefix("", {.initial = true, .resume = "?"})), (Error{Status::kInvalidArgument, Field::kResume}));
   EXPECT_EQ(store.stats().watches, 0u);
@@ -303,6 +304,39 @@ TEST_F(WatchTest, AClearIsOneEventOfEachShard) {
   EXPECT_EQ(n, shards + 20);
   EXPECT_EQ(lines(one), Lines{"invalidate"});
   EXPECT_EQ(lines(later).size(), 20u);
+  EXPECT_TRUE(whole(store));
+}
+
+// Without memory for those events the keys are told one by one, as they are buried.
+TEST(WatchFull, AClearWithoutMemoryForItsEventsIsToldKeyByKey) {
+  ManualClock clock;
+  Options options = small_options(&clock);
+  options.eviction = false;
+  options.shard_count = 64;
+  const Store store = open_or_fail(options);
+  Watch watch = must(store.watch_prefix(""));
+  std::size_t entries = 0;
+  for (const std::size_t size : {1000u, 600u, 100u, 1u}) {
+    while (store.set(numbered("k", static_cast<int>(entries)), std::string(size, 'v')).ok()) {
+      ++entries;
+      if (entries % 64 == 0) (void)drain(watch);
+    }
+  }
+  (void)drain(watch);
+  ASSERT_TRUE(store.clear().ok());
+  std::size_t points = 0, removed = 0;
+  for (bool more = true; more;) {
+    more = store.stats().owed.invalidations != 0;
+    ASSERT_TRUE(store.tick(100us).ok());
+    for (const Told& t : drain(watch)) {
+      points += t.kind == ChangeKind::kInvalidate;
+      removed += t.kind == ChangeKind::kDelete;
+    }
+  }
+  EXPECT_EQ(points, 0u);
+  EXPECT_EQ(removed + watch.lost(), entries);
+  EXPECT_GT(removed, 0u);
+  EXPECT_EQ(store.stats().entries, 0u);
   EXPECT_TRUE(whole(store));
 }
 

@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <map>
 #include <random>
+#include <set>
 #include <span>
 #include <string>
 #include <thread>
@@ -362,6 +363,106 @@ class Watching {
   std::vector<Log> logs_;
   std::atomic<std::uint64_t> lag_{0}, refused_{0};
 };
+
+// Batches beside each other and beside sets of the same keys, to watches that gather: each comes in a row and as a whole, each
+// key's changes in order, and what was told adds up to what the store has.
+class Gathered {
+ public:
+  explicit Gathered(Watch watch) : watch_(std::move(watch)) {}
+
+  void poll(std::size_t at_a_time) {
+    changes_.resize(at_a_time);
+    const Result<std::size_t> n = watch_.poll(changes_);
+    ASSERT_TRUE(n.ok());
+    for (std::size_t i = 0; i != *n; ++i) hear(changes_[i]);
+  }
+  void check(const Store& store) {
+    while (watch_.lag() != 0 || !watch_.token().ok()) poll(64);
+    poll(64);
+    EXPECT_EQ(wrong_, "");
+    EXPECT_EQ(left_, 0u) << "of a batch some are missing";
+    EXPECT_EQ(watch_.lost(), 0u);
+    std::size_t entries = 0;
+    ASSERT_TRUE(store.view()->for_each([&](std::string_view key, std::string_view value) {
+      EXPECT_EQ(last_[std::string(key)].second, value) << key;
+      ++entries;
+      return true;
+    }).ok());
+    EXPECT_EQ(last_.size(), entries);
+  }
+  std::size_t batches() const { return over_.size(); }
+
+ private:
+  void hear(const Change& c) {
+    if (c.kind != ChangeKind::kPut) return say("something else than a put");
+    auto& [version, value] = last_[std::string(c.key)];
+    if (c.version <= version) say("a key's changes are out of order");
+    version = c.version;
+    value = c.value;
+    if (left_ == 0 && c.batch != 0) {
+      if (!over_.insert(c.batch).second) say("a batch comes twice");
+      now_ = c.batch;
+      left_ = c.batch_size;
+    }
+    if (left_ == 0) return;
+    if (c.batch != now_) say("something lies between");
+    --left_;
+  }
+  void say(const char* what) {
+    if (wrong_.empty()) wrong_ = what;
+  }
+
+  Watch watch_;
+  std::vector<Change> changes_;
+  std::map<std::string, std::pair<std::uint64_t, std::string>> last_;
+  std::set<std::uint64_t> over_;
+  std::uint64_t now_ = 0;
+  std::uint32_t left_ = 0;
+  std::string wrong_;
+};
+
+TEST(WatchThreads, GatheredBatchesComeAsAWhole) {
+  Options o = small_options();
+  o.memory_bytes = 64 * kMiB;
+  o.ring_bytes = 16 * kMiB;
+  const Store store = open_or_fail(o);
+  const auto gathers = [&] { return std::move(*store.watch_prefix("", {.gather = true})); };
+  Gathered at_once(gathers()), seldom(gathers());
+  const unsigned writes = quick_or_long(1'500u, 200'000u);
+  std::atomic<unsigned> ended{0};
+  std::vector<std::thread> threads;
+  for (unsigned w = 0; w != 2; ++w) {
+    threads.emplace_back([&, w] {
+      std::mt19937 random(w);
+      const auto pick = [&](unsigned below) { return static_cast<unsigned>(random() % below); };
+      for (unsigned n = 0; n != writes; ++n) {
+        const std::string value = std::to_string(w) + "." + std::to_string(n);
+        if (pick(2) == 0) {
+          ASSERT_TRUE(store.set(key_of(pick(40)), value).ok());
+          continue;
+        }
+        WriteBatch batch;
+        for (unsigned i = 2 + pick(6); i-- != 0;) batch.set(key_of(pick(40)), value);
+        batch.require_absent("nobody");
+        ASSERT_TRUE(store.write(batch).ok());
+      }
+      ++ended;
+    });
+  }
+  threads.emplace_back([&] {
+    while (ended != 2) at_once.poll(64);
+  });
+  while (ended != 2) {
+    for (int i = 0; i != 20; ++i) std::this_thread::yield();
+    seldom.poll(5);
+  }
+  for (std::thread& t : threads) t.join();
+  at_once.check(store);
+  seldom.check(store);
+  EXPECT_GT(at_once.batches(), writes / 2);
+  EXPECT_EQ(at_once.batches(), seldom.batches());
+  EXPECT_TRUE(whole(store));
+}
 
 TEST(WatchThreads, EverythingIsToldOnce) { Watching(false, quick_or_long(4'000u, 2'000'000u)).run(); }
 TEST(WatchThreads, TinyRingsTellWhatIsLost) { Watching(true, quick_or_long(8'000u, 4'000'000u)).run(); }

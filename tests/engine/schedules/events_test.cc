@@ -230,10 +230,15 @@ struct ToldBatch {
   Sub* sub = new (storage) Sub(b.rig.core());
   bool committed = false;
   bool removes;  // key 3, which isn't there, instead of setting it
+  bool listens;  // from before
 
-  explicit ToldBatch(bool removes_absent = false) : removes(removes_absent) {
+  explicit ToldBatch(bool removes_absent = false, bool listening = true) : removes(removes_absent), listens(listening) {
     (void)sub->enter(0, 1, positions);
-    sub->begin();
+    if (listening) {
+      sub->begin();
+    } else {
+      sub->end(b.rig.own());  // the rings are there
+    }
     b.rig.audit_always = true;
     b.rig.freeze();
     std::memcpy(saved, storage, sizeof storage);
@@ -253,6 +258,23 @@ struct ToldBatch {
              }},
             [&] { return check(); }};
   }
+  // The listener comes while the batch is under way: then it is told as a whole, by its name, or not at all.
+  Body coming() {
+    Body all = body();
+    all.threads[1] = [&] {
+      if (!sub->enter(0, 1, positions)) b.rig.complain("nobody may listen");
+      sub->begin();
+    };
+    return all;
+  }
+  // What an event says of its batch: it alone has the stamp, and how many there are.
+  const char* misnamed(tern::detail::Record<typename Rig<M>::Sync>& r, tern::detail::Stamp s, bool is_batchs) {
+    const bool named = tern::detail::ViewClock<typename Rig<M>::Sync>::is_of_batch(s.stamp());
+    if (named != is_batchs) return named ? "a set has a batch's stamp" : "a batch is told without its name";
+    if (!named) return nullptr;
+    const std::uint64_t size = b.rig.core().space.word_behind(r, s).load(std::memory_order_relaxed);
+    return size == (removes ? 1u : 2u) ? nullptr : "a batch is told with another size";
+  }
   std::string check() {
     unsigned of_batch = 0, of_writer = 0;
     {
@@ -265,7 +287,12 @@ struct ToldBatch {
         const auto v = b.rig.core().space.value_of(r, next.stamp, key.size);
         if (next.stamp.tomb()) return "a removal is told that nobody asked for";
         (v.data[0] == 'a' ? of_batch : of_writer)++;
+        if (const char* wrong = misnamed(r, next.stamp, v.data[0] == 'a')) return wrong;
       }
+    }
+    if (!listens) {
+      if (of_batch != 0 && of_batch != (removes ? 1u : 2u)) return "a part of a batch is told";
+      return b.check();
     }
     if (of_batch != (!committed ? 0u : removes ? 1u : 2u)) return "a batch is told that failed, or isn't told";
     if (of_writer != 2) return "a set isn't told";
@@ -279,6 +306,22 @@ TEST(Events, ABatchIsToldIfItCommits) {
 TEST(Events, ABatchesRemovalOfNothingIsNotTold) {
   ToldBatch<Mutant::kNone> told(true);
   expect_body_holds("events, batch that removes nothing", told.body(), kBounds);
+}
+TEST(Events, AListenerComesBesideABatch) {
+  ToldBatch<Mutant::kNone> told(false, false);
+  expect_body_holds("events, batch beside a listener that comes", told.coming(), kBounds);
+}
+TEST(EventMutants, kBatchToldUnnamed) {
+  ToldBatch<Mutant::kBatchToldUnnamed> told(false, false);
+  expect_body_fails("events, kBatchToldUnnamed", told.coming(), {.preemptions = 3, .schedules = 30'000});
+}
+TEST(EventMutants, kBatchStampShared) {
+  ToldBatch<Mutant::kBatchStampShared> told;
+  expect_body_fails("events, kBatchStampShared", told.body(), {.preemptions = 2, .schedules = 10'000});
+}
+TEST(EventMutants, kBatchMiscounted) {
+  ToldBatch<Mutant::kBatchMiscounted> told(true);
+  expect_body_fails("events, kBatchMiscounted", told.body(), {.preemptions = 2, .schedules = 10'000});
 }
 TEST(EventMutants, kBatchAbsentTold) {
   ToldBatch<Mutant::kBatchAbsentTold> told(true);
