@@ -273,6 +273,7 @@ class BasicHeap {
   std::size_t block_bytes(Offset offset) const noexcept {
     return class_bytes(class_by_span_[offset >> span_shift_]);
   }
+  bool is_of_reserve(Offset offset) const noexcept { return class_by_span_[offset >> span_shift_] == kReserveClass; }
   std::size_t largest_block() const noexcept { return largest_block_; }
   std::size_t span_bytes() const noexcept { return span_granules_ * kGranuleBytes; }
 

@@ -568,6 +568,8 @@ class Eviction {
     const std::uint64_t bytes = space().bytes_of(record);
     const auto k = space().key_of(r, s);
     const std::string_view key(k.data, k.size);
+    // Of a record without a deadline nobody has asked the clock; its lease may have one.
+    if (now_ms == 0 && s.has_ext()) [[unlikely]] now_ms = time_->now();
     EvictChange<Sync> change(space(), t, key, r, expired);
     Sync::point("evict.remove");
     const Time then = Time::at(now_ms);

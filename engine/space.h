@@ -537,7 +537,8 @@ class Space {
                                                extent_value ? 0 : value_size)
                                   .bytes +
                               (s.has_ext() ? tags_of(r, s).size() : 0);
-    const std::uint64_t to = allocate(t, align_records && bytes > 64 && bytes <= 128 ? 128 : bytes);
+    // A block of the same size, whatever it is for: what is counted of a namespace stays as it is.
+    const std::uint64_t to = allocate(t, heap.is_of_reserve(offset) ? bytes : heap.block_bytes(offset));
     if (to == 0) return 0;
     Rec& c = *new (heap.at(to)) Rec;
     c.w0.store(Stamp::pending(s.word() & (Stamp::kHasX | Stamp::kHasExt | Stamp::kAbsent), s.klen8()).word(),

@@ -1,7 +1,7 @@
 // Runs a fuzz target without a fuzzer: over each file of a corpus, then over inputs generated from a fixed seed, so
 // that every build and every compiler exercises the targets.
 //
-//   NAME [CORPUS_DIRECTORY] [COUNT] [SEED]
+//   NAME [CORPUS_DIRECTORY] [COUNT] [SEED]      CORPUS_DIRECTORY - : there is none
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -10,13 +10,14 @@
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <string_view>
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 int main(int argc, char** argv) {
   std::size_t files = 0;
-  if (argc > 1) {
+  if (argc > 1 && std::string_view(argv[1]) != "-") {
     if (!std::filesystem::is_directory(argv[1])) {
       std::printf("no corpus at %s\n", argv[1]);
       return 1;

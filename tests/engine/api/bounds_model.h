@@ -136,7 +136,8 @@ class BoundsModel {
           ++dropped_count;
           return;
         }
-        expect(s != State::kDead, "evicted what was dead: " + name(t.key));
+        expect(s != State::kDead, "evicted what was dead: " + name(t.key) + (r.cleared ? ", cleared" : "") +
+                                      (r.lease != 0 ? ", with a lease" : "") + (r.most ? ", with a lifetime" : ""));
         expect(r.evictable, "evicted what may not be: " + name(t.key));
         expect(!r.held, "evicted what is held: " + name(t.key));
         expect(is_full(), "evicted in a store with room: " + name(t.key));
