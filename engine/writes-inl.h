@@ -104,6 +104,23 @@ template <class Sync>
          !t.epoch.over_cap && !core.space.heap.wants_back(t.cache) && !is_named(key);
 }
 
+// Inside a guard: `built` in the place of what the key has. 0: undecided, and `built` has its header, for PutChange to go on with.
+template <KeySize kSize, class Sync>
+[[gnu::always_inline]] inline std::uint64_t put_built(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home, std::uint64_t hash,
+                                                      std::string_view key, std::uint64_t built, std::uint64_t value_size) noexcept {
+  std::uint64_t version = 0;
+  if (t.geometry.epoch->points.load(std::memory_order_seq_cst) == 0) [[likely]] {  // [point] seq_cst: what is found may be dead
+    if (Events<Sync>::wanted(core.space)) [[unlikely]] Events<Sync>::expect(core.space, core.table.shard_of(hash));
+    version = replace_plain<kSize>(core, t, home, hash, key, built, value_size);
+  }
+  if (version != 0) [[likely]] {
+    t.counters.sets.add();
+  } else {
+    core.space.give_header(*t.geometry.template at<Record<Sync>>(built), key.size(), value_size);
+  }
+  return version;
+}
+
 // A set that may_put_plain, by a thread outside of any guard: the new version. 0: undecided, and `built` is a record that
 // PutChange goes on with; 0: there is none.
 template <KeySize kSize, class Sync>
@@ -112,23 +129,13 @@ template <KeySize kSize, class Sync>
                                                       std::uint64_t& built) noexcept {
   Bucket<Sync>& home = home_of(t.geometry, hash);
   prefetch_near(&home);
-  const EpochLine<Sync>& line = *t.geometry.epoch;
   built = begin_record<kSize>(core.space, t, key, value);
   if (built == 0) [[unlikely]] return 0;
-  Epoch<Sync>::enter_outermost(t.epoch, line);
-  std::uint64_t version = 0;
-  if (line.points.load(std::memory_order_seq_cst) == 0) [[likely]] {  // [point] seq_cst: what is found may be dead
-    if (Events<Sync>::wanted(core.space)) [[unlikely]] Events<Sync>::expect(core.space, core.table.shard_of(hash));
-    version = replace_plain<kSize>(core, t, home, hash, key, built, value.size());
-  }
+  Epoch<Sync>::enter_outermost(t.epoch, *t.geometry.epoch);
+  const std::uint64_t version = put_built<kSize>(core, t, home, hash, key, built, value.size());
   Epoch<Sync>::leave_outermost(t.epoch);
-  if (version != 0) [[likely]] {
-    t.counters.sets.add();
-    core.space.upkeep.pass_on();
-    return version;
-  }
-  core.space.give_header(*t.geometry.template at<Record<Sync>>(built), key.size(), value.size());
-  return 0;
+  if (version != 0) [[likely]] core.space.upkeep.pass_on();
+  return version;
 }
 
 // The same inside a group's guard, whose end has the rest to do.
@@ -136,17 +143,9 @@ template <class Sync>
 [[gnu::always_inline]] inline std::uint64_t put_plain_in_group(Core<Sync>& core, Thread<Sync>& t, std::uint64_t hash,
                                                                std::string_view key, std::string_view value,
                                                                std::uint64_t& built) noexcept {
-  built = 0;
-  if (core.space.has_points()) [[unlikely]] return 0;
   built = begin_record<KeySize::kAny>(core.space, t, key, value);
   if (built == 0) [[unlikely]] return 0;
-  const std::uint64_t version = replace_plain<KeySize::kAny>(core, t, home_of(t.geometry, hash), hash, key, built, value.size());
-  if (version != 0) [[likely]] {
-    t.counters.sets.add();
-    return version;
-  }
-  core.space.give_header(*t.geometry.template at<Record<Sync>>(built), key.size(), value.size());
-  return 0;
+  return put_built<KeySize::kAny>(core, t, home_of(t.geometry, hash), hash, key, built, value.size());
 }
 
 // The same of a key that had no match in its home: if it isn't there, it enters at once. The caller is outside of any guard.
