@@ -76,11 +76,12 @@ bool Walker::failed(const char* what, int system_error) noexcept {
 void Walker::run(Thr& t, FunctionRef<bool()> goes_on) noexcept {
   for (;;) {
     const unsigned shard = work_.next_shard.fetch_add(1, std::memory_order_relaxed);  // whose turn it is; nothing else
-    if (shard >= core_.table.shard_count()) return;
-    if (!walk(t, shard, goes_on)) {
+    const bool ends = shard >= core_.table.shard_count();
+    if (ends ? !write_out() : !walk(t, shard, goes_on)) {
       work_.stops.store(true, std::memory_order_relaxed);  // a hint for the others
       return;
     }
+    if (ends) return;
   }
 }
 
@@ -92,7 +93,7 @@ bool Walker::walk(Thr& t, unsigned shard, FunctionRef<bool()> goes_on) noexcept 
     unsigned held = 0;
     {
       const detail::Guard<Sync> guard(core_.space, t);
-      for (unsigned i = 0; i != kStepsAGuard && cursor.shard == shard && held == 0 && used_ < kBlockBytes; ++i) {
+      for (unsigned i = 0; i != kStepsAGuard && cursor.shard == shard && held == 0 && open_bytes() < kBlockBytes; ++i) {
         const std::uint64_t first = cursor.place;
         look_ahead_.before(core_, cursor, work_.view.opened.stamp);
         bool ended = false;
@@ -108,13 +109,13 @@ bool Walker::walk(Thr& t, unsigned shard, FunctionRef<bool()> goes_on) noexcept 
     }
     last_place_ = cursor.place - 1;  // the step's end; of the line's last piece: all ones
     bool good = true;
-    if (used_ >= kBlockBytes || (held != 0 && used_ != 0)) good = flush(goes_on);
+    if (open_bytes() >= kBlockBytes || held != 0) good = end_block(goes_on);
     std::sort(long_, long_ + held, [](const Long& a, const Long& b) { return a.place < b.place; });
     for (unsigned i = 0; i != held; ++i) {
       good = good && write_long(long_[i], goes_on);
       core_.space.drop_hold(t, long_[i].offset);
     }
-    if (!good || (cursor.shard != shard && !flush(goes_on))) return false;
+    if (!good || (cursor.shard != shard && !end_block(goes_on))) return false;
     if (work_.stops.load(std::memory_order_relaxed)) return false;  // a hint
     if (work_.store.is_closed()) return refuse({Status::kClosed, Field::kNone}, "the store was closed while it was saved");
   }
@@ -175,7 +176,7 @@ FileRecord Walker::file_record(const detail::Head<Sync>& h, std::string_view key
 // Inside the guard.
 unsigned Walker::take(Thr& t, std::uint64_t first) noexcept {
   unsigned held = 0;
-  if (used_ == 0) first_place_ = first;
+  if (open_bytes() == 0) first_place_ = first;
   for (unsigned i = 0; i != step_.count; ++i) {
     if (const auto* whole = step_.whole[i]) {
       static_assert(ViewsNow::kWholeBytesMax <= kRecordInBlockMax, "it needs no block for itself");
@@ -204,36 +205,65 @@ unsigned Walker::take(Thr& t, std::uint64_t first) noexcept {
   return held;
 }
 
-bool Walker::flush(FunctionRef<bool()> goes_on) noexcept {
-  if (used_ == 0) return true;
-  const BlockEntry b{0, used_, used_, first_place_, last_place_, 0, records_, static_cast<std::uint32_t>(Codec::kNone)};
-  used_ = 0;
+bool Walker::end_block(FunctionRef<bool()> goes_on) noexcept {
+  const std::uint64_t bytes = open_bytes();
+  if (bytes == 0) return true;
+  const BlockEntry b{0, bytes, bytes, first_place_, last_place_, 0, records_, static_cast<std::uint32_t>(Codec::kNone)};
   records_ = 0;
   return put_block(b, goes_on);
 }
 
-// Its plain bytes are in the buffer.
+// Its plain bytes are in the buffer, from block_at_ on.
 bool Walker::put_block(BlockEntry b, FunctionRef<bool()> goes_on) noexcept {
-  const char* from = buffer_;
-  if (const std::uint64_t packed = packer_.pack(buffer_, b.plain_bytes); packed != 0) {
-    from = packer_.packed();
+  if (const std::uint64_t packed = packer_.pack(buffer_ + block_at_, b.plain_bytes); packed != 0) {
+    std::memcpy(buffer_ + block_at_, packer_.packed(), packed);
     b.bytes = packed;
     b.codec = static_cast<std::uint32_t>(work_.codec);
   }
-  b.at = work_.end.fetch_add(b.bytes, std::memory_order_relaxed);  // a place of its own; nothing else
-  b.checksum = simd::checksum(from, b.bytes, block_salt(work_.header, blocks_.count(), b.at));
-  if (const int error = write_all(work_.file, from, b.bytes, b.at)) return failed("a block can't be written", error);
+  block_at_ += b.bytes;
+  used_ = block_at_;
+  if (!add(b) || (used_ >= kWriteBytes && !write_out())) return false;
   return after_block(b, goes_on);
+}
+
+// The blocks in the buffer get their places in the file, and their checksums, which those are part of.
+bool Walker::write_out() noexcept {
+  const std::uint64_t bytes = block_at_;
+  if (bytes == 0) return true;
+  const std::uint64_t at = work_.end.fetch_add(bytes, std::memory_order_relaxed);  // a place of their own; nothing else
+  std::uint64_t in_buffer = 0;
+  for (; unplaced_ != blocks_.count(); ++unplaced_) {
+    BlockEntry& b = blocks_[unplaced_];
+    if (b.at != 0) continue;  // a long value's, which went its own way
+    b.at = at + in_buffer;
+    b.checksum = simd::checksum(buffer_ + in_buffer, b.bytes, block_salt(work_.header, unplaced_, b.at));
+    in_buffer += b.bytes;
+  }
+  used_ = block_at_ = 0;
+  if (const int error = write_all(work_.file, buffer_, bytes, at)) return failed("blocks can't be written", error);
+  send(at, bytes);
+  return true;
+}
+
+// Pieces of the file go on their way as they fill, so that little is left for the sync. What another thread is still to write
+// of one waits for that.
+void Walker::send(std::uint64_t at, std::uint64_t bytes) noexcept {
+  const std::uint64_t from = at / kWritebackBytes, to = (at + bytes) / kWritebackBytes;
+  if (from != to) platform::begin_writeback(work_.file, from * kWritebackBytes, (to - from) * kWritebackBytes);
+}
+
+bool Walker::add(const BlockEntry& b) noexcept {
+  return blocks_.add(b) || refuse({Status::kOutOfMemory, Field::kNone}, "no memory for the save's own work");
 }
 
 bool Walker::write_long(const Long& l, FunctionRef<bool()> goes_on) noexcept {
   const FileRecord& r = l.record;
   const std::uint64_t bytes = r.bytes();
-  if (work_.codec != Codec::kNone && bytes <= kPackedPlainMax) {  // the buffer is free: the open block was flushed before
-    put_record(buffer_, r);
+  if (work_.codec != Codec::kNone && bytes <= kPackedPlainMax) {  // no block is open: it was ended before
+    put_record(buffer_ + block_at_, r);
     return put_block({0, bytes, bytes, l.place, l.place, 0, 1, static_cast<std::uint32_t>(Codec::kNone)}, goes_on);
   }
-  std::uint64_t at = work_.end.fetch_add(bytes, std::memory_order_relaxed);  // as in put_block
+  std::uint64_t at = work_.end.fetch_add(bytes, std::memory_order_relaxed);  // as in write_out
   BlockEntry b{at, bytes, bytes, l.place, l.place, 0, 1, static_cast<std::uint32_t>(Codec::kNone)};
   char head[kRecordHeadMax];
   const std::size_t head_bytes = put_head(head, r);
@@ -252,18 +282,14 @@ bool Walker::write_long(const Long& l, FunctionRef<bool()> goes_on) noexcept {
   if (error == 0) error = put(kZeros, bytes - r.unpadded_bytes());
   if (error != 0) return failed("a long value can't be written", error);
   b.checksum = sum.value();
-  return after_block(b, goes_on);
+  send(b.at, b.bytes);
+  return add(b) && after_block(b, goes_on);
 }
 
-// It is in the file.
+// It is in the file, or will be with the next that is written.
 bool Walker::after_block(const BlockEntry& b, FunctionRef<bool()> goes_on) noexcept {
-  if (!blocks_.add(b)) return refuse({Status::kOutOfMemory, Field::kNone}, "no memory for the save's own work");
   work_.entries_written.fetch_add(b.records, std::memory_order_relaxed);  // see SaveWork
   const std::uint64_t written = work_.bytes_written.fetch_add(b.bytes, std::memory_order_relaxed) + b.bytes;  // as above
-  // Pieces of the file are sent on their way as they fill, so that little is left for the sync. What another thread is still
-  // to write of one waits for that.
-  const std::uint64_t from = b.at / kWritebackBytes, to = (b.at + b.bytes) / kWritebackBytes;
-  if (from != to) platform::begin_writeback(work_.file, from * kWritebackBytes, (to - from) * kWritebackBytes);
   if (!goes_on()) return refuse({Status::kCancelled, Field::kNone}, "given up by its progress function");
   const std::uint64_t rate = work_.options.bytes_per_second;
   if (rate == 0) return true;
