@@ -361,6 +361,11 @@ class BasicHeap {
   std::size_t huge_bytes() const noexcept {
     return base_ ? platform::huge_bytes(base_, range_bytes_) : 0;
   }
+  // Memory that will be wanted soon gets its pages now, up to `bytes_max` of it, if more is in use than when this was called
+  // last and nothing lies ready. For maintenance: whoever takes a span of memory that nobody has touched waits for the kernel to
+  // clear it, 2 MiB at a time where pages are huge. True: some was touched.
+  bool touch_ahead(std::size_t bytes_max) noexcept;
+
   // Estimate of the memory that the kernel keeps for the range.
   std::size_t resident_bytes() const noexcept {
     return resident_.load(std::memory_order_relaxed) * kPageBytes;
@@ -375,7 +380,7 @@ class BasicHeap {
   [[nodiscard]] bool verify() const noexcept;
 
  private:
-  static constexpr std::uint32_t kBackAtOnce = 16;  // blocks that a full magazine gives back
+  static constexpr std::uint32_t kBackAtOnce = 4;  // blocks that a full magazine gives back
   static constexpr std::size_t kMagazineBlockMax = 64 << 10;  // larger ones go back at once
   static constexpr std::size_t kPickSpans = 16384;  // states read by one pick
   static constexpr std::size_t kRunUnits = 2048;    // the longest run of spans that is emptied
@@ -398,6 +403,7 @@ class BasicHeap {
   bool prepare(Cache& cache) noexcept;
   void flush(Cache& cache) noexcept;
   void give_back(unsigned cls, const Offset* blocks, std::size_t count) noexcept;
+  void prefetch_bitmaps(unsigned cls, const Offset* blocks, std::size_t count) noexcept;
 
   bool drain_span(Picture& picture, std::size_t span) noexcept;
   std::size_t drain_cheapest(Picture& picture, std::size_t start, std::size_t end,
@@ -435,6 +441,7 @@ class BasicHeap {
   TableRange<Sync> table_;
   typename Sync::template Atomic<std::uint64_t> resident_{0};  // pages
   typename Sync::template Atomic<std::uint64_t> decommitted_{0};
+  typename Sync::template Atomic<std::uint64_t> touched_for_{0};  // pages in use when memory was touched ahead
   typename Sync::template Atomic<std::uint64_t> extent_granules_{0};
   typename Sync::template Atomic<std::uint64_t> reserve_spans_{0};
   typename Sync::template Atomic<std::uint64_t> pick_from_{0};  // where the next pick begins

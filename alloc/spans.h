@@ -377,10 +377,14 @@ class Spans {
       hints_[span].store(w, std::memory_order_relaxed);
   }
 
+  // `k` blocks will be given, and counted by count_given, in whatever spans.
+  void expect_given(unsigned cls, std::uint64_t k) noexcept {
+    if (cls < kClassCount) add_free(cls, k);
+  }
+
   // Counts `k` blocks that were given, and lists the span where that makes a difference.
   void count_given(std::size_t span, unsigned cls, std::uint64_t k) noexcept {
     Sync::point("span.count");
-    if (cls < kClassCount) add_free(cls, k);
     const SpanState before{states_[span].fetch_add(
         SpanState::counts(k), std::memory_order_acq_rel)};  // [span-state] release
     // From here on the span may be taken from us and get another class: only the rows are touched,

@@ -2,9 +2,11 @@
 //
 //   reclaim   what lies in limbo, but for what busy threads come round to themselves
 //   room      evicts while there is less room than there should be
-//   shards    each in turn: what has expired; then a split that is due and keys whose versions were kept
+//   shards    each in turn: what has expired; then a split that is due and keys whose versions were kept. Room before each, or
+//             writers would make it themselves while maintenance is busy with what has expired
 //   sweep     with each shard, while there are invalidation points, or leases that have ended: a slice of what they have killed
-//   moves     records out of spans that are to serve other sizes, and the budget's way down
+//   moves     records out of spans that are to serve other sizes, and the budget's way down; memory is touched that a growing
+//             store will want next, if that fits
 //
 // A round has each of them once, and one step for each shard and half of it. Maintenance goes on until a round finds nothing
 // to do. A step does kUnitsMax units at most, whatever has piled up: a unit is a record freed, a bag, victim, ticket, block
@@ -26,9 +28,9 @@ class Chores {
  public:
   static constexpr std::uint64_t kUnitsMax = 1024;
 
-  // The shards from number `first` on.
-  Chores(Core<Sync>& core, Thread<Sync>& t, unsigned first) noexcept
-      : core_(core), thread_(t), shard_(first % core.table.shard_count()), left_(core.table.shard_count()) {}
+  // The shards from number `first` on. `fresh_bytes`: memory that a step may touch first.
+  Chores(Core<Sync>& core, Thread<Sync>& t, unsigned first, std::size_t fresh_bytes = 0) noexcept
+      : core_(core), thread_(t), shard_(first % core.table.shard_count()), left_(core.table.shard_count()), fresh_bytes_(fresh_bytes) {}
 
   // Outside of guards. True: there was something to do.
   bool step() noexcept {
@@ -59,6 +61,7 @@ class Chores {
         break;
       case Next::kMoves:
         worked = core_.pay_room(thread_);
+        if (!worked) worked = core_.space.heap.touch_ahead(fresh_bytes_);
         left_ = core_.table.shard_count();
         next_ = Next::kReclaim;
         over_ = !worked && !worked_;
@@ -75,13 +78,14 @@ class Chores {
 
  private:
   enum class Next : std::uint8_t { kReclaim, kRoom, kExpire, kTend, kSweep, kMoves };
-  Next after_shard() const noexcept { return left_ == 0 ? Next::kMoves : Next::kExpire; }
+  Next after_shard() const noexcept { return left_ == 0 ? Next::kMoves : Next::kRoom; }
   static constexpr std::uint64_t kReclaimUnits = 128;
 
   Core<Sync>& core_;
   Thread<Sync>& thread_;
   unsigned shard_;
   unsigned left_;  // shards of this round
+  std::size_t fresh_bytes_;
   Next next_ = Next::kReclaim;
   bool reclaims_ = true;  // there may be more in limbo
   bool worked_ = false;   // in this round

@@ -90,13 +90,18 @@ class EvictionPolicy {
     if (!take_turn()) return;
     const unsigned setting = miniature_.access(hash);
     if (setting != setting_.load(std::memory_order_relaxed)) setting_.store(setting, std::memory_order_relaxed);
+    leave_steps();
     end_turn();
   }
 
   void prefetch(std::uint64_t hash) const noexcept { rules_.prefetch(hash); }
   // `remembered`: it was evicted lately, so that a larger cache would have had it.
   EvictionQueue missed(std::uint64_t hash, bool& remembered) noexcept {
-    if (sampled(hash)) offer(hash);
+    if (sampled(hash)) {
+      offer(hash);
+    } else if (steps_.load(std::memory_order_relaxed) != 0) [[unlikely]] {  // a hint
+      step();
+    }
     return rules_.missed(setting(), hash, remembered);
   }
   EvictionQueue missed(std::uint64_t hash) noexcept {
@@ -137,6 +142,18 @@ class EvictionPolicy {
     sample_below_.store(part >= entries ? all : all / entries * part, std::memory_order_relaxed);
   }
 
+  // Of what a sampled key owes the miniatures, a part: by a key that isn't sampled.
+  [[gnu::noinline]] void step() noexcept {
+    if (!take_turn()) return;
+    if (miniature_.owes()) miniature_.step();
+    leave_steps();
+    end_turn();
+  }
+  void leave_steps() noexcept {
+    const std::uint32_t owes = miniature_.owes();
+    if (steps_.load(std::memory_order_relaxed) != owes) steps_.store(owes, std::memory_order_relaxed);  // a hint
+  }
+
   bool take_turn() noexcept {
     if (turn_.load(std::memory_order_relaxed) != 0) return false;
     return turn_.exchange(1, std::memory_order_acquire) == 0;  // [turn] acquire
@@ -145,7 +162,7 @@ class EvictionPolicy {
 
   std::uint64_t entries_max_ = 0;
   typename Sync::template Atomic<std::uint64_t> entries_{0}, sample_below_{0};
-  typename Sync::template Atomic<std::uint32_t> setting_{0}, turn_{0};
+  typename Sync::template Atomic<std::uint32_t> setting_{0}, steps_{0}, turn_{0};
   EvictionRules<Sync> rules_;
   Miniature miniature_;
 };

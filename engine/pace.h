@@ -15,7 +15,7 @@ namespace tern::detail {
 template <class Sync>
 class Pace {
  public:
-  static constexpr std::uint64_t kTickNs = 200'000;
+  static constexpr std::uint64_t kTickNs = 500'000;
   static constexpr std::uint64_t kPauseNsMin = 1'000'000;
   static constexpr std::uint64_t kPauseNsMax = 50'000'000;
   static constexpr std::uint64_t kWorkedPauseNsMax = 16'000'000;  // after a turn that did something
@@ -36,9 +36,9 @@ class Pace {
     const bool watches = turn.watches && !planted<Sync>(Mutant::kKeeperRestsWatching);
     if (turn.worked || watches) quiet_ns_ = 0;
     if (turn.worked && !planted<Sync>(Mutant::kKeeperRestsOwed)) {
-      if (turn.took_ns > kTickNs / 2) {
+      if (turn.took_ns > kTickNs / 4 * 3) {
         pause_ns_ = std::max(pause_ns_ / 2, kPauseNsMin);
-      } else if (turn.took_ns < kTickNs / 4) {
+      } else if (turn.took_ns < kTickNs / 2) {
         pause_ns_ *= 2;
       }
       pause_ns_ = std::min(pause_ns_, kWorkedPauseNsMax);

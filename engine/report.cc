@@ -180,10 +180,11 @@ void StoreCore::heed_pressure(Thr& t) noexcept {
 
 StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns) noexcept {
   heed_pressure(t);
-  // Each tick begins where the last one ended, so that a small budget comes round to every shard.
-  Chores<Sync> chores(core, t, next_shard_.load(std::memory_order_relaxed));  // wherever
   // A thread that writes now and then is busy too: it is to have closed a bag since this was looked at last.
   const std::uint64_t now = alloc::platform::monotonic_ns();
+  const bool is_short = end_ns < now + kHugeTouchNs;
+  // Each tick begins where the last one ended, so that a small budget comes round to every shard.
+  Chores<Sync> chores(core, t, next_shard_.load(std::memory_order_relaxed), is_short ? kTouchedAtOnce : kHugeTouchBytes);  // wherever
   if (now >= next_busy_look_ns_.load(std::memory_order_relaxed)) {  // a hint
     next_busy_look_ns_.store(now + kBusyLookNs, std::memory_order_relaxed);  // as above
     core.space.epoch.see_who_is_busy(core.space);

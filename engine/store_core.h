@@ -169,6 +169,10 @@ class StoreCore {
   };
   // Bounded steps (chores.h) until nothing is left to do or the time is `end_ns`.
   static constexpr unsigned kIdleStepsALook = 8;
+  // What the kernel clears in some 10 us; a huge page, and the time without which it isn't begun.
+  static constexpr std::size_t kTouchedAtOnce = std::size_t{64} << 10;
+  static constexpr std::size_t kHugeTouchBytes = std::size_t{2} << 20;
+  static constexpr std::uint64_t kHugeTouchNs = 400'000;
   Ticked tick(Thr& t, std::uint64_t end_ns) noexcept;
   Owed owed() const noexcept;
   // Whether a keeper has to look by itself.

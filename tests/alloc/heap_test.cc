@@ -475,6 +475,38 @@ TEST(Heap, ResizeGrowsAndShrinksWithinTheReservedRange) {
   EXPECT_TRUE(heap->verify());
 }
 
+// What a growing heap will want next is touched ahead, once for each time that it was found grown.
+TEST(HeapTouch, IsAheadOfTheHeapThatGrows) {
+  HeapOptions options = small_options(64 * kMiB);
+  options.huge_pages = false;
+  const auto heap = open_heap(options);
+  Heap::Cache cache;
+  constexpr std::size_t kSpan = Heap::kGranuleBytes;
+  EXPECT_FALSE(heap->touch_ahead(kSpan)) << "nobody knows yet whether it grows";
+  std::vector<Offset> blocks;
+  const auto grow = [&] {
+    for (const std::size_t used = heap->stats().used_bytes; heap->stats().used_bytes == used;) blocks.push_back(heap->allocate(cache, 1'000));
+  };
+  grow();
+  const std::size_t before = heap->resident_bytes();
+  EXPECT_FALSE(heap->touch_ahead(kSpan - 1)) << "it doesn't fit";
+  grow();
+  EXPECT_TRUE(heap->touch_ahead(kSpan));
+  EXPECT_EQ(heap->resident_bytes(), before + 2 * kSpan);
+  EXPECT_FALSE(heap->touch_ahead(kSpan)) << "it hasn't grown since";
+  grow();
+  EXPECT_EQ(heap->resident_bytes(), before + 2 * kSpan) << "into what lay ready";
+  EXPECT_TRUE(heap->verify());
+  // Never past the budget.
+  for (Offset more = 1; more != 0;) {
+    heap->touch_ahead(kSpan);
+    if (more = heap->allocate(cache, 1'000); more != 0) blocks.push_back(more);
+  }
+  EXPECT_LE(heap->resident_bytes(), options.memory_bytes);
+  free_all(*heap, cache, blocks);
+  EXPECT_TRUE(heap->verify());
+}
+
 // --- opening ---------------------------------------------------------------------------
 
 TEST(Heap, OpenRefusesWhatCannotBe) {

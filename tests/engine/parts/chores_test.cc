@@ -112,6 +112,24 @@ TEST(ChoresTest, AGrowthThatIsFarBehindGoesInBoundedSteps) {
   EXPECT_GE(done.units, buckets() - before);
 }
 
+// Or writers would make the room themselves for as long as maintenance is busy with what has expired.
+TEST(ChoresTest, RoomIsMadeBesideWhatHasExpired) {
+  Store store(64 * kMiB, [](detail::CoreOptions& o) { o.eviction = true; });
+  for (unsigned i = 0; i < 400'000; ++i) ASSERT_TRUE(store.set(i, std::string(100, 'v')));
+  for (unsigned i = 400'000; i < 500'000; ++i) ASSERT_TRUE(store.set(i, "v", 1'000));
+  store.core->eviction.owe(16 * kMiB);
+  store.now_ms = 2'000;
+  const std::uint64_t evicted = store.thread->counters.evicted.get(), expired = store.thread->counters.expired.get();
+  unsigned begun = 0;  // shards
+  for (Chores chores(*store.core, *store.thread, 0); begun != 4;) {
+    const unsigned shard = chores.shard();
+    (void)chores.step();
+    begun += chores.shard() != shard;
+  }
+  EXPECT_GE(store.thread->counters.evicted.get() - evicted, 4u * detail::Core<Sync>::kVictimsASlice);
+  EXPECT_GE(store.thread->counters.expired.get() - expired, 4u * detail::Core<Sync>::kExpireSlice / 2);
+}
+
 TEST(ChoresTest, ABudgetThatSinksIsEvictedForInBoundedSteps) {
   Store store(64 * kMiB, [](detail::CoreOptions& o) { o.eviction = true; });
   for (unsigned i = 0; i < 400'000; ++i) ASSERT_TRUE(store.set(i, std::string(100, 'v')));

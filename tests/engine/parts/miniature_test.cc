@@ -83,6 +83,28 @@ TEST(Miniature, LosesNoNode) {
   }
 }
 
+// Whether the miniatures take a key in at once, in steps while others come, or when the next one is asked for.
+TEST(Miniature, StepsChangeNothing) {
+  MiniatureOf at_once(200), some(200), next(200);
+  std::uint64_t random = 7;
+  bool owed = false;
+  for (std::uint64_t i = 0; i < 60'000; ++i) {
+    random = hash_of(random);
+    const std::uint64_t key = hash_of(i % 9'000 < 3'000 ? i % 700 : random % 900);
+    const unsigned setting = at_once.miniature.access(key);
+    while (at_once.miniature.owes()) at_once.miniature.step();
+    ASSERT_EQ(some.miniature.access(key), setting) << i;
+    for (std::uint64_t n = random % 9; n != 0 && some.miniature.owes(); --n) some.miniature.step();
+    ASSERT_EQ(next.miniature.access(key), setting) << i;
+    owed = owed || next.miniature.owes();
+  }
+  EXPECT_TRUE(owed);
+  for (unsigned s = 0; s < kEvictionSettingCount; ++s) {
+    EXPECT_EQ(some.miniature.miss_ratio(s), at_once.miniature.miss_ratio(s));
+    EXPECT_EQ(next.miniature.miss_ratio(s), at_once.miniature.miss_ratio(s));
+  }
+}
+
 TEST(EvictionPolicy, RunsTheSettingThatTheMiniatureFinds) {
   constexpr std::uint64_t kEntries = 200;
   std::vector<std::atomic<std::uint64_t>> words(EvictionPolicy<StdSync>::words(kEntries));
