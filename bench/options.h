@@ -39,6 +39,7 @@ struct ReplayOptions {
   // objects are then of one size. Neither: 1G.
   std::vector<std::string> memory, objects;
   bool unit_sizes = false;
+  bool size_aware = false;  // Options::size_aware
   unsigned threads = 1;
   std::uint64_t requests_max = 0;
   bool policies = false;  // simulates the others beside it

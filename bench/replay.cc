@@ -260,6 +260,7 @@ bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptio
         return false;
       }
     }
+    store_options.size_aware = options.size_aware;
     store_options.hash_seed = 1;
     store_options.maintenance = Maintenance::kTick;  // one trace, one outcome
     store_options.name = "replay";

@@ -47,6 +47,7 @@ struct CoreOptions {
   void* weigher_user = nullptr;
   bool eviction = false;
   unsigned eviction_setting = 0;  // of kEvictionSettings, to begin with
+  bool size_aware = false;
   bool ordered = false;
   RemovalHook removal_hook;
   std::uint32_t first_buckets = kFirstBuckets;  // of each shard
@@ -118,7 +119,7 @@ class Core {
     if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
     if (o.ordered) table.set_ordered(&index);
     if (o.eviction) {
-      if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_, o.eviction_setting, o.region == nullptr})) return alloc::Error::kOutOfMemory;
+      if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_, o.eviction_setting, o.region == nullptr, o.size_aware})) return alloc::Error::kOutOfMemory;
       space.birth_meta = 0;
       evicts = true;
     }

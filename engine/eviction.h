@@ -18,6 +18,9 @@
 // count comes down by one at each visit, and half-way through a call's visits it isn't looked at any more: a victim is
 // found in a bounded number of steps.
 //
+// Where size counts (Options::size_aware), a light entry that would leave the small queue enters main instead, as if it had won:
+// there it stays for one round. Light is what takes at most half of the mean, which is seen when the store is full.
+//
 // Until something has to go, the policy's memory isn't touched: a key that enters would miss two cache lines there, to note
 // what can be told as well when its turn comes (EntryFormat::kCounted).
 //
@@ -73,6 +76,7 @@ struct EvictionOptions {
   std::size_t table_bytes_max = 0;
   unsigned setting = 0;  // the policy's first
   bool zeroed = false;   // fresh memory is all zeros
+  bool size_aware = false;
 };
 
 template <class Sync>
@@ -99,6 +103,7 @@ class Eviction {
     table_ = &table;
     time_ = &time;
     bound_ = &bound;
+    size_aware_ = o.size_aware;
     if (!queues_.open(table, o.entries_max, o.table_bytes_max)) return false;
     set_budget(space().heap.budget_bytes());
     // What the policy remembers: for as many entries as there may be, or for records of half a kilobyte; for more it
@@ -347,6 +352,7 @@ class Eviction {
 
  private:
   static constexpr std::uint64_t kAheadPart = 16;
+  static constexpr std::uint64_t kLightPart = 2;  // of the mean; 1 to 16 do, see bench/README.md
   static constexpr unsigned kRoundVictims = 4096;
   static constexpr std::uint64_t kRoundUnits = 2 * kRoundVictims + 1024;  // of what they leave, with their tombs
 
@@ -464,7 +470,7 @@ class Eviction {
     if (j.kind == Judged::kExpired || whatever) return remove_or_stay(t, g, entry, j);
     const std::uint64_t key = key_of(entry);
     const EvictionVerdict v = leave_small(key, j.hold.access(), small, main);
-    if (v.kind == EvictionVerdict::kEvict) return remove_or_stay(t, g, entry, j);
+    if (v.kind == EvictionVerdict::kEvict) return leave_light(t, g, entry, j);
     if (v.kind == EvictionVerdict::kPromote) {
       set_access(*space().record(j.record), j.hold, v.access);
       return stays(t, g.main, queues_.renewed(t, entry));
@@ -496,7 +502,14 @@ class Eviction {
       queues_.put_aside(t, g, other);
       break;
     }
-    return remove_or_stay(t, g, entry, j);
+    return leave_light(t, g, entry, j);
+  }
+  // One that has lost; if it is light, its place is main's.
+  std::uint64_t leave_light(Thr& t, Group& g, std::uint64_t entry, const Judged& j) noexcept {
+    const std::uint64_t light = light_bytes_.load(std::memory_order_relaxed);  // a figure
+    if (light == 0 || space().bytes_of(j.record) > light) [[likely]] return remove_or_stay(t, g, entry, j);
+    set_access(*space().record(j.record), j.hold, 0);
+    return stays(t, g.main, queues_.renewed(t, entry));
   }
 
   // A strict gate lets newcomers in unfought while main isn't full. Of two groups out of many, or with a thread between
@@ -641,16 +654,18 @@ class Eviction {
       reserve_.store(wanted, std::memory_order_relaxed);  // as above
     } else if ((t.counters.evicted.get() & 255) == 0) {
       reserve_.store(now - (now - wanted) / 8, std::memory_order_relaxed);  // as above
-      if ((t.counters.evicted.get() & 1023) == 0 && bound_->max == 0) fit();
+      if ((t.counters.evicted.get() & 1023) == 0) fit();
     }
   }
-  // How many entries a budget in bytes holds is seen when it is full.
+  // How many entries a budget in bytes holds, and of which size they are, is seen when it is full.
   [[gnu::noinline]] void fit() noexcept {
+    if (bound_->max != 0 && !size_aware_) return;
     std::uint64_t live = 0;
     for (unsigned i = 0; i != table_->shard_count(); ++i) {
       live += table_->shard(i).live.load(std::memory_order_relaxed);  // a count
     }
-    policy_.fit(live);
+    if (size_aware_ && live != 0) light_bytes_.store(used_bytes() / live / kLightPart, std::memory_order_relaxed);  // a figure
+    if (bound_->max == 0) policy_.fit(live);
   }
   void raise_reserve() noexcept {
     const std::uint64_t now = reserve_.load(std::memory_order_relaxed);  // a threshold
@@ -664,7 +679,9 @@ class Eviction {
   Setting reserve_min_;
   Setting reserve_max_;
   Setting set_aside_;
+  bool size_aware_ = false;
   Word evicts_{};  // 1: something had to go
+  Word light_bytes_{};  // what is light; 0: nothing is
   alignas(128) Word reserve_{};
   alignas(128) Word owed_{};
   Word hand_{};

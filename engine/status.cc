@@ -94,6 +94,7 @@ const char* field_name(Field field) noexcept {
     case Field::kSharePercent: return "share_percent";
     case Field::kCodec: return "codec";
     case Field::kScanThreads: return "scan_threads";
+    case Field::kSizeAware: return "size_aware";
   }
   return "unknown";
 }

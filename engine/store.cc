@@ -131,6 +131,8 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   c.weigher = o.weigher;
   c.weigher_user = o.weigher_user;
   c.eviction = o.eviction;
+  if (o.size_aware && !o.eviction) return {Status::kInvalidArgument, Field::kSizeAware};
+  c.size_aware = o.size_aware;
   c.ordered = o.ordered;
   if (o.full != WhenFull::kError && o.full != WhenFull::kDrop) return {Status::kInvalidArgument, Field::kFull};
   if (o.maintenance != Maintenance::kBackground && o.maintenance != Maintenance::kTick) {

@@ -72,6 +72,7 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
        "several: a "
        "run each");
   app->add_flag("--unit-sizes", o.unit_sizes, "every object counts as one of 8 bytes");
+  app->add_flag("--size-aware", o.size_aware, "the store decides by size, too (Options::size_aware)");
   app->add_option("--threads", o.threads, "pinned threads")->capture_default_str();
   app->add_option("--requests", o.requests_max, "only the first N requests (0: all)")
       ->capture_default_str();

@@ -68,7 +68,7 @@ enum class WhenFull : std::uint8_t {
 // Who removes what has expired, makes room ahead of need, takes replaced memory back, moves records.
 enum class Maintenance : std::uint8_t {
   // A thread of the store's own, started when there is something to look after for the first time (a deadline, a budget that
-  // is nearly used up): at most 200 us at a time and half of a processor; what has expired is reclaimed within 50 ms as a rule. It
+  // is nearly used up): at most 500 us at a time and half of a processor; what has expired is reclaimed within 50 ms as a rule. It
   // runs on_removed, asks clock and memory_gauge, and has all signals blocked. Dropping the last handle waits for what it is
   // doing: don't drop that while holding what on_removed waits for. If the system refuses the thread, that is
   // logged, and the store works as with kTick.
@@ -88,6 +88,10 @@ struct Options {
   std::size_t entries_max = 0;
   // Whether a full store makes room by removing what is least likely to be asked for. Off: writes are refused.
   bool eviction = true;
+  // Whether size counts when a full store decides who stays: an entry that takes at most half of what entries take in the mean
+  // goes one round further than its reads have earned. For a cache whose values differ much in size and that is judged by
+  // hits, not by bytes. Costs nothing but at an eviction; entries of one size fare as without it. Not with eviction off.
+  bool size_aware = false;
   // Keeps the keys in the order of their bytes, too: scan, iterate and keys() then seek to their first key instead of
   // going over the whole store (view.h). Costs an entry its key and about 35 bytes more of the budget; the set that
   // brings a key in, and the removal that takes it out, a descent of the index and a node's copy (a fill with a million keys

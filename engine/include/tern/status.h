@@ -99,6 +99,7 @@ enum class Field : std::uint16_t {
   kSharePercent,
   kCodec,        // of a snapshot's blocks
   kScanThreads,
+  kSizeAware,
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".

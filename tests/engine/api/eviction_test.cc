@@ -157,6 +157,37 @@ TEST(EvictionTest, WhatIsReadStaysWhileAScanPasses) {
   EXPECT_LT(misses, 50u);
 }
 
+// Keys of two sizes, all asked for equally often: how many of 60,000 gets are hits.
+unsigned hits_of_two_sizes(bool size_aware, unsigned large) {
+  Options options = bounded(8 * kMiB);
+  options.hash_seed = 1;
+  options.maintenance = Maintenance::kTick;
+  options.size_aware = size_aware;
+  const Store store = open_or_fail(options);
+  std::mt19937_64 random(1);
+  unsigned hits = 0;
+  for (unsigned i = 0; i < 60'000; ++i) {
+    const unsigned n = static_cast<unsigned>(random() % 10'000);
+    const std::string key = numbered("k", n);
+    if (!store.get(key).missing()) {
+      ++hits;
+    } else {
+      EXPECT_TRUE(store.set(key, std::string(n % 2 == 0 ? 100 : large, 'v')));
+    }
+  }
+  EXPECT_TRUE(whole(store));
+  return hits;
+}
+
+TEST(EvictionTest, WhatIsSmallStaysLongerWhereSizeCounts) {
+  EXPECT_GT(hits_of_two_sizes(true, 4'000), hits_of_two_sizes(false, 4'000) * 11 / 10);
+  EXPECT_EQ(hits_of_two_sizes(true, 100), hits_of_two_sizes(false, 100)) << "of one size";
+  Options options = bounded(8 * kMiB);
+  options.size_aware = true;
+  options.eviction = false;
+  EXPECT_EQ(Store::open(options).error(), (Error{Status::kInvalidArgument, Field::kSizeAware}));
+}
+
 // Each way of reading, by itself, saves its key from a scan.
 TEST(EvictionTest, EveryWayOfReadingCounts) {
   using Read = void (*)(const Store&, std::string_view);
