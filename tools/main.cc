@@ -115,6 +115,11 @@ void snapshot_options(CLI::App* app, tern::tools::SnapshotCommand& c, int (*&run
         ->check(CLI::Validator([](std::string& s) { return s.empty() ? "is empty" : ""; }, "TEXT"))
         ->capture_default_str();
   }
+  CLI::App* const convert = add("convert", "the same entries in the format of this version, which older files have not", tools::convert_snapshot_file);
+  convert->add_option("to", c.to, "the new file; what is there already stays as the generation before it")->required();
+  convert->add_option("--codec", c.codec, "that packs its blocks")->check(CLI::IsMember({"none", "lz4", "zstd"}))->capture_default_str();
+  convert->add_option("--memory-bytes", c.memory_bytes, "budget of the store it goes through (from the file's size)")
+      ->transform(CLI::AsSizeValue(false));
   in->add_option("--memory-bytes", c.memory_bytes, "budget of the store it goes through (from the text's size)")
       ->transform(CLI::AsSizeValue(false));
 }

@@ -4,6 +4,7 @@
 #include <tern/store.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -84,6 +85,23 @@ TextEntries entries_of(const std::string& path) {
     for (auto& [key, t] : all) entries.emplace(TextKey(name->second, std::move(key)), std::move(t));
   }
   return entries;
+}
+
+// Saves with a line that tells how far it has come, where somebody looks.
+SaveReport save(const Store& store, const std::string& path, SaveOptions how) {
+  SnapshotFault fault;
+  how.fault = &fault;
+  const bool is_seen = isatty(2) != 0;
+  if (is_seen) {
+    how.progress = [](void*, const SaveProgress& p) {
+      std::fprintf(stderr, "\r%llu of %llu entries", static_cast<unsigned long long>(p.entries), static_cast<unsigned long long>(p.entries_expected));
+      return true;
+    };
+  }
+  const auto saved = store.save(path, how);
+  if (is_seen) std::fprintf(stderr, "\r\033[K");
+  if (!saved) fail(fault, saved.error());
+  return *saved;
 }
 
 // The store's clock while it is filled: the wall clock, standing still, so that deadlines are the text's to the millisecond.
@@ -238,26 +256,45 @@ int import_snapshot_file(const SnapshotCommand& c) {
   if (c.form == "ndjson") read_ndjson(in, c.separator, take);
   if (c.form == "csv") read_csv(in, take);
   if (c.form == "json") read_tree(in, c.separator, take);
-  SnapshotFault fault;
   SaveOptions how;
   how.wall_now = clock.now();
-  how.fault = &fault;
-  if (isatty(2) != 0) {
-    how.progress = [](void*, const SaveProgress& p) {
-      std::fprintf(stderr, "\r%llu of %llu entries", static_cast<unsigned long long>(p.entries), static_cast<unsigned long long>(p.entries_expected));
-      return true;
-    };
-  }
-  const auto saved = store->save(c.snapshot, how);
-  if (isatty(2) != 0) std::fprintf(stderr, "\r\033[K");
-  if (!saved) fail(fault, saved.error());
-  std::fprintf(stderr, "%s: %llu entries, %llu bytes", c.snapshot.c_str(), static_cast<unsigned long long>(saved->entries),
-               static_cast<unsigned long long>(saved->bytes));
+  const SaveReport saved = save(*store, c.snapshot, how);
+  std::fprintf(stderr, "%s: %llu entries, %llu bytes", c.snapshot.c_str(), static_cast<unsigned long long>(saved.entries),
+               static_cast<unsigned long long>(saved.bytes));
   if (expired != 0) std::fprintf(stderr, "; %llu had expired", static_cast<unsigned long long>(expired));
   // A store knows its namespaces by two entries each and one for all.
-  const std::uint64_t entries = saved->entries - (namespaces.empty() ? 0 : 2 * namespaces.size() + 1);
+  const std::uint64_t entries = saved.entries - (namespaces.empty() ? 0 : 2 * namespaces.size() + 1);
   if (taken != entries) std::fprintf(stderr, "; %llu keys came again", static_cast<unsigned long long>(taken - entries));
   std::fprintf(stderr, "\n");
+  return 0;
+}
+
+int convert_snapshot_file(const SnapshotCommand& c) {
+  SnapshotFault fault;
+  const auto info = inspect_snapshot(c.snapshot, &fault);
+  if (!info) fail(fault, info.error());
+  Options options;
+  options.eviction = false;
+  options.maintenance = Maintenance::kTick;
+  options.name = info->name;
+  options.memory_bytes = c.memory_bytes != 0 ? c.memory_bytes : (std::size_t{64} << 20) + 4 * info->plain_bytes;
+  constexpr std::size_t kValueBytesMax = (std::size_t{4} << 30) - (64 << 10);
+  options.value_bytes_max = std::min(options.memory_bytes / 3, kValueBytesMax);  // that of a value alone in its file, too
+  OpenReport report;
+  SnapshotOptions as;
+  as.own = false;
+  as.wall_now = info->saved_at;  // nothing has expired then, and nothing gets another lifetime
+  as.report = &report;
+  as.fault = &fault;
+  const Result<Store> store = Store::open(c.snapshot, options, as);
+  if (!store || report.fallbacks != 0) fail(fault, store.error());  // what was asked for is this file, not one before it
+  SaveOptions how;
+  how.wall_now = info->saved_at;
+  if (c.codec == "lz4") how.codec = SnapshotCodec::kLz4;
+  if (c.codec == "zstd") how.codec = SnapshotCodec::kZstd;
+  const SaveReport saved = save(*store, c.to, how);
+  std::fprintf(stderr, "%s: %llu entries, %llu bytes\n", c.to.c_str(), static_cast<unsigned long long>(saved.entries),
+               static_cast<unsigned long long>(saved.bytes));
   return 0;
 }
 

@@ -1,4 +1,4 @@
-// `tern snapshot`: a file looked at, verified, written out as text and made from text.
+// `tern snapshot`: a file looked at, verified, converted, written out as text and made from text.
 //
 // Forms of text
 //   ndjson  a line an entry, {"key": ..., "value": ..., "expires_at_ms": ..., "idle_ms": ..., "evictable": false, "tags": [...]};
@@ -21,8 +21,10 @@ struct SnapshotCommand {
   std::string text = "-";           // -: standard input or output
   std::string form = "ndjson";
   std::string separator = ".";      // of json
+  std::string to;                   // of convert: the new file
+  std::string codec = "none";       // of convert: none, lz4, zstd
   std::uint64_t limit = 0;          // of dump; 0: all
-  std::uint64_t memory_bytes = 0;   // of the store that import makes; 0: from the text's size
+  std::uint64_t memory_bytes = 0;   // of the store that import and convert go through; 0: from the size of what they read
 };
 
 // 0; 1 the file is damaged or the text is wrong (said on standard error); 2 the arguments are.
@@ -31,6 +33,8 @@ int verify_snapshot_file(const SnapshotCommand& c);
 int dump_snapshot_file(const SnapshotCommand& c);
 int export_snapshot_file(const SnapshotCommand& c);
 int import_snapshot_file(const SnapshotCommand& c);
+// The same entries, versions and deadlines, in the format of this version. What has expired since it was saved, too.
+int convert_snapshot_file(const SnapshotCommand& c);
 
 }  // namespace tern::tools
 

@@ -177,5 +177,39 @@ TEST_F(SnapshotCommandTest, AFileOfTextGoesInAndComesOutByteForByte) {
   }
 }
 
+TEST_F(SnapshotCommandTest, AnOlderFormatIsConvertedWithNothingLostOrChanged) {
+  SnapshotCommand command;
+  command.snapshot = folder.file("old");
+  std::filesystem::copy_file(TERN_TEST_DATA "/format_1.tern", command.snapshot);
+  command.to = folder.file("new");
+  ASSERT_EQ(convert_snapshot_file(command), 0);
+  const auto before = *inspect_snapshot(command.snapshot), after = *inspect_snapshot(command.to);
+  EXPECT_EQ(before.format_version, 1u);
+  EXPECT_EQ(after.format_version, 2u);
+  EXPECT_EQ(after.entries, before.entries);
+  EXPECT_EQ(after.saved_at, before.saved_at);
+  EXPECT_EQ(after.first_saved_at, before.first_saved_at);
+  const auto entries = [](const std::string& file) {
+    std::map<std::string, std::string> all;
+    const auto read = read_snapshot(file, [&](const SnapshotEntry& e) {
+      const auto expires = e.expires_at ? std::to_string(e.expires_at->count()) : "never";
+      all.emplace(e.key, std::string(e.value) + '|' + std::to_string(e.version) + '|' + expires + '|' + std::to_string(e.idle.count()) +
+                             (e.evictable ? "" : "|kept"));
+      return true;
+    });
+    EXPECT_TRUE(read.ok());
+    return all;
+  };
+  EXPECT_EQ(entries(command.to), entries(command.snapshot));
+  EXPECT_EQ(entries(command.to).size(), 204u);
+  // Damage isn't answered with the generation before.
+  std::string bytes = test::bytes_of_file(command.snapshot);
+  test::write_file(command.snapshot + ".1", bytes);
+  bytes[4'200] ^= 1;
+  test::write_file(command.snapshot, bytes);
+  EXPECT_NE(message_of([&] { convert_snapshot_file(command); }).find("a block's checksum is wrong"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(command.to + ".1"));
+}
+
 }  // namespace
 }  // namespace tern::tools
