@@ -70,6 +70,8 @@ enum class Mutant : unsigned char {
   kViewTimeGoesOn,            // a view judges deadlines by the time of the read
   kViewReadsUnfrozen,         // a view shows a record whose deadline may still move
   kWalkWithoutHomeCheck,      // a bucket that was walked is left although growth took keys out of it meanwhile
+  kWholeYounger,              // a save takes a record as it lies although it is younger than the view
+  kWholeBelowUnjudged,        // ... takes what lies below the newest without asking how old that is
   kUnhookUnmarked,            // a version is unhooked without saying so to whoever is about to count it
   // invalidation points
   kPointStampFirst,           // a point has its stamp before it is in the table

@@ -240,13 +240,15 @@ class Views {
   // What the view sees of a chain, if that is one of the two newest and a plain record.
   const Rec* whole_at(const Rec& newest, Stamp s, std::uint64_t view_stamp) const noexcept {
     const Rec* r = &newest;
-    if (s.stamped() && s.stamp() > view_stamp && !s.nolink()) {
+    if (s.stamped() && s.stamp() > view_stamp && !s.nolink() && !planted<Sync>(Mutant::kWholeYounger)) {
       const std::uint64_t older = newest.link_word().older();
       if (older == 0) return nullptr;
       r = core_.space.record(older);
       s = r->stamp_word();
     }
-    const bool fits = s.plain() && s.stamp() <= view_stamp && kRecordHeaderBytes + s.klen8() + r->link_word().length18() <= kWholeBytesMax;
+    const bool is_seen = s.stamp() <= view_stamp || planted<Sync>(Mutant::kWholeYounger) ||
+                         (r != &newest && planted<Sync>(Mutant::kWholeBelowUnjudged));
+    const bool fits = s.plain() && is_seen && kRecordHeaderBytes + s.klen8() + r->link_word().length18() <= kWholeBytesMax;
     return fits ? r : nullptr;
   }
   // For one more, at this place. False: it is past what this step has now.

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -42,8 +43,8 @@ class SnapshotCrash : public SnapshotTest {
   SnapshotCrash() : options(small_options(&clock)) {
     options.memory_bytes = 4 * kMiB;
     const Store first = open_or_fail(options), second = open_or_fail(options);
-    fill(first, "first", 1'500);
-    fill(second, "second", 1'500);
+    fill(first, "first", 3'000);
+    fill(second, "second", 3'000);
     of_first = contents_of(first);
     of_second = contents_of(second);
     save_or_fail(first);
@@ -143,6 +144,35 @@ TEST_F(SnapshotCrash, KilledWhileItOpensTheNextOneOpens) {
       if (!killed) break;
     }
   }
+}
+
+// Who owns the path is another process: it is said, nothing is changed, and its end is the end of that.
+TEST_F(SnapshotCrash, WhatAnotherProcessOwnsIsRefused) {
+  int opened[2], ends[2];
+  ASSERT_EQ(::pipe(opened), 0);
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const Result<Store> store = Store::open(path, options, {.wall_now = kSavedAt});
+    char byte = store.ok() ? 1 : 0;
+    static_cast<void>(!::write(opened[1], &byte, 1));
+    static_cast<void>(!::read(ends[0], &byte, 1));
+    ::kill(::getpid(), SIGKILL);  // not even closed
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(opened[0], &byte, 1), 1);
+  ASSERT_EQ(byte, 1) << "the other process couldn't open it";
+  EXPECT_EQ(reopen(options).error(), (Error{Status::kUnavailable, Field::kPath}));
+  EXPECT_NE(std::string(fault.reason).find("another store or process"), std::string::npos) << fault.reason;
+  const Store other = open_or_fail(options);
+  EXPECT_EQ(other.save(path, {.fault = &fault}).error(), (Error{Status::kUnavailable, Field::kPath}));
+  EXPECT_EQ(bytes_of_file(path), pristine);
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first) << "a copy is anybody's";
+  ASSERT_EQ(::write(ends[1], &byte, 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(contents_of(reopen_or_fail(options)), of_first);
+  for (const int descriptor : {opened[0], opened[1], ends[0], ends[1]}) ::close(descriptor);
 }
 
 // At random moments instead of at calls: a child that saves again and again.

@@ -128,6 +128,16 @@ struct Viewed {
             },
             [&] { expect_contents(1); }};
   }
+  // Two versions above the view's, as another view wants the one between.
+  Threads walk_beside_overwrites() {
+    return {[&] {
+              rig.set(0, first, "1");
+              const auto between = rig.core().space.views.open(ViewOwner::kUser);
+              rig.set(0, first, "2");
+              rig.core().space.views.close(between);
+            },
+            [&] { expect_contents(1); }};
+  }
   // The touch was judged before the time came; the view is opened after it.
   Threads time_beside_a_touch() {
     return {[&] { rig.expire(0, mortal, 2000); },
@@ -209,6 +219,11 @@ TEST(Views, SavedBesideAnInserterAndARemover) {
   v.rig.walks_whole = true;
   expect_holds("views, save and writers", v.rig, v.walk_beside_writers(), {.preemptions = 2});
 }
+TEST(Views, SavedBesideOverwrites) {
+  Viewed<Mutant::kNone> v(2);
+  v.rig.walks_whole = true;
+  expect_holds("views, save and overwrites", v.rig, v.walk_beside_overwrites(), {.preemptions = 2});
+}
 TEST(Views, OpenedBesideATouch) {
   Viewed<Mutant::kNone> v(2, 0);
   v.rig.clock_orders = false;
@@ -258,6 +273,16 @@ TEST(ViewMutants, UnhookUnmarked) {
 TEST(ViewMutants, WalkWithoutHomeCheck) {
   Viewed<Mutant::kWalkWithoutHomeCheck> v(2);
   expect_found("walk without home check", v.rig, v.walk_beside_growth());
+}
+TEST(ViewMutants, WholeYounger) {
+  Viewed<Mutant::kWholeYounger> v(2);
+  v.rig.walks_whole = true;
+  expect_found("whole younger", v.rig, v.walk_beside_writers());
+}
+TEST(ViewMutants, WholeBelowUnjudged) {
+  Viewed<Mutant::kWholeBelowUnjudged> v(2);
+  v.rig.walks_whole = true;
+  expect_found("whole below unjudged", v.rig, v.walk_beside_overwrites());
 }
 TEST(ViewMutants, ReadsUnfrozen) {
   Viewed<Mutant::kViewReadsUnfrozen> v(2, 0);
