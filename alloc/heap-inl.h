@@ -148,8 +148,11 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
   if (!budget_.try_charge(overhead_pages_)) return close(), Error::kInvalidArgument;
   resident_.store(overhead_pages_, std::memory_order_relaxed);
   if (options.huge_pages) {
-    huge_asked_ = pages_bytes_;
-    if (platform::advise_huge(pages_, pages_bytes_)) huge_advised_ = pages_bytes_;
+    // Not for the spans of the reserve, which are the first of the range: until a store is full it touches nothing of them
+    // but the bitmap that each has inside, and that would be a huge page for the kernel to find and zero, for each, at open.
+    const std::size_t reserve = layout.reserve_spans * layout.span_bytes / platform::kHugePageBytes * platform::kHugePageBytes;
+    huge_asked_ = pages_bytes_ - reserve;
+    if (platform::advise_huge(pages_ + reserve, huge_asked_)) huge_advised_ = huge_asked_;
   }
   huge_ = huge_ && huge_advised_ != 0;
   if (options.prefault && !fault_in()) return close(), Error::kOutOfMemory;

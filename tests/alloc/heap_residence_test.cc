@@ -172,5 +172,17 @@ TEST(HugePages, AreAskedForAndCounted) {
   EXPECT_EQ(plain.stats().huge_asked_bytes, 0u);
 }
 
+// Opening a large store would wait for one huge page for each of its spans.
+TEST(HugePages, AreNotAskedForTheReserve) {
+  Heap heap;
+  HeapOptions options;
+  options.memory_bytes = 1024 * kMiB;
+  ASSERT_EQ(heap.open(options), Error::kNone);
+  ASSERT_EQ(heap.stats().reserve_bytes, 16 * kMiB);
+  constexpr std::size_t kPages = (1024 + 1024 / 16 + 8 * 2) * kMiB;  // addresses beyond the budget, see BasicHeap::plan
+  EXPECT_EQ(heap.stats().huge_asked_bytes, kPages - 16 * kMiB);
+  EXPECT_TRUE(heap.verify());
+}
+
 }  // namespace
 }  // namespace tern::alloc
