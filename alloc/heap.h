@@ -187,28 +187,14 @@ class BasicHeap {
     if (bytes > largest_block_) [[unlikely]]
       return 0;
     const unsigned cls = class_of(bytes);
-    auto& magazine = cache.magazines_[cls];
-    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
-    if (count == 0) [[unlikely]]
-      return allocate_slow(cache, cls);
-    magazine.count.store(count - 1, std::memory_order_relaxed);
-    const Offset offset = magazine.blocks[count - 1];
-    unpoison(at(offset), class_bytes(cls));
-    return offset;
+    const Offset offset = pop(cache, cls);
+    return offset != 0 ? offset : allocate_slow(cache, cls);
   }
 
   // The same from what this thread has at hand: no call of another function. 0: it has none, allocate() may find one.
   // `bytes` is at most kClassBytesMax; past largest_block() nothing is ever at hand.
   [[nodiscard, gnu::always_inline]] Offset allocate_at_hand(Cache& cache, std::size_t bytes) noexcept {
-    const unsigned cls = class_of(bytes);
-    auto& magazine = cache.magazines_[cls];
-    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
-    if (count == 0) [[unlikely]]
-      return 0;
-    magazine.count.store(count - 1, std::memory_order_relaxed);
-    const Offset offset = magazine.blocks[count - 1];
-    unpoison(at(offset), class_bytes(cls));
-    return offset;
+    return pop(cache, class_of(bytes));
   }
 
   // The same, but this thread's magazines of other sizes are left as they are when there is no room: for what has
@@ -217,14 +203,8 @@ class BasicHeap {
     if (bytes > largest_block_) [[unlikely]]
       return 0;
     const unsigned cls = class_of(bytes);
-    auto& magazine = cache.magazines_[cls];
-    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
-    if (count == 0) [[unlikely]]
-      return allocate_slow(cache, cls, false);
-    magazine.count.store(count - 1, std::memory_order_relaxed);
-    const Offset offset = magazine.blocks[count - 1];
-    unpoison(at(offset), class_bytes(cls));
-    return offset;
+    const Offset offset = pop(cache, cls);
+    return offset != 0 ? offset : allocate_slow(cache, cls, false);
   }
 
   // A block of kReserveBlockBytes out of the reserve, for removals when allocate() has failed. 0:
@@ -244,16 +224,10 @@ class BasicHeap {
 
   // Gives back a block of allocate, allocate_reserve or allocate_bucket, of any thread. Never fails.
   void free(Cache& cache, Offset offset) noexcept {
+    if (free_at_hand(cache, offset)) [[likely]] return;
     const unsigned cls = class_by_span_[offset >> span_shift_];
     poison(at(offset), class_bytes(cls));
-    auto& magazine = cache.magazines_[cls];
-    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
-    if (count >= magazine.capacity) [[unlikely]] {
-      free_slow(cache, cls, offset);
-      return;
-    }
-    magazine.blocks[count] = offset;
-    magazine.count.store(count + 1, std::memory_order_relaxed);
+    free_slow(cache, cls, offset);
   }
 
   // The same if there is room for it at hand; false: nothing has happened, free() takes it.
@@ -397,6 +371,17 @@ class BasicHeap {
     return pages_ + granule * kGranuleBytes;
   }
 
+  // The last block of a magazine; 0: it is empty.
+  [[gnu::always_inline]] Offset pop(Cache& cache, unsigned cls) noexcept {
+    auto& magazine = cache.magazines_[cls];
+    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);
+    if (count == 0) [[unlikely]]
+      return 0;
+    magazine.count.store(count - 1, std::memory_order_relaxed);
+    const Offset offset = magazine.blocks[count - 1];
+    unpoison(at(offset), class_bytes(cls));
+    return offset;
+  }
   Offset allocate_slow(Cache& cache, unsigned cls, bool may_flush = true) noexcept;
   Offset allocate_larger(Cache& cache, unsigned cls) noexcept;
   void free_slow(Cache& cache, unsigned cls, Offset offset) noexcept;

@@ -176,9 +176,9 @@ class Epoch {
     bag.bytes += bytes;
     if (i < bag.old) [[likely]] {
       if constexpr (kAtHand) {
-        free_at_hand(store, st, bag, i, gone);
+        free_one<true>(store, st, bag, i, gone);
       } else {
-        free_one(store, st, bag, i, gone);
+        free_one_called(store, st, bag, i, gone);
       }
     }
     if (bag.count == kBagRecords || bag.bytes >= bag_bytes_) close_bag(store, st);
@@ -353,21 +353,21 @@ class Epoch {
     return false;
   }
 
-  template <class Store, class StoreThread>
-  [[gnu::noinline]] void free_one(Store& store, StoreThread& st, const Bag<Sync>& bag, std::uint64_t i,
-                                  std::uint64_t gone) noexcept {
+  template <bool kAtHand, class Store, class StoreThread>
+  [[gnu::always_inline]] void free_one(Store& store, StoreThread& st, const Bag<Sync>& bag, std::uint64_t i,
+                                       std::uint64_t gone) noexcept {
     if (i + kAhead < bag.old) store.reclaim_soon(bag.records[i + kAhead]);
     Sync::point("epoch.free");
     ++st.work;
+    if constexpr (kAtHand) {
+      if (store.reclaim_at_hand(st, gone)) [[likely]] return;
+    }
     store.reclaim(st, gone);
   }
   template <class Store, class StoreThread>
-  [[gnu::always_inline]] void free_at_hand(Store& store, StoreThread& st, const Bag<Sync>& bag, std::uint64_t i,
-                                           std::uint64_t gone) noexcept {
-    if (i + kAhead < bag.old) store.reclaim_soon(bag.records[i + kAhead]);
-    Sync::point("epoch.free");
-    ++st.work;
-    if (!store.reclaim_at_hand(st, gone)) [[unlikely]] store.reclaim(st, gone);
+  [[gnu::noinline]] void free_one_called(Store& store, StoreThread& st, const Bag<Sync>& bag, std::uint64_t i,
+                                         std::uint64_t gone) noexcept {
+    free_one<false>(store, st, bag, i, gone);
   }
   static constexpr std::uint64_t kAhead = 6;
 

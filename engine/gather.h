@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "alloc/private_memory.h"
+#include "engine/view_clock.h"
 
 namespace tern::detail {
 
@@ -57,7 +58,8 @@ class Gather {
   // The same, whether it is ready or not.
   const Next* front() const noexcept { return is_empty() ? nullptr : &list_[first_]; }
   void pop() noexcept {
-    telling_ = list_[first_].stamp.stamp();
+    const std::uint64_t stamp = list_[first_].stamp.stamp();
+    telling_ = is_batch_stamp(stamp) ? stamp : 0;
     if (++first_ == end_) first_ = end_ = sealed_ = 0;
   }
 
@@ -144,7 +146,7 @@ class Gather {
   std::size_t room_ = 0;
   std::size_t first_ = 0, end_ = 0;
   std::size_t sealed_ = 0;  // up to here in the order in which it is
-  std::uint64_t telling_ = 0;  // the stamp of what was taken last: nothing comes between a batch that is being told
+  std::uint64_t telling_ = 0;  // the batch that is being told: nothing comes between. 0: none (others share their stamps)
   std::uint64_t given_up_ = 0;
   Batch* batches_ = nullptr;  // of which some are missing, by number
   std::size_t batches_room_ = 0, missing_ = 0;

@@ -31,6 +31,9 @@
 
 namespace tern::detail {
 
+constexpr std::uint64_t kClockStep = 2;
+constexpr bool is_batch_stamp(std::uint64_t stamp) noexcept { return stamp % kClockStep != 0; }
+
 enum class ViewOwner : std::uint8_t { kUser, kStore };
 
 template <class Sync>
@@ -63,7 +66,7 @@ class ViewClock {
   std::uint64_t move() noexcept { return clock_.fetch_add(kStep, std::memory_order_seq_cst); }  // [stamp] seq_cst
   // The same, and a stamp that is nobody else's.
   std::uint64_t move_for_batch() noexcept { return planted<Sync>(Mutant::kBatchStampShared) ? now() : move() + 1; }
-  static constexpr bool is_of_batch(std::uint64_t stamp) noexcept { return stamp % kStep != 0; }
+  static constexpr bool is_of_batch(std::uint64_t stamp) noexcept { return is_batch_stamp(stamp); }
 
   Opened open(ViewOwner owner) noexcept {
     const unsigned first = owner == ViewOwner::kUser ? 0 : kOfUsersMax;
@@ -194,7 +197,7 @@ class ViewClock {
   std::uint64_t kept_bytes_max = ~std::uint64_t{0};
 
  private:
-  static constexpr std::uint64_t kStep = 2;
+  static constexpr std::uint64_t kStep = kClockStep;
   static constexpr std::uint64_t kPending = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kActive = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kEnded = std::uint64_t{1} << 61;
