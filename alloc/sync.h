@@ -166,6 +166,8 @@ enum class Mutant : unsigned char {
   kEvictExpiredInTurn,        // what has expired waits for its turn like the others
   kEvictEntryLost,            // an entry that could not go is not put back
   kEvictAsideUncounted,       // the entry before main's head isn't one of main's
+  kStuckEpochEvicted,         // a write whose victims don't come back takes more of them
+  kLightNotKept,              // size counts for nothing
   kEvictMainNeverFull,        // a gap in main lets a newcomer in unfought, however small
   kAccessNotInherited,        // an overwrite forgets what reads have earned
   kHitNotedBeside,            // a hit is noted for the slot beside the one that was found

@@ -325,6 +325,7 @@ class Core {
     unsigned from_views = 0;
     unsigned sweeps = 0;
     unsigned from_events = 0;
+    std::uint64_t safe = 0;  // the epoch when it looked last
   };
   // What a write of so many bytes may reclaim at once.
   static constexpr std::uint64_t units_for(std::uint64_t bytes) noexcept { return 1024 + bytes / 32; }
@@ -351,7 +352,11 @@ class Core {
     // What is in limbo would do: with more threads than processors, one that was taken off its own inside a call is
     // what holds it. That thread gets its turn now and not later: with up to 64 others that are ready to run before it. Once
     // that has been in vain it stands, and until the epochs move on, a write gives way once and is refused.
-    const bool stands = eviction.stands_still(bytes);
+    // Far below that, too, where the epochs haven't moved since the last round: what was evicted then isn't back yet, and what is
+    // evicted now would lie there with it.
+    const std::uint64_t safe = space.epoch.safe();
+    const bool is_stuck = std::exchange(room.safe, safe) == safe && room.rounds > 2 && space.epoch.limbo_bytes() > bytes;
+    const bool stands = (is_stuck && !planted<Sync>(Mutant::kStuckEpochEvicted)) || eviction.stands_still(bytes);
     const bool in_vain = stands && stood_at.load(std::memory_order_relaxed) == space.epoch.safe();  // a hint
     if (stands && t.epoch.nest == 0 && room.yields < kYieldsMax) {
       --room.rounds;

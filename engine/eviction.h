@@ -91,7 +91,10 @@ class Eviction {
   using Pool = typename EvictionQueues<Sync>::Pool;
 
   static constexpr unsigned kVisitsMax = 128;  // entries that one call of evict_one looks at
+  static constexpr unsigned kVictimsAnInsert = 4;
   static constexpr unsigned kVisitsAnInsert = 16;
+  // Half of the room that there should be is missing: many keys have expired, and what they left in the queues is void.
+  static constexpr unsigned kVisitsFarBehind = 64;
   static constexpr unsigned kSweptMax = 64;    // buckets
 
   Eviction() = default;
@@ -138,9 +141,9 @@ class Eviction {
       space().upkeep.ask();
       // One for one. More where that doesn't keep up; a call that looks at many entries leaves the rest to the next.
       const std::uint64_t reserve = reserve_.load(std::memory_order_relaxed);  // a threshold
-      const unsigned count = missing > reserve / 2 ? 4 : missing > reserve / 8 ? 2 : 1;
+      const unsigned count = missing > reserve / 2 ? kVictimsAnInsert : missing > reserve / 8 ? 2 : 1;
       for (unsigned i = 0; i != count && missing != 0; ++i, missing = missing_room()) {
-        if (evict_one(t, kVisitsAnInsert) == 0) break;
+        if (evict_one(t, count == kVictimsAnInsert ? kVisitsFarBehind : kVisitsAnInsert) == 0) break;
         follow_limbo(t);
       }
     }
@@ -507,7 +510,8 @@ class Eviction {
   // One that has lost; if it is light, its place is main's.
   std::uint64_t leave_light(Thr& t, Group& g, std::uint64_t entry, const Judged& j) noexcept {
     const std::uint64_t light = light_bytes_.load(std::memory_order_relaxed);  // a figure
-    if (light == 0 || space().bytes_of(j.record) > light) [[likely]] return remove_or_stay(t, g, entry, j);
+    const bool is_light = light != 0 && space().bytes_of(j.record) <= light && !planted<Sync>(Mutant::kLightNotKept);
+    if (!is_light) [[likely]] return remove_or_stay(t, g, entry, j);
     set_access(*space().record(j.record), j.hold, 0);
     return stays(t, g.main, queues_.renewed(t, entry));
   }

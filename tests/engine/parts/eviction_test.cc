@@ -106,6 +106,80 @@ TEST(EvictionHits, AreCountedBeforeOneThatIsFull) {
   PlantedSync::mutant = Mutant::kNone;
 }
 
+struct FullStore {
+  explicit FullStore(std::size_t memory_bytes, bool size_aware = false) {
+    detail::CoreOptions o;
+    o.memory_bytes = memory_bytes;
+    o.seed = 1;
+    o.huge_pages = false;
+    o.eviction = true;
+    o.size_aware = size_aware;
+    o.time = {[](const void*) { return std::uint64_t{1}; }, nullptr};
+    EXPECT_EQ(core.open(o), alloc::Error::kNone);
+    thread = core.space.register_thread(1);
+  }
+  bool set(unsigned n, std::size_t size) {
+    const std::string key = "key" + std::to_string(n), value(size, 'v');
+    detail::SetChange<PlantedSync> change(core.space, *thread, key, value, {});
+    return core.write(*thread, core.hash_of(key), key, change).outcome == detail::Committed::Outcome::kPut;
+  }
+  detail::Core<PlantedSync> core;
+  detail::Thread<PlantedSync>* thread = nullptr;
+};
+
+// How many entries the first refused write has evicted, while another thread stands inside a call, little is in limbo, and nothing
+// is free.
+std::uint64_t evicted_in_vain() {
+  FullStore store(std::size_t{64} << 20);
+  auto& other = *store.core.space.register_thread(2);
+  unsigned n = 0;
+  for (; store.thread->counters.evicted.get() < 20'000; ++n) EXPECT_TRUE(store.set(n, 100));
+  store.core.space.epoch.enter(other.epoch);
+  std::vector<alloc::Offset> taken;
+  while (const alloc::Offset block = store.core.space.heap.allocate(store.thread->cache, 136)) taken.push_back(block);
+  std::uint64_t before = 0;
+  do {
+    before = store.thread->counters.evicted.get();
+  } while (store.set(n++, 100));
+  EXPECT_FALSE(store.core.eviction.stands_still(100)) << "or there would be nothing to see";
+  store.core.space.epoch.leave(other.epoch);
+  EXPECT_TRUE(store.set(n, 100));
+  for (const alloc::Offset block : taken) store.core.space.heap.free(store.thread->cache, block);
+  return store.thread->counters.evicted.get() - before;
+}
+
+TEST(EvictionInVain, IsGivenUpWhileTheEpochsStand) {
+  EXPECT_LT(evicted_in_vain(), 64u);
+  PlantedSync::mutant = Mutant::kStuckEpochEvicted;
+  EXPECT_GT(evicted_in_vain(), 256u);
+  PlantedSync::mutant = Mutant::kNone;
+}
+
+unsigned hits_of_two_sizes(bool size_aware) {
+  FullStore store(std::size_t{8} << 20, size_aware);
+  std::mt19937_64 random(1);
+  unsigned hits = 0;
+  char out[4'096];
+  for (unsigned i = 0; i < 30'000; ++i) {
+    const unsigned n = static_cast<unsigned>(random() % 8'000);
+    const std::string key = "key" + std::to_string(n);
+    if (store.core.copy(*store.thread, store.core.hash_of(key), key, out, sizeof out) != detail::kMissing) {
+      ++hits;
+    } else {
+      EXPECT_TRUE(store.set(n, n % 2 == 0 ? 100 : 4'000));
+    }
+  }
+  return hits;
+}
+
+TEST(EvictionBySize, KeepsWhatIsLight) {
+  const unsigned hits = hits_of_two_sizes(false);
+  EXPECT_GT(hits_of_two_sizes(true), hits * 11 / 10);
+  PlantedSync::mutant = Mutant::kLightNotKept;
+  EXPECT_EQ(hits_of_two_sizes(true), hits);
+  PlantedSync::mutant = Mutant::kNone;
+}
+
 TEST(EvictionModelMutants, AreFound) {
   expect_found(Mutant::kEvictKept, "evict kept");
   expect_found(Mutant::kEvictHeld, "evict held");
