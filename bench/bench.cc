@@ -244,23 +244,23 @@ int finish(const BenchOptions& options, const Results& results) {
 
 int run_bench(const BenchOptions& options) {
   if (!options.suite.empty() && options.suite != "core" && options.suite != "bounds" && options.suite != "views" &&
-      options.suite != "bus" && options.suite != "snapshot" && options.suite != "seeds") {
-    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, bus, snapshot, seeds");
+      options.suite != "order" && options.suite != "bus" && options.suite != "snapshot" && options.suite != "seeds") {
+    return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, order, bus, snapshot, seeds");
   }
   set_huge_pages(options);
   Results results;
   results.machine = describe_machine();
   results.commit = commit();
   results.huge_pages = options.huge_pages;
-  if (options.suite == "seeds" || options.suite == "views" || options.suite == "bus" || options.suite == "snapshot") {
+  if (options.suite == "seeds" || options.suite == "views" || options.suite == "order" || options.suite == "bus" || options.suite == "snapshot") {
     if (options.suite == "seeds") run_seeds(results);
     if (options.suite == "snapshot") run_snapshot(options, results);
     if (options.suite == "bus") run_bus(options, results);
     if (options.suite == "views") {
       run_views(options, results);
       run_batches(options, results);
-      run_order(options, results);
     }
+    if (options.suite == "views" || options.suite == "order") run_order(options, results);
     print_targets(results);
     return finish(options, results);
   }

@@ -23,7 +23,7 @@ void bench_options(CLI::App* app, BenchOptions& o) {
   app->add_option(
       "--suite", o.suite,
       "core: the rows and floors of a release; bounds: expiry, tick, the slowest calls of a full "
-      "store; views: what views cost; bus: what watches cost; snapshot: saving and opening; seeds: the figures of the seed documents");
+      "store; views: what views cost; order: scans and what the index costs (a part of views); bus: what watches cost; snapshot: saving and opening; seeds: the figures of the seed documents");
   list(app, "--entries", o.entries,
        "keys in each store (1000000; the core suite: 1000000,10000000)");
   list(app, "--workloads", o.workloads,
