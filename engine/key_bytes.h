@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "alloc/private_memory.h"
+#include "engine/key_sort.h"
 
 namespace tern::detail {
 
@@ -57,16 +58,7 @@ class KeyBytes {
 
 class KeyList {
  public:
-  struct Item {
-    const char* data;
-    std::uint64_t version;
-    std::uint32_t size;
-    std::string_view key() const noexcept { return {data, size}; }
-  };
-
-  static bool is_before(const Item& a, const Item& b, bool reverse) noexcept {
-    return reverse ? b.key() < a.key() : a.key() < b.key();
-  }
+  using Item = KeyItem;
 
   KeyList() noexcept = default;
   KeyList(const KeyList&) = delete;
@@ -89,7 +81,7 @@ class KeyList {
       bytes_ += bytes;
     }
     if (!key.empty()) std::memcpy(at_, key.data(), key.size());
-    items_[count_++] = {at_, version, static_cast<std::uint32_t>(key.size())};
+    items_[count_++] = {at_, version, static_cast<std::uint32_t>(key.size()), 0};
     at_ += key.size();
     left_ -= key.size();
     return true;
@@ -119,13 +111,14 @@ class KeyList {
   }
 
   void sort(bool reverse) noexcept {
-    std::sort(items_, items_ + count_, [reverse](const Item& a, const Item& b) { return is_before(a, b, reverse); });
+    KeySort::sort(items_, items_ + count_);
+    if (reverse) std::reverse(items_, items_ + count_);
   }
   // Forgets all but the first `count` in order. False: no memory, and nothing is forgotten.
   bool keep_first(std::size_t count, bool reverse) noexcept {
     if (count >= count_) return true;
     std::nth_element(items_, items_ + count, items_ + count_,
-                     [reverse](const Item& a, const Item& b) { return is_before(a, b, reverse); });
+                     [reverse](const Item& a, const Item& b) { return reverse ? b.key() < a.key() : a.key() < b.key(); });
     KeyList few;
     for (std::size_t i = 0; i != count; ++i) {
       if (!few.add(items_[i].key(), items_[i].version)) return false;

@@ -8,6 +8,7 @@
 
 #include "alloc/private_memory.h"
 #include "engine/key_bytes.h"
+#include "engine/look_ahead.h"
 #include "engine/scans.h"
 #include "engine/store_core.h"
 #include "engine/stored_key.h"
@@ -210,9 +211,11 @@ class Scan {
     if (thread == nullptr) return Status::kOutOfMemory;
     ViewsNow::Step step;
     detail::ViewCursor place{shard, 0};
+    detail::LookAhead<detail::StdSync> ahead;
     while (place.shard == shard) {
       if (call_.store().is_closed()) return Status::kClosed;
       const GuardNow guard(core.space, *thread);
+      ahead.before(core, place, view_.opened.stamp);
       bool ended = false;
       if (!ViewsNow(core).step(view_, place, step, ended)) return Status::kViewExpired;
       for (unsigned i = 0; i != step.count; ++i) {

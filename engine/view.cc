@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/look_ahead.h"
 #include "engine/store_core.h"
 #include "engine/stored_key.h"
 #include "engine/views.h"
@@ -15,6 +16,7 @@ namespace tern {
 using detail::Call;
 using ViewsNow = detail::Views<detail::StdSync>;
 using HeadNow = detail::Head<detail::StdSync>;
+using LookAheadNow = detail::LookAhead<detail::StdSync>;
 using HandleNow = detail::ViewHandle<detail::StdSync>;
 
 static_assert(kViewsMax == detail::ViewClock<detail::StdSync>::kOfUsersMax);
@@ -187,11 +189,13 @@ Result<bool> View::walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept {
   const HandleNow view = handle_of(index_, stamp_, now_ms_);
   const unsigned name = detail::name_of(detail::with_rules(core_, rules_));
   detail::ViewCursor cursor;
+  LookAheadNow ahead;
   ViewsNow::Step step;
   bool ended = false;
   for (;;) {
     if (core_->is_closed()) return Status::kClosed;
     const detail::Guard<detail::StdSync> guard(core.space, t);
+    ahead.before(core, cursor, stamp_);
     if (!ViewsNow(core).step(view, cursor, step, ended)) break;
     if (step.count == 0) continue;
     const detail::Core<detail::StdSync>::Visit visit(core, t, step.record, step.count);
@@ -210,11 +214,13 @@ Result<std::uint64_t> View::size() const noexcept {
   if (!call.ok()) return call.error();
   const unsigned name = detail::name_of(detail::with_rules(core_, rules_));
   detail::ViewCursor cursor;
+  LookAheadNow ahead;
   ViewsNow::Step step;
   bool ended = false;
   std::uint64_t count = 0;
   for (;;) {
     const detail::Guard<detail::StdSync> guard(call.core().space, call.thread());
+    ahead.before(call.core(), cursor, stamp_);
     if (!ViewsNow(call.core()).step(handle_of(index_, stamp_, now_ms_), cursor, step, ended)) break;
     for (unsigned i = 0; i != step.count; ++i) count += detail::name_of(step.key[i]) == name;
   }

@@ -134,7 +134,7 @@ class Views {
     for (;;) {
       const ShardSize size = Tbl::size_of(s);
       const std::uint32_t home = size.home(hash);
-      end = cursor.place | (~std::uint64_t{0} >> bits_of(size, hash));  // the last place of its part
+      end = end_of(size, hash, cursor.place);
       Bucket<Sync>& b = core_.table.bucket(s, home);
       out.count = 0;
       if (!b.control().ready()) gather<kPlain>(view, core_.table.bucket(s, split_source(home)), cursor.place, end, out);
@@ -153,9 +153,7 @@ class Views {
     return true;
   }
 
- private:
-  friend class Scans<Sync>;
-
+  // The place of a hash, and the hash of a place.
   static constexpr std::uint64_t reverse(std::uint64_t x) noexcept {
     x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
     x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;
@@ -163,6 +161,13 @@ class Views {
     return __builtin_bswap64(x);
   }
   static_assert(reverse(1) == std::uint64_t{1} << 63 && reverse(0x8000000000000006) == 0x6000000000000001);
+  // The last place of the part of the line that the bucket of `hash` covers, from `place` within it.
+  static constexpr std::uint64_t end_of(ShardSize size, std::uint64_t hash, std::uint64_t place) noexcept {
+    return place | (~std::uint64_t{0} >> bits_of(size, hash));
+  }
+
+ private:
+  friend class Scans<Sync>;
 
   // How many of the hash's low bits its bucket's keys have in common.
   static constexpr unsigned bits_of(ShardSize size, std::uint64_t hash) noexcept {

@@ -39,9 +39,19 @@ void share_work(unsigned threads, unsigned pieces, FunctionRef<void(unsigned, un
 void sort_keys(unsigned threads, KeyList& keys, bool reverse) noexcept {
   threads = that_run(threads);
   if (threads <= 1) return keys.sort(reverse);
-  const auto is_before = [reverse](const KeyList::Item& a, const KeyList::Item& b) { return KeyList::is_before(a, b, reverse); };
+  const std::size_t at = KeySort::take_heads(keys.begin(), keys.end());
   tbb::task_arena arena(static_cast<int>(threads));
-  arena.execute([&] { tbb::parallel_sort(keys.begin(), keys.end(), is_before); });
+  arena.execute([&] { tbb::parallel_sort(keys.begin(), keys.end(), KeySort::is_before); });
+  // Pieces that end where the heads change; all found before any is changed.
+  const unsigned pieces = threads * 8;
+  std::size_t edge[kWorkersMax * 8 + 1] = {};
+  for (unsigned n = 1; n <= pieces; ++n) {
+    std::size_t i = std::max(edge[n - 1], keys.count() * n / pieces);
+    while (i != 0 && i != keys.count() && keys[i].head == keys[i - 1].head) ++i;
+    edge[n] = i;
+  }
+  share_work(threads, pieces, [&](unsigned n, unsigned) { KeySort::sort_runs(keys.begin() + edge[n], keys.begin() + edge[n + 1], at); });
+  if (reverse) std::reverse(keys.begin(), keys.end());
 }
 
 #else

@@ -19,13 +19,13 @@
 #include <tern/snapshot.h>
 
 #include "alloc/platform.h"
+#include "engine/look_ahead.h"
 #include "engine/store_core.h"
 #include "engine/views.h"
 #include "persist/codec.h"
 #include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
-#include "persist/look_ahead.h"
 
 namespace tern::persist {
 
@@ -137,7 +137,7 @@ class Walker {
   std::uint32_t records_ = 0;
   std::uint64_t first_place_ = 0;
   std::uint64_t last_place_ = 0;
-  LookAhead look_ahead_;
+  detail::LookAhead<detail::StdSync> look_ahead_;
   ViewsNow::Step step_;
   Long long_[ViewsNow::kStepKeys];  // held, of the last step
 };
