@@ -142,6 +142,8 @@ enum class Mutant : unsigned char {
   kIndexUncounted,            // a leaf that dies again can be finished by the remover of its last death
   kIndexLookFirst,            // a remover looks into the table before it says so in the leaf
   kIndexScanSkipsDead,        // a scan takes a remover's probe for a removal
+  kIndexScanPastItsPrefix,    // a scan within a prefix goes on with what lies beside it
+  kIndexScanWithinTooLittle,  // a scan within a prefix takes the node where the prefix ends for one above it
   kLeafAfterLive,             // a key is in the table before the index has it
   kLeafHelperSkips,           // who finishes another's insert makes sure of no leaf
   kLeafUnconfirmed,           // an inserter doesn't look whether its leaf has stayed

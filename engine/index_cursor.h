@@ -155,7 +155,8 @@ class OrderedIndex<Sync>::Cursor {
         return;
       }
       depth += agreed;
-      const bool is_within = depth >= common;
+      const bool is_within = planted<Sync>(Mutant::kIndexScanWithinTooLittle) ? depth > common
+                                                                               : depth >= common || planted<Sync>(Mutant::kIndexScanPastItsPrefix);
       if (depth == bound.size()) {  // the bound is the node's own key, the others are greater
         if (direction_ == kForward) return push(n, included ? 0 : 1);
         if (included) push(n, 0);

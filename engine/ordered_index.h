@@ -33,10 +33,9 @@
 // So a reader that stands in an old node sees every leaf that was there when it began and is still.
 //
 // Progress: lock-free. An attempt fails because another succeeded, or ends in finishing another's replacement. A thread
-// that stops for ever leaves at most one leaf behind that is REMOVED and still linked, or on its way in; what is REMOVED
-// goes with its node's next replacement, its key's next insertion or removal. When memory ran out while a node was
-// replaced, nothing new enters below it until there is some again; removals do their work. All calls are made inside a
-// guard.
+// that stops for ever leaves at most one leaf behind that is REMOVED and still linked, or on its way in; it goes with its key's
+// next insertion or removal. When memory ran out while a node was replaced, nothing new enters below it until there is some
+// again; removals do their work, and what they couldn't unlink goes when its node is replaced. All calls are made inside a guard.
 // Limits and cost: a key that fits into no block takes an extent, 64 KiB. ensure: a descent (a cache miss for each node
 // and one for the leaf), a leaf, and the copy of a node of up to 48 children or a swap. Memory: the key and 20 bytes, and
 // about 10 to 20 a key for nodes. A node from which keys were removed is copied smaller when three
@@ -427,6 +426,10 @@ class OrderedIndex {
   void unlink(Thr& t, std::string_view key, std::uint64_t word) noexcept {
     for (;;) {
       const Spot spot = find(t, key);
+      if (spot.kind != Spot::kLeaf && look(key).word == word) {
+        left_behind_.store(1, std::memory_order_relaxed);  // a hint for whoever replaces its node
+        break;
+      }
       if (spot.kind != Spot::kLeaf || spot.word != word) break;
       std::uint64_t expected = word;
       Sync::point("index.unlink");
@@ -482,17 +485,12 @@ class OrderedIndex {
     Entries below, above;
     std::uint64_t gone[258];
     unsigned gone_count = 0;
-    // A freeze is a locked instruction, and what stands behind one waits for it: so the leaves are fetched meanwhile, and
-    // looked at afterwards.
-    std::uint64_t frozen[257];
+    // Each leaf is a cache miss, so they are looked at only once some remover has left one behind.
+    const bool looks = left_behind_.load(std::memory_order_relaxed) != 0;  // what it misses the next replacement finds
     for (unsigned i = 0; i != n.words(); ++i) {
-      frozen[i] = freeze(n.child(static_cast<int>(i)));
-      if (!is_inner(frozen[i]) && frozen[i] != 0) prefetch_near(&leaf_of(frozen[i]));
-    }
-    for (unsigned i = 0; i != n.words(); ++i) {
-      const std::uint64_t w = frozen[i];
+      const std::uint64_t w = freeze(n.child(static_cast<int>(i)));
       if (w == 0) continue;
-      if (!is_inner(w) && leaf_of(w).seen().kind() == LeafState::kRemoved) {
+      if (looks && !is_inner(w) && leaf_of(w).seen().kind() == LeafState::kRemoved) {
         gone[gone_count++] = offset_of(w);  // its remover hasn't come to it, or couldn't
       } else {
         below.add(i == 0 ? -1 : n.byte(i), w);
@@ -661,6 +659,8 @@ class OrderedIndex {
 
   Space<Sync>& space_;
   Word root_{};
+  // 1: a REMOVED leaf was left where it is once, for want of memory or on its way in. Stays so.
+  Word left_behind_{};
 };
 
 }  // namespace tern::detail

@@ -30,11 +30,13 @@ std::string run_index_operations(std::span<const std::uint8_t> bytes) {
     for (unsigned i = 0; i != size; ++i) key += static_cast<char>((how & 3) == 0 ? byte() & 3 : byte());
     return key;
   };
-  const auto scan = [&](const std::string* bound, bool backward, bool included) {
+  // Of the bound's first `common` bytes are those of all that it shows.
+  const auto scan = [&](const std::string* bound, bool backward, bool included, std::size_t common = 0, unsigned ahead = 1) {
     const detail::Guard<BareCore::Sync> guard(space, t);
     const auto direction = backward ? Index::Cursor::kBackward : Index::Cursor::kForward;
     std::vector<std::string> wanted;
     for (const auto& [key, hash] : model) {
+      if (common != 0 && !key.starts_with(bound->substr(0, common))) continue;
       if (bound == nullptr || (backward ? key < *bound : key > *bound) || (included && key == *bound)) wanted.push_back(key);
     }
     if (backward) wanted = {wanted.rbegin(), wanted.rend()};
@@ -51,7 +53,8 @@ std::string run_index_operations(std::span<const std::uint8_t> bytes) {
       typename Index::Cursor c(index, direction);
       compare(c);
     } else {
-      typename Index::Cursor c(index, *bound, direction, included);
+      typename Index::Cursor c(index, *bound, direction, included, common);
+      c.look_ahead(ahead);
       compare(c);
     }
   };
@@ -101,7 +104,12 @@ std::string run_index_operations(std::span<const std::uint8_t> bytes) {
       }
       case 7: {
         const std::string bound = next_key();
-        scan(&bound, (op & 8) != 0, (op & 16) != 0);
+        const bool backward = (op & 8) != 0, included = (op & 16) != 0;
+        scan(&bound, backward, included);
+        if ((op & 32) == 0) break;
+        // Up to some byte of the bound, as often as not within a long beginning that many have.
+        const std::size_t common = bound.empty() ? 0 : (byte() * 13u) % (bound.size() + 1);
+        scan(&bound, backward, included, common, 1 + (op >> 6) * 21u);
         break;
       }
     }

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/ordered_index.h"
@@ -62,18 +64,27 @@ struct Indexed {
     index->remove(rig.thread(t), key(k), [&] { return in_table(k); });
   }
   // Meets, in order, each key that is there from the beginning to the end.
-  void scan(int t, typename Cursor::Direction direction = Cursor::kForward) {
+  void scan(int t, typename Cursor::Direction direction = Cursor::kForward) { scan_from(t, {}, 0, direction); }
+  // The same from a key on, and only of those that have its first `common` bytes.
+  void scan_from(int t, std::string_view bound, std::size_t common, typename Cursor::Direction direction) {
     tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
     unsigned changes_at_first[kKeyCount];
     bool there[kKeyCount];
     for (unsigned k = 0; k != kKeyCount; ++k) {
       changes_at_first[k] = changes[k];
-      there[k] = storage.table[k].load(std::memory_order_seq_cst) == kPresent;
+      const bool is_wanted = key(k).starts_with(bound.substr(0, common)) && key(k).compare(bound) * direction >= 0;
+      there[k] = (bound.empty() || is_wanted) && storage.table[k].load(std::memory_order_seq_cst) == kPresent;
     }
     bool met[kKeyCount] = {};
     std::string_view last;
-    Cursor c(*index, direction);
-    while (const auto* leaf = c.next()) {
+    std::optional<Cursor> c;
+    if (bound.empty()) {
+      c.emplace(*index, direction);
+    } else {
+      c.emplace(*index, bound, direction, true, common);
+    }
+    while (const auto* leaf = c->next()) {
+      if (!leaf->key().starts_with(bound.substr(0, common))) rig.complain("a scan leaves its prefix");
       if (!last.empty() && leaf->key().compare(last) * direction <= 0) rig.complain("a scan is out of order");
       last = leaf->key();
       if (leaf->hash >= kKeyCount || last != key(static_cast<unsigned>(leaf->hash))) return rig.complain("a scan meets no leaf");
@@ -173,6 +184,12 @@ Threads probe_and_scan(I& i) {
   return {[&i] { i.remove(0, kX1); }, [&i] { i.insert(1, kX1), i.scan(1); }};
 }
 
+template <class I>
+Threads changes_and_scan_within(I& i) {  // the node of "xa" comes and goes, and so does what lies beside it
+  return {[&i] { i.insert(0, kXa3), i.insert(0, kXb), i.remove(0, kXa1); },
+          [&i] { i.scan_from(1, "xa", 2, I::Cursor::kForward), i.scan_from(1, "xa2", 2, I::Cursor::kBackward); }};
+}
+
 using Sound = Indexed<Mutant::kNone>;
 
 TEST(OrderedIndexSchedules, TwoAdditionsToOneNode) {
@@ -205,6 +222,12 @@ TEST(OrderedIndexSchedules, AScanMeetsWhatStays) {
                      {[&s] { s.insert(0, kXb), s.remove(0, kXa1), s.rig.reclaim(0); },
                       [&s] { s.scan(1), s.scan(1, Sound::Cursor::kBackward); }});
 }
+TEST(OrderedIndexSchedules, AScanWithinAPrefixMeetsWhatStaysThere) {
+  Sound i(2, {kX1, kXa1, kXa2, kY});
+  expect_index_holds("index, scan within a prefix", i, changes_and_scan_within(i));
+  Sound one(2, {kX1, kXa2, kY});
+  expect_index_holds("index, scan within a leaf's prefix", one, changes_and_scan_within(one));
+}
 TEST(OrderedIndexSchedules, NobodyWaitsForAStoppedThread) {
   Sound i(3, {kX1, kX2});
   expect_index_holds("index, stopped", i,
@@ -231,6 +254,14 @@ TEST(OrderedIndexMutants, Uncounted) {
 TEST(OrderedIndexMutants, ScanSkipsDead) {
   Indexed<Mutant::kIndexScanSkipsDead> i(2, {kX1, kX2});
   expect_index_bug("index, a scan skips the dead", i, probe_and_scan(i));
+}
+TEST(OrderedIndexMutants, ScanPastItsPrefix) {
+  Indexed<Mutant::kIndexScanPastItsPrefix> i(2, {kX1, kXa1, kXa2, kY});
+  expect_index_bug("index, a scan leaves its prefix", i, changes_and_scan_within(i));
+}
+TEST(OrderedIndexMutants, ScanWithinTooLittle) {
+  Indexed<Mutant::kIndexScanWithinTooLittle> i(2, {kX1, kXa1, kXa2, kY});
+  expect_index_bug("index, a scan loses what is below its prefix", i, changes_and_scan_within(i));
 }
 
 }  // namespace
