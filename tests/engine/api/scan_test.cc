@@ -4,9 +4,11 @@
 #include <tern/store.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/engine/api/store_fixture.h"
@@ -251,13 +253,66 @@ TEST_P(ScanTest, Subtrees) {
   EXPECT_EQ(store.del_subtree("").error(), (Error{Status::kInvalidKey, Field::kKey}));
 }
 
-TEST_P(ScanTest, RemovalByPatternSparesWhatWasChangedSince) {
+TEST_P(ScanTest, RemovalByPatternKeepsNoViewAndNoVersion) {
   for (int i = 0; i != 300; ++i) ASSERT_TRUE(store.set(numbered("a.", static_cast<unsigned>(i)), "v"));
   fill({"b.1"});
   EXPECT_EQ(*store.del_pattern("a.*"), 300u);
   EXPECT_EQ(names_of(store.keys()), Names{"b.1"});
   EXPECT_EQ(store.stats().views, 0u);
   EXPECT_EQ(store.stats().kept_versions, 0u);
+}
+
+// It is asked for the time when the view of a call is open and nothing was looked at.
+class ClockThatActs final : public Clock {
+ public:
+  milliseconds now() const noexcept override {
+    if (const auto act = std::exchange(then, nullptr)) act();
+    return milliseconds(1'000'000);
+  }
+  mutable std::function<void()> then;
+};
+
+TEST_P(ScanTest, RemovalSparesWhatWasChangedSince) {
+  ClockThatActs now;
+  Options o = options();
+  o.clock = &now;
+  const Store s = open_or_fail(o);
+  const auto refilled = [&] {
+    for (unsigned i = 0; i != 100; ++i) ASSERT_TRUE(s.set(numbered("a.", i), "v"));
+    now.then = [&] {
+      EXPECT_TRUE(s.set("a.7", "changed"));
+      EXPECT_TRUE(*s.del("a.8"));
+      EXPECT_TRUE(*s.del("a.9"));
+      EXPECT_TRUE(s.set("a.9", "v"));
+      EXPECT_TRUE(s.set("a.new", "v"));
+    };
+  };
+  const Names spared = {"a.7", "a.9", "a.new"};
+  refilled();
+  EXPECT_EQ(*s.del_pattern("a.*"), 97u);
+  EXPECT_EQ(names_of(s.keys()), spared);
+  EXPECT_EQ(s.get("a.7")->view(), "changed");
+  refilled();
+  EXPECT_EQ(*s.del_subtree("a"), 97u);
+  EXPECT_EQ(names_of(s.keys()), spared);
+  if (!Regex::supported()) return;
+  refilled();
+  EXPECT_EQ(*s.del_regex(*Regex::compile("a[.].*")), 97u);
+  EXPECT_EQ(names_of(s.keys()), spared);
+}
+
+// One store serves the ways in which keys of entities are laid out: by the entity, by what it has, and all of it in one value.
+TEST_P(ScanTest, EntitiesByTheirNamesAndByWhatTheyHave) {
+  fill({"ent:1:hp", "ent:1:pos", "ent:12:hp", "ent:2:hp", "ent:2:name"});
+  fill({"hp:ent:1", "hp:ent:12", "hp:ent:2", "name:ent:2", "pos:ent:1"});
+  fill({"ent:1", "ent:2"});
+  EXPECT_EQ(scanned(store, {.prefix = "ent:1:"}), (Names{"ent:1:hp", "ent:1:pos"}));
+  EXPECT_EQ(scanned(store, {.subtree = "ent:2", .separator = ':'}), (Names{"ent:2", "ent:2:hp", "ent:2:name"}));
+  EXPECT_EQ(scanned(store, {.prefix = "hp:"}), (Names{"hp:ent:1", "hp:ent:12", "hp:ent:2"}));
+  EXPECT_EQ(names_of(store.keys("ent:*:hp", {.separator = ':'})), (Names{"ent:12:hp", "ent:1:hp", "ent:2:hp"}));
+  EXPECT_EQ(names_of(store.keys("ent:*", {.separator = ':'})), (Names{"ent:1", "ent:2"}));
+  EXPECT_EQ(*store.del_subtree("ent:1", ':'), 3u);
+  EXPECT_EQ(names_of(store.keys("{ent:1,hp:ent:1}**", {.separator = ':'})), (Names{"ent:12:hp", "hp:ent:1", "hp:ent:12"}));
 }
 
 TEST_P(ScanTest, AClosedStoreSaysSo) {

@@ -1,9 +1,11 @@
 #include "tests/engine/api/view_sequence.h"
 
+#include <tern/pattern.h>
 #include <tern/store.h>
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -187,10 +189,28 @@ class Run {
     wanted.reverse = how / 16 % 2 != 0;
     wanted.keys_only = how / 32 % 2 != 0;
     wanted.limit = in_.byte() % 8 * 40;
+    // What can match narrows a scan: of what can't, nothing may be lost.
+    const unsigned more = in_.byte();
+    const std::string after = more % 4 == 1 ? key() : "";
+    wanted.after = after;
+    static const Pattern kPatterns[] = {*Pattern::compile("k1*"), *Pattern::compile("{k1,m,g}*5"), *Pattern::compile("*3?"),
+                                        *Pattern::compile("k12"), *Pattern::compile("K1*", {.fold_case = true})};
+    if (more / 4 % 4 == 1) wanted.pattern = &kPatterns[more / 16 % std::size(kPatterns)];
+    static constexpr const char* kNodes[] = {"k", "m", "k1", "k12"};
+    if (more / 4 % 4 == 2) {
+      wanted.subtree = kNodes[more / 16 % 4];
+      wanted.separator = '2';
+    }
+    const auto is_wanted = [&](const std::string& k) {
+      if (!k.starts_with(wanted.prefix) || k < low || (!high.empty() && k >= high)) return false;
+      if (!after.empty() && (wanted.reverse ? k >= after : k <= after)) return false;
+      if (wanted.pattern != nullptr && !wanted.pattern->matches(k)) return false;
+      return wanted.subtree.empty() || k == wanted.subtree || k.starts_with(std::string(wanted.subtree) + wanted.separator);
+    };
     const unsigned stops_after = in_.byte() % 4 == 0 ? 1 + in_.byte() : ~0u;
     std::vector<std::string> expected, seen;
     for (const auto& [k, e] : o->model) {
-      if (k.starts_with(wanted.prefix) && k >= low && (high.empty() || k < high)) expected.push_back(k);
+      if (is_wanted(k)) expected.push_back(k);
     }
     if (wanted.reverse) expected = {expected.rbegin(), expected.rend()};
     ScanCursor cursor;
