@@ -1,6 +1,8 @@
 // What a store says about itself, and its maintenance: stats, inspect, holders, verify, tick, resize.
 #include <tern/store.h>
 
+#include <algorithm>
+
 #include "alloc/platform.h"
 #include "alloc/platform_memory.h"
 #include "engine/audit.h"
@@ -133,6 +135,47 @@ Lookup<Inspection> Store::inspect(std::string_view key) const noexcept {
   if (h.has_deadline) {
     const std::uint64_t now = core.time.now();
     out.ttl = std::chrono::milliseconds(h.deadline_ms > now ? h.deadline_ms - now : 1);
+  }
+  return out;
+}
+
+Result<Census> Store::census(FunctionRef<void(std::string_view key, unsigned reads)> fn) const noexcept {
+  using Tbl = detail::Table<detail::StdSync>;
+  constexpr std::uint32_t kBucketsAGuard = 64;
+  const Call call(context());
+  if (!call.ok()) return call.error();
+  auto& core = call.core();
+  Census out;
+  const auto count = [](auto& row, std::size_t n) { ++row[std::min(n, row.size() - 1)]; };
+  for (unsigned i = 0; i != core.table.shard_count(); ++i) {
+    auto& shard = core.table.shard(i);
+    for (std::uint32_t b = 0; b < Tbl::size_of(shard).buckets();) {
+      const detail::Guard<detail::StdSync> guard(core.space, call.thread());
+      for (std::uint32_t n = 0; n != kBucketsAGuard && b < Tbl::size_of(shard).buckets(); ++n, ++b) {
+        auto& home = core.table.bucket(shard, b);
+        const detail::Ctl control = home.control();
+        if (!control.ready()) continue;  // its entries are still where they were
+        std::size_t overflow = 0, entries = 0;
+        for (const auto* next = core.table.overflow(control); next != nullptr; next = core.table.overflow(next->control())) ++overflow;
+        core.table.for_each_slot(home, [&](auto&, detail::SlotWord w) {
+          if (!w.is_current()) return true;
+          const auto& r = *core.space.record(w.offset());
+          const detail::Stamp s = r.stamp_word();
+          if (s.tomb()) return true;
+          ++entries;
+          const unsigned reads = static_cast<unsigned>(r.hold_word().access());
+          ++out.by_reads[reads];
+          const auto k = core.space.key_of(r, s);
+          const std::string_view key(k.data, k.size);
+          if (detail::name_of(key) == detail::kDefaultName && !detail::is_reserved(detail::own_key(key))) fn(detail::own_key(key), reads);
+          return true;
+        });
+        ++out.buckets;
+        out.entries += entries;
+        count(out.by_entries, entries);
+        count(out.by_overflow, overflow);
+      }
+    }
   }
   return out;
 }

@@ -21,6 +21,7 @@
 #include <tern/view.h>
 #include <tern/watch.h>
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -120,6 +121,17 @@ struct Inspection {
   unsigned older_versions = 0;      // kept for open views
   unsigned holds = 0;
   std::optional<std::chrono::milliseconds> ttl{};
+};
+
+// How entries are spread over the table, and how much they are read.
+struct Census {
+  std::uint64_t entries = 0;
+  std::uint64_t buckets = 0;                       // homes, of all shards
+  std::array<std::uint64_t, 16> by_entries{};      // homes with so many entries in their chain; the last: 15 and more
+  std::array<std::uint64_t, 4> by_overflow{};      // homes with so many overflow buckets; the last: 3 and more
+  // Entries that were read so often, as eviction counts it: up to 3 (up to 2 of one key in many, and of every key of a small
+  // store), one less each time that a full store passes an entry over. With eviction off nobody counts: all are 3.
+  std::array<std::uint64_t, 4> by_reads{};
 };
 
 // Something that keeps memory from being reused.
@@ -272,6 +284,12 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // Bytes of the budget that the key's record takes.
   Lookup<std::size_t> memory_usage(std::string_view key) const noexcept;
   Lookup<Inspection> inspect(std::string_view key) const noexcept;
+
+  // Goes over the whole table, some 30 ns an entry. fn(key, reads) for each key of the default namespace, in no order: keep the
+  // hottest or the coldest. It may read the store but not write to it, and holds back the reuse of memory while it runs. A key that
+  // is written meanwhile may be missed or come twice. Errors: closed, out_of_memory (for the thread's state). Lock-free.
+  Result<Census> census(FunctionRef<void(std::string_view key, unsigned reads)> fn) const noexcept;
+  Result<Census> census() const noexcept { return census([](std::string_view, unsigned) {}); }
   // Calls fn(const Holder&) for each; O(threads).
   template <class Fn>
   void holders(Fn&& fn) const noexcept {

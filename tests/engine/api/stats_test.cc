@@ -1,8 +1,11 @@
 // stats, memory_usage, inspect, holders, tick.
+#include <tern/namespace.h>
 #include <tern/store.h>
 
 #include <algorithm>
 #include <latch>
+#include <map>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,6 +29,37 @@ TEST_F(StatsTest, CountersSumWhatHappened) {
   EXPECT_EQ(s.deletes, 30u);
   EXPECT_EQ(s.entries, 70u);
   EXPECT_EQ(s.refused, 0u);
+}
+
+TEST_F(StatsTest, ACensusCountsEveryEntryOnceAndTellsTheHottest) {
+  Store full = open_or_fail(small_options(&clock));
+  for (unsigned i = 0; i < 5'000; ++i) ASSERT_TRUE(full.set(numbered("k", i), "v"));
+  const auto lease = full.lease(std::chrono::seconds(60));  // the store's own keys are nobody's
+  const auto other = full.ns("other");
+  ASSERT_TRUE(lease && other && other->set("theirs", "v"));
+  for (unsigned n = 0; n < 20; ++n) {
+    for (unsigned i = 0; i < 32; ++i) ASSERT_TRUE(full.get(numbered("k", i)));
+  }
+  std::map<std::string, unsigned> told;
+  const Result<Census> census = full.census([&](std::string_view key, unsigned reads) {
+    EXPECT_TRUE(told.emplace(key, reads).second) << key;
+  });
+  ASSERT_TRUE(census);
+  EXPECT_EQ(told.size(), 5'000u);
+  for (unsigned i = 0; i < 32; ++i) EXPECT_GE(told[numbered("k", i)], 2u) << i;
+  for (unsigned i = 32; i < 5'000; ++i) ASSERT_EQ(told[numbered("k", i)], 0u) << i;
+  EXPECT_GE(census->entries, 5'002u);
+  const auto sum = [](const auto& row) { return std::accumulate(row.begin(), row.end(), std::uint64_t{0}); };
+  EXPECT_EQ(sum(census->by_reads), census->entries);
+  EXPECT_EQ(sum(census->by_entries), census->buckets);
+  EXPECT_EQ(sum(census->by_overflow), census->buckets);
+  EXPECT_EQ(census->buckets, full.stats().buckets);
+  std::uint64_t entries = 0;
+  for (std::size_t n = 0; n != census->by_entries.size(); ++n) entries += n * census->by_entries[n];
+  EXPECT_EQ(entries, census->entries) << "no chain has more than 15 entries here";
+  EXPECT_EQ(full.census()->entries, census->entries);
+  full.close();
+  EXPECT_EQ(full.census().status(), Status::kClosed);
 }
 
 TEST_F(StatsTest, CountersOfThreadsThatHaveGoneRemain) {
