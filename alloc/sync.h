@@ -58,6 +58,7 @@ enum class Mutant : unsigned char {
   kBatchLateInstall,          // a record is installed without asking whether the batch is decided
   kBatchWithoutFreeze,        // an intent is installed over a deadline that can still move
   kBatchVersionByStore,       // a batch's version is stored, not agreed on
+  kBatchLookLate,             // what a batch's record replaces is stored while others may agree on it
   kBatchPlaceholderTold,      // a placeholder is told as if something had been removed
   kBatchAbsentTold,           // a batch's removal of a key that isn't there is told
   kBatchStampShared,          // a batch that is told takes a stamp that others may have

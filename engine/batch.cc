@@ -19,15 +19,27 @@ struct WriteBatch::Operation {
   detail::BatchOperation::Kind kind;
   detail::BatchCondition::Kind require;
   bool has_options;
-  std::size_t key_at, key_size;
-  std::size_t value_at, value_size;
-  std::uint64_t version;  // of a condition; then what a set was given
-  SetOptions options;     // but for its tags
-  std::size_t tags_at, tags_size;
-  bool bad_tags;
-  Place place;
   bool is_fence;  // its key is a lock's, as it is
   std::optional<std::uint16_t> fence_of;
+  std::size_t key_at, key_size;  // the value follows the key
+  std::size_t value_size;
+  std::uint64_t version;   // of a condition; then what a set was given
+  std::size_t options_at;  // behind both, if there are any
+  Place place;
+
+  // Apart from the others: most operations have none, and a list of them is gone over more than once.
+  struct Options {
+    SetOptions of{};  // but for its tags
+    std::size_t tags_at = 0, tags_size = 0;
+    bool bad_tags = false;
+  };
+  std::string_view key(const char* bytes) const noexcept { return {bytes + key_at, key_size}; }
+  std::string_view value(const char* bytes) const noexcept { return {bytes + key_at + key_size, value_size}; }
+  Options options(const char* bytes) const noexcept {
+    Options o;
+    std::memcpy(static_cast<void*>(&o), bytes + options_at, sizeof o);
+    return o;
+  }
 };
 
 WriteBatch::WriteBatch(WriteBatch&& other) noexcept { *this = std::move(other); }
@@ -39,6 +51,8 @@ WriteBatch& WriteBatch::operator=(WriteBatch&& other) noexcept {
   std::swap(used_, other.used_);
   std::swap(bytes_capacity_, other.bytes_capacity_);
   std::swap(failed_, other.failed_);
+  std::swap(has_options_, other.has_options_);
+  std::swap(has_conditions_, other.has_conditions_);
   std::swap(has_places_, other.has_places_);
   std::swap(has_fences_, other.has_fences_);
   std::swap(place_, other.place_);
@@ -52,7 +66,7 @@ WriteBatch::~WriteBatch() {
 
 void WriteBatch::clear() noexcept {
   count_ = used_ = failed_ = 0;
-  out_of_memory_ = has_places_ = has_fences_ = false;
+  out_of_memory_ = has_options_ = has_conditions_ = has_places_ = has_fences_ = false;
   place_ = {};
 }
 
@@ -75,7 +89,7 @@ bool grow(T*& memory, std::size_t& capacity, std::size_t used, std::size_t wante
 }  // namespace
 
 WriteBatch::Operation* WriteBatch::add(std::string_view key, std::string_view value) noexcept {
-  static_assert(std::is_trivially_copyable_v<Operation>, "moved by grow()");
+  static_assert(std::is_trivially_copyable_v<Operation> && std::is_trivially_copyable_v<Operation::Options>, "moved by grow()");
   const std::size_t bytes = key.size() + value.size();
   if (!grow(operations_, capacity_, count_, count_ + 1) || !grow(bytes_, bytes_capacity_, used_, used_ + bytes)) {
     out_of_memory_ = true;
@@ -84,7 +98,6 @@ WriteBatch::Operation* WriteBatch::add(std::string_view key, std::string_view va
   Operation* op = new (operations_ + count_++) Operation{};
   op->key_at = used_;
   op->key_size = key.size();
-  op->value_at = used_ + key.size();
   op->value_size = value.size();
   op->place = place_;
   if (!key.empty()) std::memcpy(bytes_ + used_, key.data(), key.size());
@@ -109,21 +122,25 @@ void WriteBatch::set(std::string_view key, std::string_view value, const SetOpti
   Operation* op = add(key, value);
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kSet;
-  op->has_options = true;
-  op->options = options;
-  op->options.tags = {};
-  if (options.tags.empty() && options.lease == 0) return;
+  Operation::Options own{.of = options};
+  own.of.tags = {};
   detail::TagBlock tags;
-  op->bad_tags = !tags.set(options.tags, options.lease);
-  const std::string_view block = tags.block();
-  if (op->bad_tags || !grow(bytes_, bytes_capacity_, used_, used_ + block.size())) {
-    out_of_memory_ = out_of_memory_ || !op->bad_tags;
+  std::string_view block;
+  if (!options.tags.empty() || options.lease != 0) {
+    own.bad_tags = !tags.set(options.tags, options.lease);
+    if (!own.bad_tags) block = tags.block();
+  }
+  if (!grow(bytes_, bytes_capacity_, used_, used_ + sizeof own + block.size())) {
+    out_of_memory_ = true;
     return;
   }
-  std::memcpy(bytes_ + used_, block.data(), block.size());
-  op->tags_at = used_;
-  op->tags_size = block.size();
-  used_ += block.size();
+  own.tags_at = used_ + sizeof own;
+  own.tags_size = block.size();
+  op->has_options = has_options_ = true;
+  op->options_at = used_;
+  std::memcpy(bytes_ + used_, static_cast<const void*>(&own), sizeof own);
+  if (!block.empty()) std::memcpy(bytes_ + own.tags_at, block.data(), block.size());
+  used_ = own.tags_at + block.size();
 }
 void WriteBatch::del(std::string_view key) noexcept {
   if (Operation* op = add(key, {})) op->kind = detail::BatchOperation::Kind::kDel;
@@ -132,18 +149,21 @@ void WriteBatch::require_absent(std::string_view key) noexcept {
   Operation* op = add(key, {});
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kRequire;
+  has_conditions_ = true;
   op->require = detail::BatchCondition::Kind::kAbsent;
 }
 void WriteBatch::require_present(std::string_view key) noexcept {
   Operation* op = add(key, {});
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kRequire;
+  has_conditions_ = true;
   op->require = detail::BatchCondition::Kind::kPresent;
 }
 void WriteBatch::require_version(std::string_view key, std::uint64_t version) noexcept {
   Operation* op = add(key, {});
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kRequire;
+  has_conditions_ = true;
   op->require = detail::BatchCondition::Kind::kVersion;
   op->version = version;
 }
@@ -151,6 +171,7 @@ void WriteBatch::require_value(std::string_view key, std::string_view value) noe
   Operation* op = add(key, value);
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kRequire;
+  has_conditions_ = true;
   op->require = detail::BatchCondition::Kind::kValue;
 }
 
@@ -158,6 +179,7 @@ void WriteBatch::require_fence(const Fence& fence) noexcept {
   Operation* op = add(detail::kLockPrefix, fence.lock);
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kRequire;
+  has_conditions_ = true;
   op->require = detail::BatchCondition::Kind::kVersion;
   op->version = fence.token;
   op->is_fence = true;
@@ -187,8 +209,7 @@ class BatchList {
   template <class Batch>
   static bool store(const Context& c, Keyed<Batch>& batch) noexcept {
     const auto at = [&](std::size_t i) {
-      const WriteBatch::Operation& op = batch.list.operations_[i];
-      return std::string_view(batch.list.bytes_ + op.key_at, op.key_size);
+      return batch.list.operations_[i].key(batch.list.bytes_);
     };
     if (batch.list.has_places_ || batch.list.has_fences_) {
       return batch.keys.assign_each(batch.list.count_, [&](std::size_t i) {
@@ -204,7 +225,8 @@ class BatchList {
 
   using Conditions = Keyed<const WriteBatch>;
   using Operations = Keyed<WriteBatch>;
-  BatchList(const Call& call, Operations& batch) noexcept : call_(call), batch_(batch.list), keys_(batch.keys.keys()) {}
+  BatchList(const Call& call, Operations& batch) noexcept
+      : call_(call), is_mixed_(!batch.keys.keys().empty()), batch_(batch.list), keys_(batch.keys.keys()) {}
   BatchList(const Call& call, const Conditions& conditions, Operations& batch) noexcept
       : call_(call), conditions_(&conditions.list), front_(static_cast<std::uint32_t>(conditions.list.size())),
         batch_(batch.list), keys_(batch.keys.keys()), front_keys_(conditions.keys.keys()) {}
@@ -215,12 +237,17 @@ class BatchList {
 
   std::uint32_t count() const noexcept { return front_ + static_cast<std::uint32_t>(batch_.count_); }
   std::uint32_t front() const noexcept { return front_; }
-  std::string_view key(std::uint32_t i) const noexcept {
+  [[gnu::always_inline]] std::string_view key(std::uint32_t i) const noexcept {
+    if (!is_mixed_) [[likely]] return batch_.operations_[i].key(batch_.bytes_);
+    return key_of_either(i);
+  }
+  [[gnu::noinline]] std::string_view key_of_either(std::uint32_t i) const noexcept {
     const auto keys = i < front_ ? front_keys_ : keys_;
     if (!keys.empty()) [[unlikely]] return keys[i < front_ ? first_ + i : i - front_];
     const auto& [list, op] = at(i);
-    return {list.bytes_ + op.key_at, op.key_size};
+    return op.key(list.bytes_);
   }
+  bool all_plain() const noexcept { return front_ == 0 && !batch_.has_options_ && !batch_.has_conditions_; }
   bool plain(std::uint32_t i) const noexcept {
     const WriteBatch::Operation& op = at(i).op;
     return op.kind != BatchOperation::Kind::kRequire && !op.has_options;
@@ -228,7 +255,7 @@ class BatchList {
   void read_plain(std::uint32_t i, BatchOperation::Kind& kind, std::string_view& value) const noexcept {
     const auto& [list, op] = at(i);
     kind = op.kind;
-    value = {list.bytes_ + op.value_at, op.value_size};
+    value = op.value(list.bytes_);
   }
   void read(std::uint32_t i, BatchOperation& out) const noexcept {
     const auto& [list, op] = at(i);
@@ -236,13 +263,14 @@ class BatchList {
     out.require = op.require;
     out.negated = negated_ && i < front_;
     out.version = op.version;
-    out.value = {list.bytes_ + op.value_at, op.value_size};
+    out.value = op.value(list.bytes_);
     if (op.kind != BatchOperation::Kind::kSet) return;
     out.terms = SetTerms{};
     if (!op.has_options) return;
+    const WriteBatch::Operation::Options options = op.options(list.bytes_);
     TagBlock none;
-    (void)make_terms(call_, op.options, out.terms, none);
-    out.terms.tags = {list.bytes_ + op.tags_at, op.tags_size};
+    (void)make_terms(call_, options.of, out.terms, none);
+    out.terms.tags = {list.bytes_ + options.tags_at, options.tags_size};
   }
   void tell(std::uint32_t i, std::uint64_t version) noexcept {
     if (i >= front_) batch_.operations_[i - front_].version = version;
@@ -271,9 +299,11 @@ class BatchList {
   }
   // It was written: what it has attached to leases that have ended since.
   void sweep_what_is_late() const noexcept {
+    if (!batch_.has_options_) return;
     for (std::size_t i = 0; i != batch_.count_; ++i) {
       const WriteBatch::Operation& op = batch_.operations_[i];
-      if (op.has_options && op.options.lease != 0) swept_if_late(call_, op.options.lease);
+      if (!op.has_options) continue;
+      if (const LeaseId lease = op.options(batch_.bytes_).of.lease; lease != 0) swept_if_late(call_, lease);
     }
   }
   void failed_at(std::uint32_t operation) noexcept { batch_.failed_ = operation - front_; }
@@ -300,11 +330,12 @@ class BatchList {
     op.version = 0;
     if (op.value_size > call_.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};
     if (!op.has_options) return {};
-    if (op.options.return_previous != nullptr) return {Status::kInvalidArgument, Field::kReturnPrevious};
-    if (op.bad_tags) return {Status::kInvalidArgument, Field::kTags};
+    const WriteBatch::Operation::Options options = op.options(batch_.bytes_);
+    if (options.of.return_previous != nullptr) return {Status::kInvalidArgument, Field::kReturnPrevious};
+    if (options.bad_tags) return {Status::kInvalidArgument, Field::kTags};
     SetTerms terms;
     TagBlock none;
-    return make_terms(call_, op.options, terms, none);
+    return make_terms(call_, options.of, terms, none);
   }
 
   const Call& call_;
@@ -312,6 +343,7 @@ class BatchList {
   std::uint32_t front_ = 0;
   std::uint32_t first_ = 0;
   bool negated_ = false;
+  bool is_mixed_ = true;  // keys aren't all the batch's own
   WriteBatch& batch_;
   std::span<const std::string_view> keys_{};  // instead of the list's own; empty: those
   std::span<const std::string_view> front_keys_{};

@@ -75,6 +75,7 @@
 #include "engine/changes.h"
 #include "engine/commit.h"
 #include "engine/eviction.h"
+#include "engine/short_batch.h"
 
 namespace tern::detail {
 
@@ -115,7 +116,7 @@ class Batches {
     if (s.aborted()) return {Met::kJudge, Ver::below_husks(space_, at)};
     if (Ver::state_of(space_, s.descriptor()).is_undecided()) {
       if (!helps) return {Met::kStands, 0};
-      std::uint32_t reached;
+      std::uint32_t reached = 0;
       if (!help(t, s.descriptor(), reached)) return {Met::kNoMemory, 0};
     }
     settle(t, at, hash);
@@ -147,7 +148,7 @@ class Batches {
       if (e.condition_count == 0) continue;
       const Head<Sync> head = current(d, e);
       for (unsigned c = 0; c != e.condition_count; ++c) {
-        const BatchCondition& condition = d.conditions()[e.first_condition + c];
+        const BatchCondition& condition = d.conditions()[e.first_condition_or_slot + c];
         if (!holds(d, condition, head)) first = std::min(first, condition.operation);
       }
     }
@@ -176,20 +177,39 @@ class Batches {
   template <class Tell>
   BatchState run(Thr& t, Descriptor& d, Tell&& tell) noexcept {
     const std::uint64_t where = d.offset(space_);
+    ShortBatch<Sync> shortly(space_);
+    if (!planted<Sync>(Mutant::kBatchStampEarly)) shortly.look(d);
     std::uint32_t reached = 0;
+    for (; reached != d.count && shortly.install(d, d.entries()[reached]); ++reached) {
+      if (planted<Sync>(Mutant::kBatchLookLate)) shortly.look(d, reached + 1);
+    }
     if (!help(t, where, reached)) abandon(d, reached);
     const BatchState state = Ver::state_of(space_, where);
     std::uint32_t installed = d.count;
     if (state.aborted()) installed = state.why() == BatchState::Why::kMemory ? recall(t, d) : state.entry() + 1;
+    const bool plainly = state.committed() && !ViewClock<Sync>::is_of_batch(state.stamp()) && commit_.bound_.weigher == nullptr;
+    std::uint32_t sets = 0;
     for (std::uint32_t i = 0; i != installed; ++i) {
-      const BatchEntry& e = d.entries()[i];
-      settle(t, e.record, e.hash, &e);
+      BatchEntry& e = d.entries()[i];
       Rec& r = *space_.record(e.record);
+      const bool done = plainly && shortly.settle(t, e, state.stamp());
+      if (done) {
+        ++sets;
+      } else {
+        settle(t, e.record, e.hash, &e);
+        if (e.condition_count == 0) e.first_condition_or_slot = 0;  // to be tidied
+      }
       Events<Sync>::notify(space_, t, table_.shard_of(e.hash), r);
-      if (state.committed() && !r.stamp_word().tomb()) tell(e.operation, r.hold_word().version());
+      if (done || (state.committed() && !r.stamp_word().tomb())) tell(e.operation, r.hold_word().version());
     }
+    if (sets != 0) t.counters.sets.add(sets);
     if (state.aborted()) give_back(d);
-    for (std::uint32_t i = 0; i != installed; ++i) tidy(t, d.entries()[i]);
+    if (sets != installed) {
+      for (std::uint32_t i = 0; i != installed; ++i) {
+        const BatchEntry& e = d.entries()[i];
+        if (e.condition_count != 0 || e.first_condition_or_slot == 0) tidy(t, e);
+      }
+    }
     for (std::uint32_t i = installed; i != d.count; ++i) space_.retire(t, d.entries()[i].record);
     space_.retire(t, d.home);
     return state;
@@ -214,10 +234,11 @@ class Batches {
     return {k.data, k.size};
   }
 
-  // Until `root` is decided. False: there is no memory to go on; `reached` is the entry of the root where it stands.
+  // Until `root` is decided; up to `reached` it is installed. False: there is no memory to go on; `reached` is the entry of the
+  // root where it stands.
   [[gnu::noinline]] bool help(Thr& t, std::uint64_t root, std::uint32_t& reached) noexcept {
     Frame stack[kDepth];
-    stack[0] = {root, 0};
+    stack[0] = {root, reached};
     for (unsigned depth = 0;;) {
       std::uint64_t met = 0;
       switch (advance(t, stack[depth], met)) {
@@ -356,7 +377,7 @@ class Batches {
     if (at == 0) return false;  // trimmed: long decided
     Rec& b = *space_.record(at);
     const Stamp bs = b.stamp_word();
-    if (!own.stamp_word().only_asks()) agree_on_meta(space_, own, b, bs);
+    if (!own.stamp_word().only_asks()) ShortBatch<Sync>::agree_on_meta(space_, own, b.hold_word(), !bs.tomb());
     if (!e.keeps_lifetime && e.condition_count == 0) return true;
     const Head<Sync> before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key_of(own).size());
     if (Leases<Sync>::of(space_, b, bs) != 0) [[unlikely]] {
@@ -364,7 +385,7 @@ class Batches {
     }
     if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kLifetime, index, e.operation);
     for (unsigned c = 0; c != e.condition_count; ++c) {
-      const BatchCondition& condition = d.conditions()[e.first_condition + c];
+      const BatchCondition& condition = d.conditions()[e.first_condition_or_slot + c];
       if (!holds(d, condition, before)) return abort(d, BatchState::Why::kCondition, index, condition.operation);
     }
     return true;
@@ -375,23 +396,6 @@ class Batches {
     d.state.compare_exchange_strong(expected, BatchState::aborted_at(why, entry, operation).word(),
                                     std::memory_order_seq_cst);  // [decide] seq_cst
     return false;
-  }
-
-  // Once: a late helper may see a chain that was trimmed meanwhile.
-  static void agree_on_meta(const Space<Sync>& space, Rec& own, const Rec& b, Stamp bs) noexcept {
-    const Hold before = b.hold_word();
-    const std::uint64_t version = space.next_version(before.version());
-    std::uint64_t m = own.meta.load(std::memory_order_acquire);  // [version] acquire
-    if (planted<Sync>(Mutant::kBatchVersionByStore)) {
-      own.meta.store(Hold(m).with_version(version).word(), std::memory_order_release);  // [version] release
-      return;
-    }
-    while (Hold(m).version() == 0) {
-      Hold to = Hold(m).with_version(version);
-      if (!bs.tomb()) to = to.with_access(before.access());
-      Sync::point("batch.version");
-      if (own.meta.compare_exchange_weak(m, to.word(), std::memory_order_acq_rel)) return;  // [version] acq_rel
-    }
   }
 
   // False: the record was built for a lifetime of another kind.

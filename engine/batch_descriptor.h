@@ -62,8 +62,9 @@ struct BatchEntry {
   std::uint64_t hash = 0;
   std::uint64_t record = 0;    // what is to be the key's
   std::uint64_t reserved = 0;  // of the bound on entries
+  // With conditions, the number of the first. Without, for the owner alone: where it found the key (short_batch.h), or 0.
+  std::uint64_t first_condition_or_slot = 0;
   std::uint32_t operation = 0;
-  std::uint32_t first_condition = 0;
   std::uint16_t condition_count = 0;
   std::uint8_t gen = 0;            // of the incarnation that may begin
   bool keeps_lifetime = false;     // of what it replaces

@@ -8,6 +8,7 @@
 //
 // Ops gives
 //   std::uint32_t count() const; std::string_view key(i) const; void read(i, BatchOperation&) const;
+//   bool all_plain() const                  each operation is
 //   bool plain(i)                           a set of nothing but a value, or a removal: no conditions, no lifetime
 //   void read_plain(i, kind, value) const   such a one, in fewer words
 //   void tell(i, std::uint64_t version)     what set number i got, if it is its key's last
@@ -67,10 +68,10 @@ class BatchWriter {
         const Guard<Sync> guard(space_, thread_);
         Commit<Sync> commit = core_.committer();
         Batches<Sync> batches(commit);
-        fetch();
         if (!space_.epoch.admit(space_, thread_)) {
           again = true;
-        } else if (const std::uint32_t failing = batches.first_failing(*d_); failing != kBatchMax) {
+        } else if (const std::uint32_t failing = next_condition_ == 0 ? kBatchMax : batches.first_failing(*d_);
+                   failing != kBatchMax) {
           answer = {Answer::kConflict, failing};
         } else if (batches.reserve(thread_, *d_)) {
           if (core_.evicts) core_.eviction.make_room_for(thread_, d_->count);
@@ -113,7 +114,8 @@ class BatchWriter {
     std::uint64_t bytes = 0;
     bool depends = false;
     BatchOperation op;
-    for (std::uint32_t i = 0; i != n; ++i) {
+    const bool all_plain = ops_.all_plain();
+    for (std::uint32_t i = 0; i != n && !all_plain; ++i) {
       if (ops_.plain(i)) continue;
       ops_.read(i, op);
       if (op.kind == BatchOperation::Kind::kRequire) {
@@ -162,15 +164,43 @@ class BatchWriter {
         e->operation = first + i;
       }
     }
-    std::sort(entries, entries + n, [&](const BatchEntry& a, const BatchEntry& b) {
-      if (a.hash != b.hash) return a.hash < b.hash;
-      const int order = ops_.key(a.operation).compare(ops_.key(b.operation));
-      return order != 0 ? order < 0 : a.operation < b.operation;
-    });
+    if (n <= kFewMax) {
+      sort_few(entries, n);
+    } else {
+      std::sort(entries, entries + n, [&](const BatchEntry& a, const BatchEntry& b) {
+        return a.hash != b.hash ? a.hash < b.hash : comes_before(a.operation, b.operation);
+      });
+    }
     bool alone = conditions == 0;  // one plain operation a key: there is nothing to merge
     for (std::uint32_t i = 1; i < n && alone; ++i) alone = entries[i - 1].hash != entries[i].hash;
     if (!alone) merge();
     return true;
+  }
+  // Of two operations whose keys have one hash.
+  [[gnu::noinline]] bool comes_before(std::uint32_t a, std::uint32_t b) const noexcept {
+    const int order = ops_.key(a).compare(ops_.key(b));
+    return order != 0 ? order < 0 : a < b;
+  }
+  // Fresh entries are a hash and a number each: those alone are moved.
+  void sort_few(BatchEntry* entries, std::uint32_t n) const noexcept {
+    struct Item {
+      std::uint64_t hash;
+      std::uint32_t operation;
+    } items[kFewMax];
+    for (std::uint32_t i = 0; i != n; ++i) {
+      const Item item{entries[i].hash, i};
+      std::uint32_t at = i;
+      for (; at != 0; --at) {
+        const Item& before = items[at - 1];
+        if (before.hash < item.hash || (before.hash == item.hash && comes_before(before.operation, i))) break;
+        items[at] = before;
+      }
+      items[at] = item;
+    }
+    for (std::uint32_t i = 0; i != n; ++i) {
+      entries[i].hash = items[i].hash;
+      entries[i].operation = items[i].operation;
+    }
   }
 
   // Entries of one key become one: the operation of the last write, or the first of those that only ask.
@@ -181,7 +211,7 @@ class BatchWriter {
     BatchOperation op;
     for (std::uint32_t i = 0; i != n;) {
       BatchEntry whole = entries[i];
-      whole.first_condition = next_condition_;
+      whole.first_condition_or_slot = next_condition_;
       const std::string_view key = ops_.key(whole.operation);
       bool writes = false;
       do {
@@ -204,7 +234,7 @@ class BatchWriter {
         whole.operation = operation;
         writes = true;
       } while (++i != n && entries[i].hash == whole.hash && ops_.key(entries[i].operation) == key);
-      whole.condition_count = static_cast<std::uint16_t>(next_condition_ - whole.first_condition);
+      whole.condition_count = static_cast<std::uint16_t>(next_condition_ - whole.first_condition_or_slot);
       // Marks, until it is built, that it only asks.
       whole.record = writes ? 0 : 1;
       entries[out++] = whole;
@@ -228,9 +258,11 @@ class BatchWriter {
   // False: no room for one of the records; then there are none.
   bool build() noexcept {
     const std::uint64_t where = d_->offset(space_);
+    const auto gen = static_cast<std::uint8_t>(Insertion<Sync>::next_random(thread_));
     BatchOperation op;
     for (std::uint32_t i = 0; i != d_->count; ++i) {
       BatchEntry& e = d_->entries()[i];
+      e.gen = (gen + i) & 63;
       const bool only_asks = std::exchange(e.record, 0) != 0;
       const bool plain = ops_.plain(e.operation);
       if (plain) [[likely]] {
@@ -240,9 +272,10 @@ class BatchWriter {
       }
       const std::string_view key = ops_.key(e.operation);
       const std::uint64_t bytes = kRecordHeaderBytes + key.size() + op.value.size();
-      const bool sets = !only_asks && op.kind == BatchOperation::Kind::kSet;
-      e.record = with_room(bytes, [&] { return !sets ? build_tomb(key) : plain ? build_plain(key, op.value) : build_value(e, key, op); });
       bytes_ += bytes;
+      const bool sets = !only_asks && op.kind == BatchOperation::Kind::kSet;
+      if (plain && sets && build_at_hand(e, key, op.value, where)) [[likely]] continue;
+      e.record = with_room(bytes, [&] { return !sets ? build_tomb(key) : plain ? build_plain(key, op.value) : build_value(e, key, op); });
       if (e.record == 0) {
         d_->count = i;
         drop();
@@ -252,9 +285,36 @@ class BatchWriter {
       const Stamp s = r.stamp_word();
       r.w0.store(s.with_flags(sets ? 0 : Stamp::kTomb | (only_asks ? Stamp::kAbsent : 0)).in_batch(where).word(),
                  std::memory_order_relaxed);  // [publish] comes with its install
-      e.gen = static_cast<std::uint8_t>(Insertion<Sync>::next_random(thread_) & 63);
     }
     return true;
+  }
+
+  // An ordinary record, in a block that the thread has. False: it is none, or there is no such block.
+  [[gnu::always_inline]] bool build_at_hand(BatchEntry& e, std::string_view key, std::string_view value, std::uint64_t where) noexcept {
+    if (d_->is_named || key.size() > kShortKeyMax || value.size() > Space<Sync>::kShortWayBytesMax) [[unlikely]] return false;
+    const std::uint64_t at = space_.heap.allocate_at_hand(thread_.cache, space_.plain_bytes(key.size(), value.size()));
+    if (at == 0) [[unlikely]] return false;
+    e.record = at;
+    Rec& r = *new (space_.heap.at(at)) Rec;
+    r.w0.store(Stamp::pending(0, static_cast<std::uint8_t>(key.size())).in_batch(where).word(),
+               std::memory_order_relaxed);                                        // [publish] comes with its install
+    r.link.store(Link::first(value.size()).word(), std::memory_order_relaxed);    // [publish] as above
+    r.meta.store(space_.birth_meta, std::memory_order_relaxed);                   // [publish] as above
+    char* const to = r.bytes() + kRecordHeaderBytes;
+    Sync::plain_write(to, key.size() + value.size());
+    copy(to, key);
+    copy(to + key.size(), value);
+    return true;
+  }
+  // The sizes of most keys and values without a call.
+  [[gnu::always_inline]] static void copy(char* to, std::string_view from) noexcept {
+    if (from.size() - 16 <= 16) {
+      simd::copy_one_or_two_blocks(to, from.data(), from.size());
+    } else if (from.size() - 33 <= 31) {
+      simd::copy_blocks(to, from.data(), from.size());
+    } else if (!from.empty()) {
+      simd::copy_bytes(to, from.data(), from.size());
+    }
   }
 
   std::uint64_t build_plain(std::string_view key, std::string_view value) noexcept {
@@ -300,20 +360,7 @@ class BatchWriter {
     space_.discard(thread_, d_->home);
   }
 
-  // Records that will be replaced, on their way all at once; their buckets are since gather.
-  void fetch() noexcept {
-    if constexpr (Sync::kWordwise) return;
-    for (std::uint32_t i = 0; i != d_->count; ++i) {
-      const std::uint64_t hash = d_->entries()[i].hash;
-      const auto& s = core_.table.shard_of(hash);
-      const auto& b = core_.table.bucket(s, Table<Sync>::size_of(s).home(hash));
-      const unsigned m = b.matches(tag_of(hash));
-      if (m == 0) continue;
-      const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
-      if (w.is_current()) prefetch_second_level(space_.record(w.offset()));
-    }
-  }
-
+  static constexpr std::uint32_t kFewMax = 16;  // past it a sort by insertion takes longer than std::sort
   static constexpr char kKey[8] = {};  // a descriptor's home needs one; what follows it is then aligned
   static constexpr std::uint64_t kValueMax = std::uint64_t{1} << 31;
 

@@ -190,6 +190,7 @@ class Directory {
     std::string_view key(std::uint32_t i) const noexcept {
       return i == kName ? name_key.view() : i == kNumber ? number_key.view() : totals_key.view();
     }
+    bool all_plain() const noexcept { return false; }
     bool plain(std::uint32_t) const noexcept { return false; }
     void read_plain(std::uint32_t, Kind&, std::string_view&) const noexcept {}
     void read(std::uint32_t i, BatchOperation& out) const noexcept {

@@ -85,6 +85,7 @@ class Stamp {
   constexpr bool has_ext() const noexcept { return (word_ & kHasExt) != 0; }
   constexpr bool absent() const noexcept { return (word_ & kAbsent) != 0; }
   constexpr std::uint8_t klen8() const noexcept { return static_cast<std::uint8_t>(word_ >> kKeyShift); }
+  constexpr bool has_flags() const noexcept { return (word_ & (kTomb | kHasX | kHasExt | kAbsent)) != 0; }
   constexpr std::uint64_t stamp() const noexcept { return word_ & kStampMask; }
   constexpr bool batch() const noexcept { return kind() == Kind::kBatch; }
   constexpr bool aborted() const noexcept { return kind() == Kind::kAborted; }

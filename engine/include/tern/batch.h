@@ -91,6 +91,8 @@ class TERN_API WriteBatch {
   std::size_t bytes_capacity_ = 0;
   std::size_t failed_ = 0;
   bool out_of_memory_ = false;
+  bool has_options_ = false;  // some set
+  bool has_conditions_ = false;
   bool has_places_ = false;  // of some operations
   bool has_fences_ = false;
   Place place_{};

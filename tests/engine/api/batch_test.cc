@@ -306,6 +306,45 @@ TEST_F(BatchTest, TransactionsTakeOneWayOrTheOther) {
   EXPECT_EQ(store.transact(conditions, then, otherwise).error(), (Error{Status::kInvalidArgument, Field::kConditions}));
 }
 
+// Inside the guard of a visit, over keys that the visited record is one of: whatever the batch replaces stays readable.
+TEST_F(BatchTest, ACallbackOfAVisitMayWriteOne) {
+  ASSERT_TRUE(store.set("a", "before"));
+  ASSERT_TRUE(store.set("b", "before"));
+  const auto visited = store.visit("a", [&](std::string_view value) {
+    for (int i = 0; i != 200; ++i) {
+      batch.clear();
+      batch.set("a", "after");
+      batch.set("b", "after");
+      EXPECT_TRUE(store.write(batch));
+    }
+    EXPECT_EQ(value, "before");
+    EXPECT_EQ(store.get("b")->view(), "after");
+  });
+  EXPECT_TRUE(visited && *visited);
+  EXPECT_EQ(store.get("a")->view(), "after");
+}
+
+// Keys that share buckets and overflow buckets, some there and some not, in batches of every size around those that take
+// another way: past a few they are sorted otherwise, and looked for in groups.
+TEST_F(BatchTest, OfEverySizeOverEveryPartOfTheTable) {
+  unsigned value = 0;
+  for (unsigned size : {1u, 2u, 15u, 16u, 17u, 33u, 64u, 65u, 300u}) {
+    for (unsigned from : {0u, 150u}) {
+      batch.clear();
+      const std::string text = std::to_string(++value) + std::string(size, '.');
+      for (unsigned i = 0; i != size; ++i) batch.set(numbered("k", (from + i * 7) % 600), text);
+      ASSERT_TRUE(store.write(batch));
+      for (unsigned i = 0; i != size; ++i) {
+        const auto got = store.get_entry(numbered("k", (from + i * 7) % 600));
+        ASSERT_TRUE(got);
+        EXPECT_EQ(got->value.view(), text);
+        EXPECT_EQ(got->version, batch.version(i));
+      }
+    }
+  }
+  EXPECT_TRUE(whole(store));
+}
+
 TEST_F(BatchTest, AClosedStoreSaysSo) {
   batch.set("k", "v");
   store.close();

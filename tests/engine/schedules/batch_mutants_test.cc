@@ -16,10 +16,12 @@ TERN_FOUND(StampEarly, Mutant::kBatchStampEarly, beside_a_view, 2)
 TERN_FOUND(LateInstall, Mutant::kBatchLateInstall, two_batches_and_a_writer, 3)
 TERN_FOUND(WithoutFreeze, Mutant::kBatchWithoutFreeze, keep_ttl_beside_a_touch, 2)
 TERN_FOUND(VersionByStore, Mutant::kBatchVersionByStore, two_batches, 2, Chains::kKeptByAView)
+TERN_FOUND(LookLate, Mutant::kBatchLookLate, two_batches, 2)
+TERN_FOUND(CutOffUnderAView, Mutant::kNolinkOnUnequalStamp, beside_a_view, 2)
 TERN_FOUND(PlaceholderLeft, Mutant::kBatchPlaceholderLeft, late_placeholder, 2)
 TERN_FOUND(HuskLeft, Mutant::kBatchHuskLeft, condition_beside_a_writer, 2)
 TERN_FOUND(LinkAfterState, Mutant::kLinkAfterState, beside_gets, 2)
-TERN_FOUND(TrimUnmarked, Mutant::kTrimUnmarked, two_batches, 2)
+TERN_FOUND(TrimUnmarked, Mutant::kTrimUnmarked, two_batches_that_ask, 2)
 
 }  // namespace
 }  // namespace tern::concurrency

@@ -129,6 +129,9 @@ bool BatchRigBase::batch(int t, std::initializer_list<Ask> asked, bool judged) {
     BatchRigBase* self;
     std::uint32_t count() const { return static_cast<std::uint32_t>(size); }
     std::string_view key(std::uint32_t i) const { return self->keys[asked[i].key].view(); }
+    bool all_plain() const {
+      return std::all_of(asked, asked + size, [&](const Ask& a) { return plain(static_cast<std::uint32_t>(&a - asked)); });
+    }
     bool plain(std::uint32_t i) const {
       return asked[i].what == What::kDel || (asked[i].what == What::kSet && !asked[i].keep_ttl);
     }

@@ -16,6 +16,11 @@ struct Scene {
   Threads two_batches() {
     return {[&] { b.batch(0, {{kSet, 0, 'a'}, {kSet, 1, 'a'}}); }, [&] { b.batch(1, {{kSet, 0, 'b'}, {kSet, 1, 'b'}}); }};
   }
+  // As before, but neither finds out beforehand what it will replace (short_batch.h).
+  Threads two_batches_that_ask() {
+    return {[&] { b.batch(0, {{kIsThere, 0}, {kSet, 0, 'a'}, {kIsThere, 1}, {kSet, 1, 'a'}}); },
+            [&] { b.batch(1, {{kIsThere, 0}, {kSet, 0, 'b'}, {kIsThere, 1}, {kSet, 1, 'b'}}); }};
+  }
   Threads two_batches_and_a_writer() {
     return {[&] { b.batch(0, {{kSet, 0, 'a'}, {kSet, 1, 'a'}}); }, [&] { b.batch(1, {{kSet, 0, 'b'}, {kSet, 1, 'b'}}); },
             [&] { b.set(2, 1, 'c'); }};

@@ -23,6 +23,7 @@ constexpr Bounds kThree{.preemptions = 2, .schedules = 20'000, .random = 10'000}
   }
 
 TERN_HOLDS(Batches, TwoOnTheSameKeys, two_batches, 2, kTwo)
+TERN_HOLDS(Batches, TwoThatAsk, two_batches_that_ask, 2, kTwo)
 TERN_HOLDS(Batches, TwoAndAWriter, two_batches_and_a_writer, 3, kThree)
 TERN_HOLDS(Batches, TwoAndAView, two_batches_and_a_view, 3, kThree)
 TERN_HOLDS(Batches, ThreeInARing, three_in_a_ring, 3, kThree)
