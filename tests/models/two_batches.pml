@@ -2,11 +2,18 @@
    a plain writer of one of them, a view that reads both keys twice, plain gets, Harris trimming.
    RUN:  ./run two_batches.pml "-DWR -DVW -DNOGET" "-DSAFETY -DHC4"
      -DWR writer of key PK (default 1)  -DVW view 0  -DVW2 view 1  -DGT gets  -DNOGET no gets in the view  -DONEB only batch A
+     -DOLD the clock has moved since the initial records: what replaces them has to trim
+     -DPRE batch A finds out what it replaces before anybody knows it (ShortBatch::look)
      -DCA=k -DCB=k condition of batch A / B on key k ("the replaced record is the initial one")  -DOFFB=1 batch B on keys 1,2  -DVER versions
    MUTATIONS: -DBUG_NO_TRIMMED (PROTOCOLS.md as written: dropped record comes back into the chain), -DBUG_LINK_AFTER (as written: a get of a
      present key returns "absent"), -DBUG_VERSTORE (as written: late version store changes a version), -DBUG_CHECK_LATE (as written, with -DOFFB=1
-     -DWR -DPK=0: the same batch twice on the helping stack), -DBUG_NO_STATE_CHECK (late install), -DBUG_REGISTRY (view's version lost)
+     -DWR -DPK=0: the same batch twice on the helping stack), -DBUG_NO_STATE_CHECK (late install), -DBUG_REGISTRY (view's version lost),
+     -DBUG_NOLINK (a record of another stamp is cut off: view's version lost), -DBUG_LOOK_LATE (with -DWR: what A replaces is stored while others may agree)
    FOUND: four errors in the text; the corrected version passes.
+   In the code (engine/batch.h, versions.h): help = Batches::help, advance and install; setver = judge, once installed and before the
+   decision; settle = Batches::settle, of the record that somebody met, or by the owner of all; finalise = Versions::finalise, state_of;
+   Writer = Commit::commit and Versions::stamp_own; trim = Versions::trim with kTrimAll; get = resolve; vget = at_view; nl = NOLINK.
+   Left out: absent keys (placeholders are ordinary tombs), the owner's healing of husks, recall, memory that is used again.
 */
 #define TBD  0
 #define BAT  255
@@ -32,8 +39,13 @@
 #ifndef PK
 #define PK 1
 #endif
-byte keyof[9]; byte slot[3]; byte w0[9]; byte link[9]; byte D[2]; byte C=1; byte act[2];
-bit drp[9]; byte first1=0; byte gy[2]; byte gs[2]; byte first0=0; byte ghostx=1;
+byte keyof[9]; byte slot[3]; byte w0[9]; byte link[9]; byte D[2]; byte act[2];
+#ifdef OLD
+byte C=2;
+#else
+byte C=1;
+#endif
+bit drp[9]; bit nl[9]; byte first1=0; byte gy[2]; byte gs[2]; byte first0=0; byte ghostx=1;
 #ifdef VER
 byte ver[9];
 #endif
@@ -43,10 +55,36 @@ byte ver[9];
 #ifndef CB
 #define CB 9
 #endif
+#ifdef VER
+#define VERSET(h) assert(ver[h]!=0)
+#else
+#define VERSET(h) skip
+#endif
 #define CONDKEY(d) ((d)==0 -> CA : CB)
 
+/* may q be cut off at once, by what gets the stamp t */
+#ifdef BUG_NOLINK
+#define CUT(q,t) (w0[q]!=HUSK && (nl[q] || (link[q]&15)==0))
+#else
+#define CUT(q,t) (w0[q]!=HUSK && w0[q]==(t) && (nl[q] || (link[q]&15)==0))
+#endif
 inline reach_check(pp, kx){   /* pp must not be reachable from slot[kx] */
-  z=slot[kx]; do :: z==0 -> break :: else -> assert(z!=pp); z=link[z]&15 od; z=0
+  z=slot[kx]; do :: z==0 -> break :: else -> assert(z!=pp); z=(nl[z] -> 0 : link[z]&15) od; z=0
+}
+/* D of the record h is decided (its state is dd): its own word says so from now on. What it replaced is dropped at once if it has the
+   same stamp and nothing lies below it */
+inline settle(h){
+  if
+  :: dd==ABORTED -> atomic{ if :: w0[h]==BAT -> w0[h]=HUSK :: else fi }
+  :: else ->
+     atomic{ q=link[h]&15 };
+     if
+     :: q!=0 ->
+        atomic{ i=CUT(q,dd-2) };
+        atomic{ if :: w0[h]==BAT -> VERSET(h); w0[h]=dd-2; if :: i -> nl[h]=1; assert(!drp[q]); drp[q]=1; reach_check(q,KEY(h)) :: else fi :: else fi; q=0; i=0 }
+     :: else
+     fi
+  fi
 }
 /* finalise a plain (non-undecided) head h: stamp it in w0.  dd = state of its batch if of kind batch; UND -> caller helps */
 inline finalise(h){
@@ -57,7 +95,7 @@ inline finalise(h){
         if :: dd==UND -> break :: else fi };
         if
         :: dd==COMMITTING -> atomic{ c=C }; atomic{ if :: D[DOF(h)]==COMMITTING -> D[DOF(h)]=c+2 :: else fi; c=0; dd=99 }
-        :: else -> setver(h); atomic{ if :: w0[h]==BAT -> w0[h]=(dd==ABORTED -> HUSK : dd-2) :: else fi; dd=99 }
+        :: else -> settle(h); dd=99
         fi
   :: atomic{ (w0[h]!=TBD && w0[h]!=BAT) -> break }
   od
@@ -81,7 +119,7 @@ inline trim(r0){
 #ifndef NOTRIM
   r=r0;
   do
-  :: atomic{ l=link[r]; p=l&15; if :: ((l&CL) || p==0) -> break :: else fi };
+  :: atomic{ l=link[r]; p=l&15; if :: ((l&CL) || p==0 || nl[r]) -> break :: else fi };
      atomic{ need=0;
        if :: w0[p]==HUSK || w0[p]==w0[r] -> skip
 #ifdef BUG_REGISTRY
@@ -92,14 +130,14 @@ inline trim(r0){
        fi };
      if :: need -> atomic{ r=p; need=0 }
         :: else ->
-           atomic{ q=link[p]&15; link[p]=link[p]|CL };
+           atomic{ q=(nl[p] -> 0 : link[p]&15); link[p]=link[p]|CL };
            atomic{ if :: link[r]==l -> link[r]=q|TR; assert(!drp[p]); drp[p]=1; reach_check(p,KEY(p)) :: else fi; q=0 }
      fi
   od;
   atomic{ r=0; l=0; p=0; q=0; need=0 }
 #endif
 }
-/* help batch d0 to its decision and stamp its records; other undecided batches met are pushed (depth asserted <= 2) */
+/* help batch d0 to its decision; other undecided batches met are pushed (depth asserted <= 2) */
 inline help(d0){
   atomic{ cur=d0; k=0; sp=0 };
  hl:
@@ -109,6 +147,7 @@ inline help(d0){
      atomic{ h=slot[KOF(cur,k)] };
      if
      :: h==RK(cur,k) ->
+        setver(RK(cur,k));
         if :: k==CONDKEY(cur) ->
              atomic{ e=link[RK(cur,k)]&15 };
              do :: atomic{ e!=0 && w0[e]==HUSK -> e=link[e]&15 } :: else -> break od;
@@ -142,19 +181,29 @@ inline help(d0){
   atomic{ e=0; h=0; dd=D[cur] };
   assert(dd!=UND);
   if :: dd==COMMITTING -> atomic{ c=C }; atomic{ if :: D[cur]==COMMITTING -> D[cur]=c+2 :: else fi; c=0; dd=D[cur] } :: else fi;
-  k=0;
-  do
-  :: k<2 && !(dd==ABORTED && k>CONDKEY(cur)) -> setver(RK(cur,k)); atomic{ if :: w0[RK(cur,k)]==BAT -> w0[RK(cur,k)]=(dd==ABORTED -> HUSK : dd-2) :: else fi }; k++
-  :: else -> break
-  od;
   if :: sp==1 -> atomic{ sp=0; cur=1-cur; k=0; dd=0 }; goto hl :: else fi;
   atomic{ k=0; dd=0 }
 }
+#define PLAIN(r) (w0[r]!=TBD && w0[r]!=BAT && w0[r]!=HUSK)
+inline look(d0,k0){ atomic{ h=slot[KOF(d0,k0)]; if :: !PLAIN(h) -> h=0 :: else fi }; atomic{ if :: h!=0 -> link[RK(d0,k0)]=h :: else fi; h=0 } }
 proctype Batch(byte me){
   byte cur,k,sp,e,h,dd,c,r,l,p,q,z,i; bit need;
+#ifdef PRE
+  if :: me==0 -> look(0,0); look(0,1) :: else fi;
+#endif
   help(me);
+  dd=D[me];
+  k=0;
+  do
+  :: k<2 && !(dd==ABORTED && k>CONDKEY(me)) -> h=RK(me,k); settle(h); h=0; k++
+  :: else -> break
+  od;
+  atomic{ k=0; dd=0 };
   if :: D[me]!=ABORTED -> trim(RK(me,0)); trim(RK(me,1)) :: else fi
 }
+#ifdef BUG_LOOK_LATE
+proctype Late(){ byte h; if :: slot[0]==RK(0,0) -> look(0,1) :: D[0]!=UND fi }
+#endif
 proctype Writer(){
   byte cur,k,sp,e,h,dd,c,r,l,p,q,z,i; bit need;
   do
@@ -165,7 +214,8 @@ proctype Writer(){
            if :: h==99 -> break :: else fi
      fi
   od;
-  h=7; finalise(h); h=0; dd=0;
+  atomic{ c=C }; atomic{ q=link[7]&15; i=CUT(q,c) };
+  atomic{ if :: w0[7]==TBD -> w0[7]=c; if :: i -> nl[7]=1; assert(!drp[q]); drp[q]=1; reach_check(q,KEY(7)) :: else fi :: else fi; c=0; q=0; i=0 };
   trim(7)
 }
 /* plain get of key k: result g.  The protocol text: state of D, then link.  Here link is read BEFORE the state of D (LINKFIRST) */
@@ -201,7 +251,7 @@ inline vget(kk){
         :: dd==COMMITTING -> atomic{ c=C }; atomic{ if :: D[DOF(g)]==COMMITTING -> D[DOF(g)]=c+2 :: else fi; c=0; q=0; dd=0 }
         :: else -> atomic{ q=0; dd=0; break }
      fi
-  :: atomic{ w0[g]!=TBD && w0[g]!=BAT && (w0[g]==HUSK || w0[g]>s) -> g=link[g]&15; assert(g!=0) }
+  :: atomic{ w0[g]!=TBD && w0[g]!=BAT && (w0[g]==HUSK || w0[g]>s) -> g=(nl[g] -> 0 : link[g]&15); assert(g!=0) }
   :: atomic{ w0[g]!=TBD && w0[g]!=BAT && w0[g]!=HUSK && w0[g]<=s -> break }
   od
 }
@@ -254,6 +304,9 @@ init {
   run Batch(1);
 #endif
   run Batch(0);
+#ifdef BUG_LOOK_LATE
+  run Late();
+#endif
 #ifdef WR
   run Writer();
 #endif
