@@ -137,6 +137,10 @@ enum class Mutant : unsigned char {
   kEventBuriedUntold,         // a tomb leaves its slot before it is told
   kEventOldDelivered,         // a subscriber gets what it has from its view once more
   kEventBeforeStamp,          // whether anybody listens is asked before the stamp is read
+  kRoundNotedLate,            // a ring's tail is noted after the round's number is read
+  kRoundArrivesUnread,        // a listener arrives in a round that was opened after it began to read
+  kRoundLeaverStays,          // who leaves is still counted among those who have arrived
+  kRoundPastToken,            // rounds go on although a token may ask for what was read
   // ordered index
   kIndexCopyUnfrozen,         // a node is copied while its words may still change
   kIndexLinkIntoFrozen,       // a leaf is linked into a word that was copied already

@@ -195,6 +195,12 @@ class BusSuite {
   };
   template <class Set, class Poll>
   Rate rate(Set set, Poll poll) {
+    return rate_of([&] {
+      for (unsigned i = 0; i != 1'000; ++i) set(key(random_.below(hot_)));
+    }, poll);
+  }
+  template <class Write, class Poll>
+  Rate rate_of(Write write, Poll poll) {
     std::barrier<> start(2);
     std::atomic<bool> stops{false};
     std::uint64_t told = 0;
@@ -213,9 +219,7 @@ class BusSuite {
     });
     start.arrive_and_wait();
     const double cpu = thread_cpu_seconds(), wall = wall_seconds();
-    while (wall_seconds() - wall < options_.seconds) {
-      for (unsigned i = 0; i != 1'000; ++i) set(key(random_.below(hot_)));
-    }
+    while (wall_seconds() - wall < options_.seconds) write();
     stops.store(true, std::memory_order_relaxed);
     const double wall_taken = wall_seconds() - wall, cpu_taken = thread_cpu_seconds() - cpu;
     subscriber.join();
@@ -223,13 +227,28 @@ class BusSuite {
     return {n / std::max(cpu_taken, subscriber_cpu), n / wall_taken};
   }
 
+  // The same writer with nobody listening, and in groups: what bounds the rate of events.
+  double sets_of_hot_keys() {
+    constexpr unsigned kCalls = 200'000;
+    const double from = thread_cpu_seconds();
+    for (unsigned i = 0; i != kCalls; ++i) (void)store_.set(key(random_.below(hot_)), kValue);
+    return kCalls / (thread_cpu_seconds() - from) / 1e6;
+  }
+  void set_a_group() {
+    Item items[kAtOnce];
+    Result<std::uint64_t> answers[kAtOnce];
+    for (Item& i : items) i = {key(random_.below(hot_)), kValue};
+    require(store_.set_many(items, answers).ok(), "bus: a group of sets was refused");
+  }
+
   void events() {
-    std::vector<double> tern, tern_wall, alone, to_queue, to_queue_wall, to_queue_at_once, queue_rate, to_redis, to_redis_pipelined, redis_rate, lost;
+    std::vector<double> unwatched, in_groups, tern, tern_wall, alone, to_queue, to_queue_wall, to_queue_at_once, queue_rate, to_redis, to_redis_pipelined, redis_rate, lost;
     RedisServer redis;
     require(redis.error().empty(), "bus: " + redis.error());
     std::uint64_t sum = 0;
     CallbackQueue queue(hot_, std::size_t{1} << 16, [&](std::string_view k, std::string_view v) { sum += k.size() + v.size(); });
     for (unsigned r = 0; r != options_.repeats; ++r) {
+      unwatched.push_back(sets_of_hot_keys());
       Watch all = watch("");
       Change changes[kAtOnce];
       const Rate own = rate([&](std::string_view k) { (void)store_.set(k, kValue); },
@@ -237,6 +256,7 @@ class BusSuite {
       lost.push_back(static_cast<double>(all.lost()));
       tern.push_back(own.cpu);
       tern_wall.push_back(own.wall);
+      in_groups.push_back(rate_of([&] { set_a_group(); }, [&] { return told(all, changes, sum); }).cpu);
       all = watch("");
       alone.push_back(drained(all, sum));
       all.close();
@@ -259,6 +279,8 @@ class BusSuite {
     require(sum != 0, "bus: nothing was told");
     char text[160];
     results_.add_target("events-rate", spread(tern), "M/s", "one writer, one polling subscriber; 10,000 keys", 10, false);
+    results_.add_target("events-rate-unwatched", spread(unwatched), "M/s", "the same writer's sets with nobody listening: a bus that costs nothing", 0, false);
+    results_.add_target("events-rate-in-groups", spread(in_groups), "M/s", "the same, its sets in groups of 64", 0, false);
     results_.add_target("events-rate-by-wall", spread(tern_wall), "M/s", "the same", 0, false);
     results_.add_target("events-polled", spread(alone), "M/s", "by the subscriber's CPU time, of rings that were filled before", 0, false);
     results_.add_target("events-lost", spread(lost), "", "in gaps, of a repeat of events-rate", 0, true);
@@ -302,7 +324,7 @@ class BusSuite {
     constexpr unsigned kSamples = 20'000;
     constexpr std::uint64_t kPauseTicks = 10'000;
     const double tick = nanoseconds_per_tick();
-    std::vector<double> p50, p99;
+    std::vector<double> p50, p99, bare50, bare99;
     auto histogram = std::make_unique<Histogram>();
     for (unsigned r = 0; r != options_.repeats; ++r) {
       *histogram = Histogram();
@@ -337,9 +359,40 @@ class BusSuite {
       subscriber.join();
       p50.push_back(static_cast<double>(histogram->percentile(0.5)) / 1e3);
       p99.push_back(static_cast<double>(histogram->percentile(0.99)) / 1e3);
+      *histogram = Histogram();
+      hand_over(*histogram, kSamples, kPauseTicks);
+      bare50.push_back(static_cast<double>(histogram->percentile(0.5)) / 1e3);
+      bare99.push_back(static_cast<double>(histogram->percentile(0.99)) / 1e3);
     }
+    results_.add_target("delivery-bare-p50", spread(bare50), "us", "a number through one atomic word, the same threads: the machine's own", 0, true);
+    results_.add_target("delivery-bare-p99", spread(bare99), "us", "the same: what is past it is the system's scheduling", 0, true);
     results_.add_target("delivery-p50", spread(p50), "us", "set to delivery, polling", 1, true);
     results_.add_target("delivery-p99", spread(p99), "us", "set to delivery, polling", 20, true);
+  }
+
+  // The least that a delivery can take here: the time of sending, through one word, to a thread that looks at it without a rest.
+  static void hand_over(Histogram& histogram, unsigned samples, std::uint64_t pause_ticks) {
+    const double tick = nanoseconds_per_tick();
+    alignas(128) std::atomic<std::uint64_t> word{0};
+    std::atomic<bool> stops{false};
+    std::thread receiver([&] {
+      pin(1);
+      for (std::uint64_t last = 0; !stops.load(std::memory_order_relaxed);) {
+        const std::uint64_t then = word.load(std::memory_order_acquire);
+        if (then == last) continue;
+        const std::uint64_t now = ticks();
+        histogram.record(static_cast<std::uint64_t>(static_cast<double>(now > then ? now - then : 0) * tick));
+        last = then;
+      }
+    });
+    for (unsigned i = 0; i != samples; ++i) {
+      const std::uint64_t now = ticks();
+      word.store(now, std::memory_order_release);
+      while (ticks() - now < pause_ticks) {
+      }
+    }
+    stops.store(true, std::memory_order_relaxed);
+    receiver.join();
   }
 
   const BenchOptions& options_;

@@ -4,6 +4,8 @@
 //   cell   63..40 lap | 39..0 record        n of them, a power of two
 //   tail   positions that are complete      position p is in cell p mod n, in lap p / n + 1 (modulo 2^24)
 //   floor  positions given up early         never ahead of the tail
+//   mark   a tail of before, and the number of the round then (event_rounds.h)
+//   read   what everybody has read ends here: it is given up, a few positions with each record that is told
 //
 //   ... | given up | {lap, record} ... {lap, record} | filled, or of the lap before | ...
 //                  ^ max(floor, tail - n)            ^ tail
@@ -20,9 +22,10 @@
 // inside the guard in which the record was found in the table, and goes when the cell is filled again or the floor
 // passes it: after a grace period, because whoever has read the cell may still be at the record.
 //
-// read(position). A cell of this lap that names a record, with the tail past it: the event. Otherwise it was overrun: a
-// gap, up to max(floor, tail - n), whose length is told. Gaps are decided on the whole tail, laps tell only the last few
-// apart.
+// read(position). A cell of this lap that names a record: the event, the tail past it or not yet. One of the lap before: nothing
+// yet. Otherwise it was overrun: a gap, up to max(floor, tail - n), whose length is told. So a reader comes near the tail only when
+// it was overrun, and the line of the tail stays the writers'. Laps tell the last 2^24 apart: who was away for so long that it may be
+// more reads with read_far, which asks the tail first.
 //
 // A record that stands for no key (an invalidation point: one a shard, STAMPED, in no slot) is published the same way.
 //
@@ -35,9 +38,11 @@
 #ifndef TERN_ENGINE_EVENT_RING_H_
 #define TERN_ENGINE_EVENT_RING_H_
 
+#include <bit>
 #include <cstdint>
 
 #include "alloc/sync.h"
+#include "engine/event_rounds.h"
 #include "engine/prefetch.h"
 #include "engine/slot_word.h"
 
@@ -81,6 +86,7 @@ class alignas(128) EventRing {
   using Word = typename Sync::template Atomic<std::uint64_t>;
   static constexpr std::uint64_t kCellsMin = 2;
   static constexpr std::uint64_t kSoon = 6;
+  static constexpr std::uint64_t kLetGoEach = 8;  // positions at a time, of what was read
 
   static constexpr std::uint64_t bytes_for(std::uint64_t cells) noexcept {
     return sizeof(EventRing) + (cells * sizeof(Word) + 127) / 128 * 128;
@@ -98,13 +104,20 @@ class alignas(128) EventRing {
     return t > cells_ && t - cells_ > f ? t - cells_ : f;
   }
 
-  // Inside the guard in which the record was found where it is current.
+  // The tail, or one further: filled by somebody who hasn't moved it yet.
+  std::uint64_t end() const noexcept {
+    const std::uint64_t t = tail();
+    return has(t) ? t + 1 : t;
+  }
+
+  // Inside the guard in which the record was found where it is current. A tail that was read.
   template <class Host>
-  void publish(Host& host, std::uint64_t record) noexcept {
+  std::uint64_t publish(Host& host, std::uint64_t record) noexcept {
     bool held = false;
     const bool early = planted<Sync>(Mutant::kEventFlagBeforeTail) && !host.is_told(record);
+    std::uint64_t p;
     for (;;) {
-      const std::uint64_t p = tail();
+      p = tail();
       Word& cell = at(p);
       const EventCell c(cell.load(std::memory_order_seq_cst));  // [event] seq_cst
       Sync::point("event.cell");
@@ -135,11 +148,30 @@ class alignas(128) EventRing {
       host.tell(record);
       Sync::point("event.told");
       move_tail(p);
-      if (c.record() != 0) host.release(c.record());
-      if constexpr (!Sync::kWordwise) host.release_soon(peek(p + kSoon));
-      return;
+      if (c.record() != 0) {
+        host.release(c.record());
+        if constexpr (!Sync::kWordwise) host.release_soon(peek(p + kSoon));
+      }
+      return p;
     }
     if (held && !planted<Sync>(Mutant::kEventLoserHolds)) host.unhold(record);
+    return p;
+  }
+
+  // Gives up some of what everybody has read, if there is enough of it. `t`, a tail, was read before `round`, a number
+  // (EventRounds).
+  template <class Host>
+  void let_go_of_read(Host& host, std::uint64_t t, std::uint64_t round) noexcept {
+    std::uint64_t m = mark_.load(std::memory_order_relaxed);  // the swap decides
+    if (RoundMark(m).is_read_at(round)) [[unlikely]] {
+      Sync::point("round.mark");
+      if (mark_.compare_exchange_strong(m, RoundMark::of(round, t).word(), std::memory_order_relaxed)) {  // says nothing of others' words
+        read_.store(RoundMark(m).tail_before(t), std::memory_order_relaxed);  // one that comes late only delays
+      }
+    }
+    const std::uint64_t to = read_.load(std::memory_order_relaxed);  // an older one will do
+    const std::uint64_t p = floor_.load(std::memory_order_relaxed);  // the swap decides
+    if (to > p && to - p >= let_go_each()) give_up(host, p, let_go_each());
   }
 
   // Gives up the oldest position. False: there is none.
@@ -165,17 +197,24 @@ class alignas(128) EventRing {
     return true;
   }
 
-  // Inside a guard, whose end is the end of the record that it answers.
-  EventSeen read(std::uint64_t position) const noexcept {
+  // Inside a guard, whose end is the end of the record that it answers. `cells` is cells(), known without a look at the ring's own line.
+  EventSeen read(std::uint64_t position, std::uint64_t cells) const noexcept {
+    const EventCell c(at(position, cells).load(std::memory_order_seq_cst));  // [event] seq_cst
+    Sync::point("event.read");
+    const std::uint64_t lap = lap_of(position, cells);
+    if (c.lap() == lap && c.record() != 0) return {EventSeen::kEvent, c.record(), 0};
+    if (((c.lap() + 1) & EventCell::kLapMask) == lap) return {};
+    return gap_at(position);
+  }
+  // The same of a position that may be 2^24 laps behind.
+  EventSeen read_far(std::uint64_t position) const noexcept {
     const std::uint64_t t = tail();
-    if (position == t) return {};
-    if (t - position <= cells_) {
-      const EventCell c(at(position).load(std::memory_order_seq_cst));  // [event] seq_cst
-      Sync::point("event.read");
-      if (c.lap() == lap_of(position) && c.record() != 0) return {EventSeen::kEvent, c.record(), 0};
-    }
-    const std::uint64_t to = first();
-    return {EventSeen::kGap, 0, to > position ? to - position : 1};
+    return t > position && t - position > cells_ ? gap_at(position) : read(position, cells_);
+  }
+  // Whether there is something at this position, or later.
+  bool has(std::uint64_t position) const noexcept {
+    const EventCell c(at(position).load(std::memory_order_seq_cst));  // [event] seq_cst
+    return ((c.lap() + 1) & EventCell::kLapMask) != lap_of(position) || tail() > position;
   }
 
   // The record at a position, if it is there; to fetch it ahead.
@@ -183,6 +222,8 @@ class alignas(128) EventRing {
     return EventCell(at(position).load(std::memory_order_relaxed)).record();  // a hint
   }
 
+  // It will be read there.
+  void fetch(std::uint64_t position, std::uint64_t cells) const noexcept { prefetch_near(&at(position, cells)); }
   // It will be published to, a few hundred instructions from now.
   void expect() const noexcept {
     prefetch_to_write(this);
@@ -199,25 +240,54 @@ class alignas(128) EventRing {
   }
 
  private:
-  std::uint64_t lap_of(std::uint64_t position) const noexcept {
-    return (position / cells_ + 1) & EventCell::kLapMask;
+  // Several positions from the floor `p` on, each of them told.
+  template <class Host>
+  [[gnu::noinline]] void give_up(Host& host, std::uint64_t p, std::uint64_t count) noexcept {
+    const std::uint64_t t = tail();
+    const std::uint64_t from = t > cells_ && p < t - cells_ ? t - cells_ : p;  // these were filled again
+    if constexpr (!Sync::kWordwise) {
+      for (std::uint64_t i = from; i != from + count; ++i) host.release_soon(peek(i));
+    }
+    for (std::uint64_t i = from; i < p + count; ++i) {
+      Word& cell = at(i);
+      std::uint64_t word = cell.load(std::memory_order_seq_cst);  // [event] seq_cst
+      const EventCell c(word);
+      Sync::point("event.pass");
+      if (c.lap() == lap_of(i) && c.record() != 0 &&
+          cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst)) {  // [event-floor] seq_cst
+        host.release(c.record());
+      }
+    }
+    floor_.compare_exchange_strong(p, p + count, std::memory_order_seq_cst);  // [event-floor] seq_cst
   }
+  static constexpr std::uint64_t let_go_each() noexcept { return Sync::kWordwise ? 1 : kLetGoEach; }  // the tests' rings are short
+  EventSeen gap_at(std::uint64_t position) const noexcept {
+    const std::uint64_t to = first();
+    return {EventSeen::kGap, 0, to > position ? to - position : 1};
+  }
+  static std::uint64_t lap_of(std::uint64_t position, std::uint64_t cells) noexcept {
+    return ((position >> std::countr_zero(cells)) + 1) & EventCell::kLapMask;
+  }
+  std::uint64_t lap_of(std::uint64_t position) const noexcept { return lap_of(position, cells_); }
   Word& at(std::uint64_t position) noexcept { return reinterpret_cast<Word*>(this + 1)[position & (cells_ - 1)]; }
-  const Word& at(std::uint64_t position) const noexcept {
-    return reinterpret_cast<const Word*>(this + 1)[position & (cells_ - 1)];
+  const Word& at(std::uint64_t position, std::uint64_t cells) const noexcept {
+    return reinterpret_cast<const Word*>(this + 1)[position & (cells - 1)];
   }
+  const Word& at(std::uint64_t position) const noexcept { return at(position, cells_); }
   void move_tail(std::uint64_t p) noexcept {
     tail_.compare_exchange_strong(p, p + 1, std::memory_order_seq_cst);  // [event] seq_cst
   }
 
   Word tail_;
   Word floor_;
+  Word mark_;
+  Word read_;
   std::uint64_t cells_;  // constant once it is open
 };
 
-// What a store's rings have in common. The first four are set before anybody writes.
+// What a store's rings have in common. The first lines are read by each who tells, and seldom written.
 template <class Sync>
-struct EventState {
+struct alignas(64) EventState {
   using Word = typename Sync::template Atomic<std::uint64_t>;
   unsigned shards = 0;
   std::uint64_t cells = EventRing<Sync>::kCellsMin;  // of each ring
@@ -228,7 +298,8 @@ struct EventState {
   Word place{};      // of the rings; 0: there are none yet
   Word session{};    // how often somebody came when nobody listened
   Word sleepers{};
-  Word shortened{};  // how often want of memory took events
+  EventRounds<Sync> rounds;
+  alignas(64) Word shortened{};  // how often want of memory took events
   Word pinned{};     // records that listeners hold for their callers
 };
 

@@ -22,7 +22,7 @@
 // pays nothing for them. A record that is current costs the ring nothing; one that was replaced or removed stays while a
 // cell names it. The bytes of such records are counted where they become so (Space::reclaim): past the rings' share
 // each record that is told pushes up to kPassedEach of its ring's oldest out. A write that found no room, although it
-// has evicted what it could, does so on all rings (shorten).
+// has evicted what it could, does so on all rings (shorten). What everybody who listens has read goes before that (event_rounds.h).
 //
 // Who sleeps sets `sleepers` and looks at the tails once more; who told moved the tail before it looks at `sleepers`.
 //
@@ -148,7 +148,10 @@ class Events {
       const std::uint64_t to = w == 0 ? kOne | from : w + kOne;
       Sync::point("event.listen");
       if (!word.compare_exchange_weak(w, to, std::memory_order_seq_cst)) continue;  // [listen] seq_cst
-      if (w == 0) state_.session.fetch_add(1, std::memory_order_seq_cst);         // [listen] seq_cst
+      if (w == 0) {
+        state_.session.fetch_add(1, std::memory_order_seq_cst);  // [listen] seq_cst
+        state_.rounds.forget_history();
+      }
       return true;
     }
   }
@@ -160,11 +163,13 @@ class Events {
     }
     return count_of(w) == 1;
   }
-  std::uint64_t listeners() const noexcept { return count_of(space_.views.listeners().load(std::memory_order_relaxed)); }  // a figure
+  std::uint64_t listeners() const noexcept { return count_of(space_.views.listeners().load(std::memory_order_seq_cst)); }  // [listen] seq_cst
   // Grows when somebody listens after nobody did: positions of another session mean nothing.
   std::uint64_t session() const noexcept { return state_.session.load(std::memory_order_seq_cst); }  // [listen] seq_cst
 
+  EventRounds<Sync>& rounds() noexcept { return state_.rounds; }
   unsigned shards() const noexcept { return state_.shards; }
+  std::uint64_t cells() const noexcept { return state_.cells; }
   Ring* ring(unsigned shard) const noexcept {
     const std::uint64_t at = state_.place.load(std::memory_order_acquire);  // [listen] acquire
     if (at == 0) return nullptr;
@@ -202,6 +207,7 @@ class Events {
     void unhold(std::uint64_t record) const noexcept { space.drop_hold(t, record); }
     void release(std::uint64_t record) const noexcept { space.retire_hold(t, record); }
     void release_soon(std::uint64_t record) const noexcept {
+      if (record == 0) return;
       prefetch_to_write(space.record(record));
       prefetch_to_write(space.record(record)->bytes() + 64);
     }
@@ -211,7 +217,10 @@ class Events {
 
   void put(Thr& t, Ring& ring, unsigned shard, Rec& r) noexcept {
     Host host{space_, t, shard};
-    ring.publish(host, space_.offset_of(r));
+    std::uint64_t round = planted<Sync>(Mutant::kRoundNotedLate) ? state_.rounds.number() : 0;
+    const std::uint64_t tail = ring.publish(host, space_.offset_of(r));
+    if (!planted<Sync>(Mutant::kRoundNotedLate)) round = state_.rounds.number();
+    ring.let_go_of_read(host, tail, round);
     keep_to_share(host, ring);
     if (state_.sleepers.load(std::memory_order_seq_cst) != 0) [[unlikely]] wake();  // [sleep] seq_cst
   }

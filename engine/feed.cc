@@ -248,6 +248,7 @@ Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
   out = out.first(std::min(out.size(), Watch::kPollMax));
   if (held_back_ms() != 0) return std::size_t{0};
   const std::uint64_t clock = store_.core.space.views.now();
+  const std::uint64_t round = place_.begin_poll();
   is_behind_ = true;
   std::size_t n = 0;
   while (is_listing_ && n != out.size()) {
@@ -257,7 +258,8 @@ Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
   if (!is_listing_) {
     const unsigned listed = kept_count_;
     is_behind_ = gather_ != nullptr ? follow_gathered(*t, out, n) : follow(*t, out, n);
-    store_.core.space.events.pinned.fetch_add(kept_count_ - listed, std::memory_order_relaxed);  // a figure
+    if (!is_behind_) place_.read_all(round);
+    if (kept_count_ != listed) store_.core.space.events.pinned.fetch_add(kept_count_ - listed, std::memory_order_relaxed);  // a figure
   }
   if (progress_ms_ != 0 && !is_behind_ && n != out.size() && mark_is_due()) {
     out[n] = Change();
@@ -425,7 +427,12 @@ std::uint64_t Feed::timer_ns() const noexcept {
 
 // Passes over what is for others. True: something is for this feed, or there is too much to look at now.
 bool Feed::skip(Thr& t) noexcept {
-  if (gather_ != nullptr) return skip_gathered(t);
+  const std::uint64_t round = place_.begin_poll();
+  const bool some = gather_ != nullptr ? skip_gathered(t) : skip_all(t);
+  if (!some) place_.read_all(round);
+  return some;
+}
+bool Feed::skip_all(Thr& t) noexcept {
   Subscription<Sync>::Next next;
   Change c;
   for (unsigned scanned = 0; scanned < kScannedMax; scanned += kInOneGuard) {
@@ -476,6 +483,7 @@ Result<int> Feed::descriptor() noexcept {
 Result<Value> Feed::token() const noexcept {
   if (is_listing_ || view_ended_ || (gather_ != nullptr && !gather_->is_empty())) return Status::kUnavailable;
   if (store_.is_closed()) return Status::kClosed;
+  const_cast<Subscription<Sync>&>(place_).events().rounds().keep_history();  // before the positions are read
   Token head;
   head.incarnation = store_.incarnation();
   head.session = const_cast<Subscription<Sync>&>(place_).events().session();

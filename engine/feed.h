@@ -83,6 +83,7 @@ class Feed {
   bool keep(std::uint64_t record, Change& c) noexcept;
   bool is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept;
   bool skip(Thr& t) noexcept;
+  bool skip_all(Thr& t) noexcept;
   bool list(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
   bool is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept;
   bool follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept;

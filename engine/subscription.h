@@ -26,7 +26,7 @@ class Subscription {
   using Thr = Thread<Sync>;
   static constexpr unsigned kInARow = 64;
   static constexpr unsigned kGroup = 32;      // changes taken together, so that their records are on their way at once
-  static constexpr unsigned kTailsAhead = 8;  // rings whose tails are
+  static constexpr unsigned kCellsAhead = 8;  // rings whose cells are
 
   struct Next {
     EventSeen::What what = EventSeen::kNothing;
@@ -44,6 +44,8 @@ class Subscription {
     first_ = first;
     count_ = count;
     positions_ = positions;
+    cells_ = events_.cells();
+    arrived_ = 0;
     if (!events_.enter()) return false;
     for (unsigned i = 0; i != count_; ++i) positions_[i] = events_.ring(first_ + i)->tail();
     Sync::point("event.subscribed");
@@ -55,8 +57,8 @@ class Subscription {
   bool begin_at(std::uint64_t session, std::uint64_t stamp, const std::uint64_t* positions) noexcept {
     if (session != events_.session()) return false;
     for (unsigned i = 0; i != count_; ++i) {
-      auto& ring = *events_.ring(first_ + i);
-      if (positions[i] < ring.first() || positions[i] > ring.tail()) return false;
+      const auto* const ring = events_.ring(first_ + i);
+      if (ring == nullptr || positions[i] < ring->first() || positions[i] > ring->end()) return false;
       positions_[i] = positions[i];
     }
     stamp_ = stamp;
@@ -64,6 +66,7 @@ class Subscription {
   }
   // The last one empties the rings.
   void end(Thr& t) noexcept {
+    events_.rounds().leave(arrived_);
     if (!events_.leave()) return;
     for (unsigned i = 0; i != events_.shards(); ++i) {
       for (bool more = true; more;) {
@@ -72,6 +75,19 @@ class Subscription {
       }
     }
     core_.space.epoch.reclaim(core_.space, t);
+  }
+
+  // Before a poll; to be given to read_all() if it comes to the end of the rings.
+  std::uint64_t begin_poll() noexcept {
+    // Each lap of a ring retires as many holds as it has cells: the epoch has moved far before laps come round.
+    const std::uint64_t epoch = core_.space.epoch.current();
+    is_far_ = epoch - epoch_ > kFarEpochs;
+    epoch_ = epoch;
+    return events_.rounds().number();
+  }
+  // Nothing is left of what was told before that.
+  void read_all(std::uint64_t round) noexcept {
+    if (events_.rounds().come_to_end(round, arrived_, events_.listeners(), taken_ * events_.shards() >= kOpensAfter * count_)) taken_ = 0;
   }
 
   // Inside a guard. False: there is nothing now.
@@ -106,14 +122,14 @@ class Subscription {
   // Whether there may be something; outside of guards.
   bool has_more() const noexcept {
     for (unsigned i = 0; i != count_; ++i) {
-      if (events_.ring(first_ + i)->tail() != positions_[i]) return true;
+      if (events_.ring(first_ + i)->has(positions_[i])) return true;
     }
     return false;
   }
   // Positions that it is behind.
   std::uint64_t lag() const noexcept {
     std::uint64_t sum = 0;
-    for (unsigned i = 0; i != count_; ++i) sum += events_.ring(first_ + i)->tail() - positions_[i];
+    for (unsigned i = 0; i != count_; ++i) sum += events_.ring(first_ + i)->end() - positions_[i];
     return sum;
   }
 
@@ -124,20 +140,25 @@ class Subscription {
   const std::uint64_t* positions() const noexcept { return positions_; }
 
  private:
+  static constexpr std::uint64_t kFarEpochs = 128;
+  static constexpr std::uint64_t kOpensAfter = Sync::kWordwise ? 1 : EventRounds<Sync>::kEventsEach;  // the tests' rings are short
+
   bool take(Next& out) noexcept {
     for (unsigned empty = 0; empty != count_;) {
       std::uint64_t& position = positions_[at_];
-      const EventSeen seen = events_.ring(first_ + at_)->read(position);
+      const auto& ring = *events_.ring(first_ + at_);
+      const EventSeen seen = is_far_ ? ring.read_far(position) : ring.read(position, cells_);
       if (seen.what == EventSeen::kNothing || row_ == kInARow) {
         if (seen.what == EventSeen::kNothing) ++empty;
         row_ = 0;
         at_ = at_ + 1 == count_ ? 0 : at_ + 1;
         if constexpr (!Sync::kWordwise) {
-          if (at_ + kTailsAhead < count_) prefetch_near(events_.ring(first_ + at_ + kTailsAhead));
+          if (at_ + kCellsAhead < count_) events_.ring(first_ + at_ + kCellsAhead)->fetch(positions_[at_ + kCellsAhead], cells_);
         }
         continue;
       }
       ++row_;
+      ++taken_;
       out.what = seen.what;
       out.shard = first_ + at_;
       out.sequence = position;
@@ -155,6 +176,11 @@ class Subscription {
   unsigned count_ = 0;
   unsigned at_ = 0;   // the shard whose turn it is
   unsigned row_ = 0;  // how many of it in a row
+  bool is_far_ = false;          // it hasn't polled for long
+  std::uint64_t epoch_ = 0;      // when it polled last
+  std::uint64_t cells_ = 0;      // of each ring
+  std::uint64_t arrived_ = 0;    // the round in which it arrived last
+  std::uint64_t taken_ = 0;      // changes, since it opened a round
   std::uint64_t stamp_ = 0;
   std::uint64_t* positions_ = nullptr;
 };

@@ -104,13 +104,27 @@ template <class Sync>
          !t.epoch.over_cap && !core.space.heap.wants_back(t.cache) && !is_named(key);
 }
 
+// Where somebody listens, the blocks that come back were read on another core, or lay in a ring for long: the next set's is fetched
+// during this one.
+template <class Sync>
+[[gnu::always_inline]] inline void expect_block(Space<Sync>& space, Thread<Sync>& t, std::size_t bytes) noexcept {
+  if constexpr (Sync::kWordwise) return;
+  const char* const next = space.heap.next_at_hand(t.cache, bytes);
+  if (next == nullptr) return;
+  prefetch_to_write(next);
+  prefetch_to_write(next + 64);
+}
+
 // Inside a guard: `built` in the place of what the key has. 0: undecided, and `built` has its header, for PutChange to go on with.
 template <KeySize kSize, class Sync>
 [[gnu::always_inline]] inline std::uint64_t put_built(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home, std::uint64_t hash,
                                                       std::string_view key, std::uint64_t built, std::uint64_t value_size) noexcept {
   std::uint64_t version = 0;
   if (t.geometry.epoch->points.load(std::memory_order_seq_cst) == 0) [[likely]] {  // [point] seq_cst: what is found may be dead
-    if (Events<Sync>::wanted(core.space)) [[unlikely]] Events<Sync>::expect(core.space, core.table.shard_of(hash));
+    if (Events<Sync>::wanted(core.space)) [[unlikely]] {
+      Events<Sync>::expect(core.space, core.table.shard_of(hash));
+      expect_block(core.space, t, core.space.plain_bytes(key.size(), value_size));
+    }
     version = replace_plain<kSize>(core, t, home, hash, key, built, value_size);
   }
   if (version != 0) [[likely]] {

@@ -170,6 +170,7 @@ class TERN_API Watch {
 
   // Where the watch stands, to be given to WatchOptions::resume of another one: after everything that the last poll has
   // answered. unavailable while initial contents are under way, or changes wait to be gathered. 8 bytes a shard and 56.
+  // From the first one on, until nobody watches, the rings keep what was read as long as their share allows: writers pay for that.
   Result<Value> token() const noexcept;
 
   // Changes that were lost, in all gaps so far.

@@ -75,7 +75,7 @@ struct Ringed {
   }
   void read_all() {
     for (;;) {
-      const Seen s = ring->read(position);
+      const Seen s = ring->read(position, ring->cells());
       if (s.what == Seen::kNothing) return;
       if (s.what == Seen::kGap) {
         if (s.lost == 0) return complain("an empty gap");
@@ -84,7 +84,6 @@ struct Ringed {
         continue;
       }
       if (s.record == 0 || s.record >= kRecords) return complain("a record that nobody published");
-      if ((record[s.record].load(std::memory_order_seq_cst) & kFlag) == 0) return complain("read before it was told");
       if (++seen[s.record] != 1) return complain("read twice");
       order[told++] = static_cast<unsigned>(s.record);
       ++position;
@@ -143,6 +142,7 @@ struct Ringed {
             [this] {
               pass();
               pass();
+              pass();
             },
             [this] { read_all(); }};
   }
@@ -195,7 +195,7 @@ TEST(EventRing, NobodyWaitsForAStoppedThread) {
     expect_body_fails("ring, " #name, r.body(r.scene(), records), {.preemptions = 3, .schedules = 30'000}); \
   }
 TERN_RING_FAILS(EventFlagBeforeTail, Mutant::kEventFlagBeforeTail, helping, 2)
-TERN_RING_FAILS(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, wrapping, 5)
+TERN_RING_FAILS(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, helping, 2)
 TERN_RING_FAILS(EventLoserHolds, Mutant::kEventLoserHolds, helping, 2)
 TERN_RING_FAILS(EventFloorPastTail, Mutant::kEventFloorPastTail, giving_up, 2)
 TERN_RING_FAILS(EventHoldResurrected, Mutant::kEventHoldResurrected, wrapping, 5)

@@ -87,7 +87,7 @@ struct Eventful : EventRig<M> {
             [&] {
               this->pass(1);
               rig.reclaim(1);
-              this->pass(1);
+              this->pass(1, 2);
             },
             [&] { this->poll(2); }};
   }
@@ -102,6 +102,20 @@ struct Eventful : EventRig<M> {
               this->set(0, other, "3");
             },
             [&] { this->poll(1); }};
+  }
+  // Whoever copies stands still in the middle while the ring wraps twice under it.
+  Threads reading_while_it_wraps() {
+    this->may_lose = true;
+    return {[&] {
+              for (const char* value : {"1", "2", "3", "4"}) {
+                this->set(0, key, value);
+                rig.reclaim(0);
+              }
+            },
+            [&] {
+              this->poll(1, 1);
+              this->poll(1, 1);
+            }};
   }
   // A view, and every change after it.
   Threads coming_with_a_view() {
@@ -171,6 +185,7 @@ TERN_EVENTS_HOLD(WhatIsNewIsMoved, moving_what_is_new, 2, 8)
 TERN_EVENTS_HOLD(BesideASplit, splitting, 3, 8)
 TERN_EVENTS_HOLD(BesideAFloorThatMoves, shortening, 3, 2)
 TERN_EVENTS_HOLD(WhatIsReadGivesWay, reading_what_gives_way, 2, 4)
+TERN_EVENTS_HOLD(WhatIsReadWrapsAway, reading_while_it_wraps, 2, 2)
 TERN_EVENTS_HOLD(AListenerComesWithAView, coming_with_a_view, 3, 8, false)
 TERN_EVENTS_HOLD(AListenerComesBesideAnother, coming_beside_another, 3, 8, false)
 TERN_EVENTS_HOLD(TheLastListenerLeaves, leaving, 3, 4)
@@ -211,6 +226,11 @@ TERN_EVENTS_FAIL(EventFlagBeforeTail, Mutant::kEventFlagBeforeTail, two_writers,
 TERN_EVENTS_FAIL(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventLoserHolds, Mutant::kEventLoserHolds, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventReleasedAtOnce, Mutant::kEventReleasedAtOnce, reading_what_gives_way, 2, 4)
+TEST(EventMutants, EventReleasedAtOnceWhileTheRingWraps) {
+  Eventful<Mutant::kEventReleasedAtOnce> e(2, 2);
+  e.rig.audit_always = true;
+  expect_body_fails("events, released while it wraps", e.body(e.reading_while_it_wraps()), {.preemptions = 3, .schedules = 30'000});
+}
 TERN_EVENTS_FAIL(EventGapSwallowed, Mutant::kEventGapSwallowed, wrapping, 3, 2)
 TERN_EVENTS_FAIL(EventFloorPastTail, Mutant::kEventFloorPastTail, shortening, 3, 2)
 TERN_EVENTS_FAIL(EventReplacedUntold, Mutant::kEventReplacedUntold, two_writers, 3, 8)

@@ -1,0 +1,270 @@
+// What everybody has read leaves the rings, on the engine's real code: two who listen, writers, somebody who comes and goes, a token.
+// A ring that has room for everything tells everything, whoever stands still where; and each planted bug is a gap in it.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "engine/subscription.h"
+#include "tests/engine/schedules/exploring.h"
+
+namespace tern::concurrency {
+namespace {
+
+constexpr unsigned kListeners = 2;
+constexpr std::uint64_t kCells = 16;
+
+class RoundsBase {
+ public:
+  using R = RigOf<OneEngineSync>;
+  using Sync = R::Sync;
+  using Sub = tern::detail::Subscription<Sync>;
+  using Events = tern::detail::Events<Sync>;
+
+  RoundsBase(Mutant planted, int threads) : rig(planted, threads, std::size_t{4} << 20, [](auto& o) {
+    o.ring_cells = kCells;
+    o.ring_bytes = 1 << 20;
+  }) {
+    KeyFinder finder;
+    key = finder.in_bucket(16);
+    rig.now_ms = 50;
+    set(rig.own_index());
+    for (unsigned l = 0; l != kListeners; ++l) {
+      new (&at(l)) Sub(rig.core());
+      come(l);
+    }
+  }
+  // From here on the schedules.
+  void freeze() {
+    rig.audit_always = true;
+    rig.freeze();
+    saved = now;
+  }
+  void restore() {
+    rig.restore();
+    now = saved;
+  }
+
+  void set(int t) { (void)rig.set(t, key, "1"); }
+  void come(unsigned l) {
+    if (!at(l).enter(0, 1, &now.position[l])) rig.complain("nobody may listen");
+    at(l).begin();
+    now.is_here[l] = true;
+  }
+  void go(unsigned l, int t) {
+    at(l).end(rig.thread(t));
+    now.is_here[l] = false;
+  }
+  void poll(unsigned l, int t) {
+    const std::uint64_t round = at(l).begin_poll();
+    {
+      tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+      Sub::Next next;
+      while (at(l).next(next)) {
+        if (next.what == tern::detail::EventSeen::kGap) return rig.complain("a gap in a ring that has room for everything");
+      }
+    }
+    at(l).read_all(round);
+  }
+  void take_token(unsigned l) {
+    Events events(rig.core().space);
+    events.rounds().keep_history();
+    now.token = now.position[l];
+    now.has_token = true;
+  }
+
+  std::string check() {
+    if (frozen_threads() != 0) return rig.check_stopped();
+    const int own = rig.own_index();
+    for (unsigned l = 0; l != kListeners; ++l) {
+      if (now.is_here[l]) poll(l, own);
+    }
+    Events events(rig.core().space);
+    if (now.has_token && events.ring(0)->first() > now.token) rig.complain("what a token may ask for is gone");
+    events.ring(0)->for_each([&](std::uint64_t record) {
+      if (rig.core().space.record(record)->hold_word().holds() != 1) rig.complain("a record in the ring has more holds than its cell's");
+    });
+    return rig.check();
+  }
+  bool is_on() { return Events(rig.core().space).rounds().number() % 2 != 0; }
+  std::uint64_t given_up() { return Events(rig.core().space).ring(0)->floor(); }
+
+  R rig;
+  Key key;
+
+ private:
+  struct State {
+    alignas(Sub) unsigned char sub[kListeners][sizeof(Sub)] = {};
+    std::uint64_t position[kListeners] = {};
+    bool is_here[kListeners] = {};
+    std::uint64_t token = 0;
+    bool has_token = false;
+  };
+  Sub& at(unsigned l) { return *std::launder(reinterpret_cast<Sub*>(now.sub[l])); }
+
+  State now, saved;
+};
+
+template <Mutant M>
+struct Rounds : RoundsBase {
+  explicit Rounds(int threads) : RoundsBase(M, threads) {}
+
+  // Both have read what there was, rounds have closed, a mark is noted.
+  void begin() {
+    const int own = rig.own_index();
+    for (unsigned i = 0; i != 4; ++i) {
+      set(own);
+      for (unsigned l = 0; l != kListeners; ++l) poll(l, own);
+      for (unsigned l = 0; l != kListeners; ++l) poll(l, own);
+    }
+  }
+  Threads reading() {
+    begin();
+    freeze();
+    return {[&] {
+              set(0);
+              set(0);
+              set(0);
+            },
+            [&] {
+              poll(0, 1);
+              poll(0, 1);
+              poll(0, 1);
+            },
+            [&] {
+              poll(1, 2);
+              poll(1, 2);
+              poll(1, 2);
+            }};
+  }
+  Threads two_writers() {
+    begin();
+    freeze();
+    return {[&] {
+              set(0);
+              set(0);
+            },
+            [&] {
+              poll(0, 1);
+              poll(1, 1);
+              poll(0, 1);
+              poll(1, 1);
+            },
+            [&] {
+              set(2);
+              set(2);
+            }};
+  }
+  // A poll that began before a change was told ends after a round was opened that knows of it.
+  Threads standing_still() {
+    begin();
+    const int own = rig.own_index();
+    while (is_on()) {
+      poll(0, own);
+      poll(1, own);
+    }
+    set(own);      // notes the tail while no round is on
+    poll(0, own);  // opens one
+    poll(0, own);  // arrives; the other doesn't yet
+    freeze();
+    return {[&] { poll(0, 0); },
+            [&] {
+              set(1);
+              poll(1, 1);  // closes
+              set(1);
+              poll(1, 1);  // opens
+              poll(1, 1);  // closes, if the first has arrived
+              for (unsigned i = 0; i != 8; ++i) set(1);
+            }};
+  }
+  // One arrives, goes and comes again, while the other stands behind.
+  Threads coming_and_going() {
+    begin();
+    freeze();
+    return {[&] {
+              for (unsigned i = 0; i != 3; ++i) {
+                set(0);
+                poll(0, 0);
+                poll(0, 0);
+                go(0, 0);
+                come(0);
+                poll(0, 0);
+              }
+              for (unsigned i = 0; i != 4; ++i) set(0);
+            },
+            [&] { set(1); }};
+  }
+  Threads with_a_token() {
+    begin();
+    take_token(0);
+    freeze();
+    return {[&] {
+              for (unsigned i = 0; i != 5; ++i) set(0);
+            },
+            [&] {
+              for (unsigned i = 0; i != 5; ++i) {
+                poll(0, 1);
+                poll(1, 1);
+              }
+            }};
+  }
+  Body body(const Threads& threads) {
+    return {[this] { restore(); }, threads, [this] { return check(); }};
+  }
+};
+
+constexpr Bounds kBounds{.preemptions = 3, .schedules = 4'000, .random = 1'000};
+using Plain = Rounds<Mutant::kNone>;
+
+TEST(EventRounds, WhatEverybodyHasReadIsGivenUp) {
+  Plain r(1);
+  r.begin();
+  const std::uint64_t before = r.given_up();
+  EXPECT_GT(before, 0u);
+  // One that doesn't poll keeps what it hasn't read.
+  const int own = r.rig.own_index();
+  for (unsigned i = 0; i != 6; ++i) {
+    r.set(own);
+    r.poll(0, own);
+  }
+  const std::uint64_t kept = r.given_up();
+  EXPECT_LE(kept, before + 2);
+  r.poll(1, own);
+  for (unsigned i = 0; i != 4; ++i) {
+    r.poll(0, own);
+    r.poll(1, own);
+    r.set(own);
+  }
+  EXPECT_GT(r.given_up(), kept);
+  EXPECT_EQ(r.rig.check(), "");
+}
+
+#define TERN_ROUNDS_HOLD(name, scene, threads)                            \
+  TEST(EventRounds, name) {                                               \
+    Plain r(threads);                                                     \
+    expect_body_holds("rounds, " #scene, r.body(r.scene()), kBounds);     \
+  }
+TERN_ROUNDS_HOLD(TwoListenersAndAWriter, reading, 3)
+TERN_ROUNDS_HOLD(TwoWriters, two_writers, 3)
+TERN_ROUNDS_HOLD(APollThatStandsStill, standing_still, 2)
+TERN_ROUNDS_HOLD(OneComesAndGoes, coming_and_going, 2)
+TERN_ROUNDS_HOLD(BehindAToken, with_a_token, 2)
+
+TEST(EventRounds, NobodyWaitsForAStoppedThread) {
+  Plain r(3);
+  expect_body_holds("rounds, stopped", r.body(r.reading()), {.preemptions = 1, .schedules = 1'500, .random = 0, .freeze = Freeze::kAllButOne});
+}
+
+#define TERN_ROUNDS_FAIL(name, mutant, scene, threads)                                             \
+  TEST(EventRoundsMutants, name) {                                                                 \
+    Rounds<mutant> r(threads);                                                                     \
+    expect_body_fails("rounds, " #name, r.body(r.scene()), {.preemptions = 3, .schedules = 30'000}); \
+  }
+TERN_ROUNDS_FAIL(RoundNotedLate, Mutant::kRoundNotedLate, two_writers, 3)
+TERN_ROUNDS_FAIL(RoundArrivesUnread, Mutant::kRoundArrivesUnread, standing_still, 2)
+TERN_ROUNDS_FAIL(RoundLeaverStays, Mutant::kRoundLeaverStays, coming_and_going, 2)
+TERN_ROUNDS_FAIL(RoundPastToken, Mutant::kRoundPastToken, with_a_token, 2)
+
+}  // namespace
+}  // namespace tern::concurrency
