@@ -59,7 +59,7 @@ class LookAhead {
   static void for_each_record(Core<Sync>& core, const Bucket<Sync>* bucket, Fn&& fn) noexcept {
     if (bucket == nullptr) return;
     for (unsigned slot = 0; slot != kSlots; ++slot) {
-      const SlotWord w(bucket->slot[slot].load(std::memory_order_relaxed));  // a hint
+      const SlotWord w(bucket->slot[slot].load(std::memory_order_acquire));  // [publish] acquire: stamps and links are read
       if (w.is_current()) fn(*core.space.record(w.offset()));
     }
   }
