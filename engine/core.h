@@ -281,6 +281,7 @@ class Core {
   }
 
   static constexpr unsigned kYieldsMax = 64;
+  static constexpr unsigned kYieldsStuckMax = 1'024;  // half a millisecond where nothing else is ready: longer than another write's longest call
   static constexpr std::uint64_t kIndexRoomBytes = 256;  // a leaf and a node's copy
   static constexpr unsigned kRoundsMax = 5;
   static constexpr unsigned kRoundsMaxEvicting = 16;
@@ -350,18 +351,20 @@ class Core {
     }
     if (in_group(t)) return false;
     // What is in limbo would do: with more threads than processors, one that was taken off its own inside a call is
-    // what holds it. That thread gets its turn now and not later: with up to 64 others that are ready to run before it. Once
+    // what holds it. That thread gets its turn now and not later: with up to kYieldsMax others that are ready to run before it. Once
     // that has been in vain it stands, and until the epochs move on, a write gives way once and is refused.
     // Far below that, too, where the epochs haven't moved since the last round: what was evicted then isn't back yet, and what is
     // evicted now would lie there with it.
     const std::uint64_t safe = space.epoch.safe();
     const bool is_stuck = std::exchange(room.safe, safe) == safe && room.rounds > 2 && space.epoch.limbo_bytes() > bytes;
-    const bool stands = (is_stuck && !planted<Sync>(Mutant::kStuckEpochEvicted)) || eviction.stands_still(bytes);
+    const bool stands_still = eviction.stands_still(bytes);
+    const bool stands = (is_stuck && !planted<Sync>(Mutant::kStuckEpochEvicted)) || stands_still;
+    const unsigned patience = stands_still ? kYieldsMax : kYieldsStuckMax;
     const bool in_vain = stands && stood_at.load(std::memory_order_relaxed) == space.epoch.safe();  // a hint
-    if (stands && t.epoch.nest == 0 && room.yields < kYieldsMax) {
+    if (stands && t.epoch.nest == 0 && room.yields < patience) {
       --room.rounds;
-      room.yields += in_vain ? kYieldsMax : 1;
-      if (room.yields == kYieldsMax) stood_at.store(space.epoch.safe(), std::memory_order_relaxed);  // as above
+      room.yields += in_vain ? patience : 1;
+      if (room.yields >= patience) stood_at.store(space.epoch.safe(), std::memory_order_relaxed);  // as above
       alloc::platform::yield_processor();
       space.epoch.reclaim(space, t, units_for(bytes));
       return true;

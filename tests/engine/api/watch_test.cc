@@ -7,7 +7,6 @@
 
 #include <poll.h>
 
-#include <algorithm>
 #include <map>
 #include <span>
 #include <string>
@@ -56,10 +55,10 @@ std::vector<std::string> lines(Watch& watch) {
 }
 // Of several keys, whose changes have no order among each other: by key, each key's as they came.
 std::vector<std::string> lines_by_key(Watch& watch) {
-  std::vector<Told> all = drain(watch);
-  std::stable_sort(all.begin(), all.end(), [](const Told& a, const Told& b) { return a.key < b.key; });
+  std::map<std::string, std::vector<std::string>> by_key;
+  for (const Told& t : drain(watch)) by_key[t.key].push_back(line(t));
   std::vector<std::string> out;
-  for (const Told& t : all) out.push_back(line(t));
+  for (const auto& [key, told] : by_key) out.insert(out.end(), told.begin(), told.end());
   return out;
 }
 using Lines = std::vector<std::string>;
