@@ -184,14 +184,7 @@ class alignas(128) EventRing {
       floor_.compare_exchange_strong(p, t - cells_, std::memory_order_seq_cst);  // [event-floor] seq_cst
       return true;
     }
-    Word& cell = at(p);
-    std::uint64_t word = cell.load(std::memory_order_seq_cst);  // [event] seq_cst
-    const EventCell c(word);
-    Sync::point("event.pass");
-    if (c.lap() == lap_of(p) && c.record() != 0 &&
-        cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst)) {  // [event-floor] seq_cst
-      host.release(c.record());
-    }
+    empty(host, p);
     if constexpr (!Sync::kWordwise) host.release_soon(peek(p + kSoon));
     floor_.compare_exchange_strong(p, p + 1, std::memory_order_seq_cst);  // [event-floor] seq_cst
     return true;
@@ -240,6 +233,18 @@ class alignas(128) EventRing {
   }
 
  private:
+  // The cell of a position that is given up lets its record go, unless somebody else was here.
+  template <class Host>
+  void empty(Host& host, std::uint64_t position) noexcept {
+    Word& cell = at(position);
+    std::uint64_t word = cell.load(std::memory_order_seq_cst);  // [event] seq_cst
+    const EventCell c(word);
+    Sync::point("event.pass");
+    if (c.lap() == lap_of(position) && c.record() != 0 &&
+        cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst)) {  // [event-floor] seq_cst
+      host.release(c.record());
+    }
+  }
   // Several positions from the floor `p` on, each of them told.
   template <class Host>
   [[gnu::noinline]] void give_up(Host& host, std::uint64_t p, std::uint64_t count) noexcept {
@@ -248,16 +253,7 @@ class alignas(128) EventRing {
     if constexpr (!Sync::kWordwise) {
       for (std::uint64_t i = from; i != from + count; ++i) host.release_soon(peek(i));
     }
-    for (std::uint64_t i = from; i < p + count; ++i) {
-      Word& cell = at(i);
-      std::uint64_t word = cell.load(std::memory_order_seq_cst);  // [event] seq_cst
-      const EventCell c(word);
-      Sync::point("event.pass");
-      if (c.lap() == lap_of(i) && c.record() != 0 &&
-          cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst)) {  // [event-floor] seq_cst
-        host.release(c.record());
-      }
-    }
+    for (std::uint64_t i = from; i < p + count; ++i) empty(host, i);
     floor_.compare_exchange_strong(p, p + count, std::memory_order_seq_cst);  // [event-floor] seq_cst
   }
   static constexpr std::uint64_t let_go_each() noexcept { return Sync::kWordwise ? 1 : kLetGoEach; }  // the tests' rings are short
