@@ -46,22 +46,24 @@ class Granules {
 
   std::size_t count() const noexcept { return count_; }
 
-  // The lowest free group of `group` granules (a power of two up to 64), aligned to its size.
-  std::size_t claim_group(unsigned group) noexcept {
+  // The lowest free group of `group` granules (a power of two up to 64), aligned to its size. `untouched`: one that has no
+  // memory behind it.
+  std::size_t claim_group(unsigned group, bool untouched = false) noexcept {
     const std::size_t start =
         low_.load(std::memory_order_relaxed);  // a hint: a full pass follows anyway
     for (std::size_t i = 0; i < words_; ++i) {
       std::size_t w = start + i;
       if (w >= words_) w -= words_;
       std::uint64_t word = taken_[w].load(std::memory_order_relaxed);
+      const std::uint64_t passed_over = untouched ? dirty_[w].load(std::memory_order_relaxed) : 0;  // an account
       for (;;) {
-        const int bit = lowest_group(word, group);
+        const int bit = lowest_group(word | passed_over, group);
         if (bit < 0) break;
         const std::uint64_t mask = mask_of(static_cast<unsigned>(bit), group);
         // [granule] acquire: what the last owner did to this memory lies behind
         if (taken_[w].compare_exchange_weak(word, word | mask, std::memory_order_acquire,
                                             std::memory_order_relaxed)) {
-          if (w != start) low_.store(w, std::memory_order_relaxed);
+          if (w != start && !untouched) low_.store(w, std::memory_order_relaxed);
           return w * 64 + static_cast<unsigned>(bit);
         }
       }

@@ -2,6 +2,7 @@
 #ifndef TERN_ALLOC_HEAP_INL_H_
 #define TERN_ALLOC_HEAP_INL_H_
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -507,6 +508,7 @@ void BasicHeap<Sync, Shape>::become_resident(std::size_t first, std::size_t gran
   }
   if (const std::size_t fresh = granules_.mark_dirty(first, end - first); fresh != 0) {
     add_resident(fresh * kGranulePages);
+    if (budget_.look().used() >= kTouchedAheadBytes / kPageBytes) met_fresh_.store(true, std::memory_order_relaxed);  // a hint
   }
 }
 
@@ -532,13 +534,19 @@ bool BasicHeap<Sync, Shape>::touch_ahead(std::size_t bytes_max) noexcept {
   if (group > 64 || group * kGranuleBytes > bytes_max || mapping_ == nullptr) return false;
   const std::uint64_t pages = group * kGranulePages;
   const BudgetWord budget = budget_.look();
-  const std::uint64_t used = budget.used(), before = touched_for_.load(std::memory_order_relaxed);
-  if (used != before) touched_for_.store(used, std::memory_order_relaxed);
-  const std::uint64_t resident = resident_.load(std::memory_order_relaxed);
-  // A sixteenth of the budget stays for others to touch: what lies ready beside a full heap serves nobody.
-  if (before == 0 || used <= before || resident >= used + pages || resident + pages > budget.limit() - budget.limit() / 16) return false;
+  const std::uint64_t used = budget.used(), resident = resident_.load(std::memory_order_relaxed);
+  // A small heap has less ready, and a sixteenth of the budget stays for others to touch: what lies ready beside a full heap
+  // serves nobody.
+  const std::uint64_t most = std::max<std::uint64_t>(kTouchedAheadBytes / kPageBytes, pages);
+  const std::uint64_t ahead = std::clamp<std::uint64_t>(budget.limit() / 32, pages, most);
+  const bool is_enough = resident >= used + ahead || resident + pages > budget.limit() - budget.limit() / 16;
+  const bool waits = met_fresh();
+  const std::uint64_t before = touched_for_.load(std::memory_order_relaxed);
+  if (is_enough && waits) met_fresh_.store(false, std::memory_order_relaxed);                                   // a hint
+  if ((is_enough || before == 0) && used != before) touched_for_.store(used, std::memory_order_relaxed);  // 0: nobody knew yet whether it grows
+  if (is_enough || (!waits && (before == 0 || used <= before))) return false;
   // Taken meanwhile, uncharged: so nobody gives it back to the kernel. There are more addresses than budget.
-  const std::size_t first = granules_.claim_group(static_cast<unsigned>(group));
+  const std::size_t first = granules_.claim_group(static_cast<unsigned>(group), true);
   if (first == kNone) return false;
   const std::size_t fresh = granules_.mark_dirty(first, group);
   if (fresh != 0) {

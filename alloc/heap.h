@@ -342,10 +342,13 @@ class BasicHeap {
   std::size_t huge_bytes() const noexcept {
     return base_ ? platform::huge_bytes(base_, range_bytes_) : 0;
   }
-  // Memory that will be wanted soon gets its pages now, up to `bytes_max` of it, if more is in use than when this was called
-  // last and nothing lies ready. For maintenance: whoever takes a span of memory that nobody has touched waits for the kernel to
-  // clear it, 2 MiB at a time where pages are huge. True: some was touched.
+  // Memory that will be wanted soon gets its pages now, one group (a span, or a huge page) of at most `bytes_max` a call, until
+  // kTouchedAheadBytes lie ready (a 32nd of a small budget), if more is in use than when that much lay ready last. For maintenance: whoever takes
+  // a span of memory that nobody has touched waits for the kernel to clear it, 2 MiB at a time where pages are huge. True: some was touched.
+  static constexpr std::size_t kTouchedAheadBytes = std::size_t{8} << 20;
   bool touch_ahead(std::size_t bytes_max) noexcept;
+  // Somebody did wait for that, in a heap that holds kTouchedAheadBytes at least; until enough lies ready. A hint.
+  [[gnu::always_inline]] bool met_fresh() const noexcept { return met_fresh_.load(std::memory_order_relaxed); }
 
   // Estimate of the memory that the kernel keeps for the range.
   std::size_t resident_bytes() const noexcept {
@@ -425,6 +428,7 @@ class BasicHeap {
   std::size_t first_span_ = 0;  // spans before the page range: table and accounts
   std::uint32_t capacity_[kAllClasses] = {};
   typename Sync::template Atomic<std::uint64_t> drain_round_{0};  // rarely written: marks so far
+  typename Sync::template Atomic<bool> met_fresh_{false};         // as above: a store's growth
   Spans<Sync> spans_;
 
   // Written by the slow paths.

@@ -466,6 +466,7 @@ class Commit {
     if (is_named(key)) [[unlikely]] count_name(key, own, 0);
     if (lifetime.has) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
     if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
+    if (space_.heap.met_fresh()) [[unlikely]] space_.upkeep.ask();  // to have memory touched before it is wanted
     if (eviction_ != nullptr) eviction_->inserted(t, hash, key, gen, hold.keep());
     return {true, {Outcome::kPut, version}};
   }

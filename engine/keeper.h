@@ -1,6 +1,6 @@
 // Keeper: the thread that does a store's maintenance, so that nobody has to call tick(). One a store, started when there is
 // something to look after for the first time (a deadline, a budget that is nearly used up, a write that found no room, a budget
-// that is to sink): a store that holds a few entries for ever costs no thread.
+// that is to sink, a write that had to wait for fresh memory once 8 MiB are in use): a store that holds a few entries for ever costs no thread.
 //
 // It takes turns (pace.h): a tick of kTickNs at most, then sleep. A turn that used its time up is followed by as long a pause: at most
 // half a processor, whatever is owed, and callers that are short of room do their own share. A turn that did little is

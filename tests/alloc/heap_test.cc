@@ -475,34 +475,67 @@ TEST(Heap, ResizeGrowsAndShrinksWithinTheReservedRange) {
   EXPECT_TRUE(heap->verify());
 }
 
-// What a growing heap will want next is touched ahead, once for each time that it was found grown.
+// What a growing heap will want next is touched ahead, each time that it was found grown, until enough lies ready.
 TEST(HeapTouch, IsAheadOfTheHeapThatGrows) {
   HeapOptions options = small_options(64 * kMiB);
   options.huge_pages = false;
   const auto heap = open_heap(options);
   Heap::Cache cache;
   constexpr std::size_t kSpan = Heap::kGranuleBytes;
+  constexpr std::size_t kAhead = 64 * kMiB / 32;
   EXPECT_FALSE(heap->touch_ahead(kSpan)) << "nobody knows yet whether it grows";
   std::vector<Offset> blocks;
   const auto grow = [&] {
     for (const std::size_t used = heap->stats().used_bytes; heap->stats().used_bytes == used;) blocks.push_back(heap->allocate(cache, 1'000));
   };
+  const auto touch_all = [&] {
+    unsigned touched = 0;
+    while (heap->touch_ahead(kSpan)) ++touched;
+    return touched;
+  };
   grow();
-  const std::size_t before = heap->resident_bytes();
   EXPECT_FALSE(heap->touch_ahead(kSpan - 1)) << "it doesn't fit";
-  grow();
-  EXPECT_TRUE(heap->touch_ahead(kSpan));
-  EXPECT_EQ(heap->resident_bytes(), before + 2 * kSpan);
-  EXPECT_FALSE(heap->touch_ahead(kSpan)) << "it hasn't grown since";
-  grow();
-  EXPECT_EQ(heap->resident_bytes(), before + 2 * kSpan) << "into what lay ready";
+  const std::size_t before = heap->resident_bytes();
+  EXPECT_EQ(touch_all(), kAhead / kSpan);
+  EXPECT_EQ(heap->resident_bytes(), before + kAhead);
+  EXPECT_EQ(touch_all(), 0u) << "it hasn't grown since";
+  for (std::size_t spans = 0; spans != kAhead / kSpan; ++spans) grow();
+  EXPECT_EQ(heap->resident_bytes(), before + kAhead) << "into what lay ready";
+  EXPECT_EQ(touch_all(), kAhead / kSpan);
   EXPECT_TRUE(heap->verify());
   // Never past the budget.
   for (Offset more = 1; more != 0;) {
-    heap->touch_ahead(kSpan);
+    touch_all();
     if (more = heap->allocate(cache, 1'000); more != 0) blocks.push_back(more);
   }
   EXPECT_LE(heap->resident_bytes(), options.memory_bytes);
+  free_all(*heap, cache, blocks);
+  EXPECT_TRUE(heap->verify());
+}
+
+// Who had to wait for the kernel says so, once the heap is worth a thread; when enough lies ready nobody waits any more.
+TEST(HeapTouch, WhoWaitedForTheKernelSaysSo) {
+  HeapOptions options = small_options(64 * kMiB);
+  options.huge_pages = false;
+  const auto heap = open_heap(options);
+  Heap::Cache cache;
+  std::vector<Offset> blocks;
+  while (heap->used_bytes() < Heap::kTouchedAheadBytes - Heap::kGranuleBytes) {
+    blocks.push_back(heap->allocate(cache, 1'000));
+    ASSERT_FALSE(heap->met_fresh()) << heap->used_bytes();
+  }
+  while (!heap->met_fresh()) {
+    blocks.push_back(heap->allocate(cache, 1'000));
+    ASSERT_LT(heap->used_bytes(), 2 * Heap::kTouchedAheadBytes);
+  }
+  while (heap->touch_ahead(Heap::kGranuleBytes)) {
+  }
+  EXPECT_FALSE(heap->met_fresh());
+  EXPECT_GE(heap->resident_bytes(), heap->used_bytes() + 64 * kMiB / 32);
+  for (const std::size_t used = heap->used_bytes(); heap->used_bytes() < used + kMiB;) {
+    blocks.push_back(heap->allocate(cache, 1'000));
+    ASSERT_FALSE(heap->met_fresh()) << "it grows into what lies ready";
+  }
   free_all(*heap, cache, blocks);
   EXPECT_TRUE(heap->verify());
 }
