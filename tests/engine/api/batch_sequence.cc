@@ -23,6 +23,7 @@ struct Known {
   std::string value;
   std::optional<milliseconds> deadline;
   std::uint64_t version = 0;
+  bool is_tagged = false;
 };
 using Model = std::map<std::string, Known>;
 
@@ -32,7 +33,7 @@ struct Asked {
   std::string key;
   std::string value;  // of a set; of kValue
   std::optional<milliseconds> ttl;
-  bool keep_ttl = false, if_absent = false, if_present = false;
+  bool keep_ttl = false, if_absent = false, if_present = false, is_tagged = false;
   std::optional<std::uint64_t> version;  // of kVersion; if_version of a set
 };
 using List = std::vector<Asked>;
@@ -61,7 +62,7 @@ class Run {
       ++operations_;
       using Operation = void (Run::*)();
       static constexpr Operation kOperations[16] = {
-          &Run::batch, &Run::batch, &Run::batch, &Run::batch,   &Run::batch, &Run::transact, &Run::transact, &Run::set,
+          &Run::batch, &Run::batch, &Run::batch, &Run::batch,   &Run::clear, &Run::transact, &Run::transact, &Run::set,
           &Run::del,   &Run::view,  &Run::view,  &Run::advance, &Run::tick,  &Run::fill,     &Run::large,    &Run::lessen,
       };
       (this->*kOperations[in_.byte() % 16])();
@@ -108,6 +109,7 @@ class Run {
     a.value = value();
     if (how % 4 == 0) a.ttl = milliseconds(how / 4 + 1);
     if (how % 4 == 1) a.keep_ttl = true;
+    if (how % 4 == 3) a.is_tagged = true;
     if (how % 32 == 2) a.if_absent = true;
     if (how % 32 == 6) a.if_present = true;
     if (how % 32 == 10) a.version = now != nullptr ? now->version + how / 128 : how;
@@ -129,7 +131,8 @@ class Run {
           o.if_absent = a.if_absent;
           o.if_present = a.if_present;
           o.if_version = a.version;
-          if (a.ttl || a.keep_ttl || a.if_absent || a.if_present || a.version) {
+          if (a.is_tagged) o.tags = kTags;
+          if (a.ttl || a.keep_ttl || a.if_absent || a.if_present || a.version || a.is_tagged) {
             batch.set(a.key, a.value, o);
           } else {
             batch.set(a.key, a.value);
@@ -165,7 +168,7 @@ class Run {
       if (a.kind == Asked::kDel) present_.erase(a.key);
       if (a.kind == Asked::kDel && batch.version(i) != 0) fail("a removal has a version");
       if (a.kind != Asked::kSet) continue;
-      Known e{a.value, {}, 0};
+      Known e{a.value, {}, 0, a.is_tagged};
       if (a.ttl) e.deadline = clock_.at + *a.ttl;
       const auto was = before.find(a.key);
       if (a.keep_ttl && was != before.end() && is_live(was->second)) e.deadline = was->second.deadline;
@@ -232,13 +235,23 @@ class Run {
     if (!r) return fail("set");
     if (*r <= newest_[k]) fail("a set's version isn't the key's newest");
     newest_[k] = *r;
-    present_[k] = {v, {}, *r};
+    present_[k] = {v, {}, *r, false};
   }
   void del() {
     const std::string k = key(in_.below(kKeys));
     const auto r = store_.del(k);
     if (!r || *r != (live(k) != nullptr)) fail("del");
     present_.erase(k);
+  }
+  // By an invalidation point: what batches ask, keep and replace from now on is dead, swept or not.
+  void clear() {
+    const unsigned how = in_.byte();
+    const std::string prefix = how % 4 == 0 ? "k" : how % 4 == 1 ? "k1" : key(how / 4 % kKeys);
+    const bool is_by_tag = how % 4 == 2;
+    const auto r = is_by_tag ? store_.del_tag(kTags[0]) : store_.del_prefix(prefix);
+    if (r.status() == Status::kOutOfMemory) return refused(filled_ != 0);
+    if (!r) return fail("clear");
+    std::erase_if(present_, [&](const auto& e) { return is_by_tag ? e.second.is_tagged : e.first.starts_with(prefix); });
   }
   // Opened before what follows, looked at after it.
   void view() {
@@ -297,7 +310,7 @@ class Run {
     const Result<void> r = store_.write(batch_);
     if (r.status() == Status::kOutOfMemory) {
       refused(filled_ != 0);
-      if (store_.stats().entries != before.entries) fail("a batch that was refused left entries");
+      if (store_.stats().entries > before.entries) fail("a batch that was refused left entries");  // fewer: it has swept
       for (unsigned i = 0; i < n; i += 7) {
         if (!store_.get("large" + std::to_string(i)).missing()) return fail("a batch that was refused left a key");
       }
@@ -346,6 +359,8 @@ class Run {
     const auto hear = [](void* to, const char* message) { *static_cast<std::string*>(to) += std::string(": ") + message; };
     if (!store_.verify(hear, &why)) fail("verify" + why);
   }
+
+  static constexpr std::string_view kTags[] = {"t"};
 
   Bytes in_;
   StillClock clock_;

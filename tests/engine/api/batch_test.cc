@@ -328,14 +328,15 @@ TEST_F(BatchTest, ACallbackOfAVisitMayWriteOne) {
 // another way: past a few they are sorted otherwise, and looked for in groups.
 TEST_F(BatchTest, OfEverySizeOverEveryPartOfTheTable) {
   unsigned value = 0;
-  for (unsigned size : {1u, 2u, 15u, 16u, 17u, 33u, 64u, 65u, 300u}) {
+  for (unsigned size : {1u, 2u, 15u, 16u, 17u, 33u, 64u, 65u, 300u, 1'000u, 4'096u}) {
     for (unsigned from : {0u, 150u}) {
       batch.clear();
-      const std::string text = std::to_string(++value) + std::string(size, '.');
-      for (unsigned i = 0; i != size; ++i) batch.set(numbered("k", (from + i * 7) % 600), text);
+      const std::string text = std::to_string(++value) + std::string(size % 400, '.');
+      const unsigned keys = std::max(600u, 2 * size);
+      for (unsigned i = 0; i != size; ++i) batch.set(numbered("k", (from + i * 7) % keys), text);
       ASSERT_TRUE(store.write(batch));
       for (unsigned i = 0; i != size; ++i) {
-        const auto got = store.get_entry(numbered("k", (from + i * 7) % 600));
+        const auto got = store.get_entry(numbered("k", (from + i * 7) % keys));
         ASSERT_TRUE(got);
         EXPECT_EQ(got->value.view(), text);
         EXPECT_EQ(got->version, batch.version(i));
@@ -343,6 +344,30 @@ TEST_F(BatchTest, OfEverySizeOverEveryPartOfTheTable) {
     }
   }
   EXPECT_TRUE(whole(store));
+}
+
+// As many operations as there can be, of so few keys that all have one of a few hashes.
+TEST_F(BatchTest, OfFewKeysManyTimesEach) {
+  for (unsigned keys : {1u, 3u}) {
+    batch.clear();
+    for (unsigned i = 0; i != 4'096; ++i) {
+      if (i % 5 == 4) {
+        batch.del(numbered("k", i % keys));
+      } else {
+        batch.set(numbered("k", i % keys), std::to_string(i));
+      }
+    }
+    ASSERT_TRUE(store.write(batch));
+    for (unsigned i = 4'096 - keys; i != 4'096; ++i) {
+      if (i % 5 == 4) {
+        EXPECT_EQ(value_of(store, numbered("k", i % keys)), std::nullopt);
+        continue;
+      }
+      EXPECT_EQ(value_of(store, numbered("k", i % keys)), std::to_string(i));
+      EXPECT_EQ(batch.version(i), version_of(numbered("k", i % keys)));
+      EXPECT_EQ(batch.version(i - keys), 0u);
+    }
+  }
 }
 
 TEST_F(BatchTest, AClosedStoreSaysSo) {

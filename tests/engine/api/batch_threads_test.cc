@@ -275,5 +275,62 @@ TEST(BatchThreads, ListsOfAppendsHaveNoCycle) {
   EXPECT_TRUE(whole(store));
 }
 
+// What the full-store test of eviction asks (eviction_test.cc), where batches write and views hold what they replace: none is
+// refused for long, the store stays a full one, and what a view shows stays.
+TEST(BatchThreads, EightOnAFullStoreBesideViews) {
+  Options options = small_options();
+  options.memory_bytes = 64 * kMiB;
+  Store store = open_or_fail(options);
+  for (unsigned i = 0; i != 400'000; ++i) ASSERT_TRUE(store.set(numbered("k", i), std::string(100, 'v')));
+  const Stats before = store.stats();
+  constexpr unsigned kThreads = 8, kSets = 8;
+  const unsigned rounds = quick_or_long(kSanitized ? 500u : 4'000u, 200'000u);
+  std::atomic<std::uint64_t> refused{0}, looked{0}, ended{0};
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned t = 0; t != kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        WriteBatch batch;
+        View view;
+        std::string seen, of;
+        for (unsigned n = 0; n != rounds; ++n) {
+          batch.clear();
+          for (unsigned i = 0; i != kSets - 1; ++i) batch.set(numbered("t", t * 100'000'000ull + n * kSets + i), std::string(100, 'b'));
+          // All of a thread's batches set it: it is replaced under each view.
+          batch.set(numbered("own", t), std::to_string(n), {.evictable = false});
+          if (!store.write(batch)) ++refused;
+          if (t >= 2) continue;
+          if (n % 64 == 0) {
+            view = View();
+            if (auto opened = store.view()) view = std::move(*opened);
+            of = numbered("own", t);
+            seen.clear();
+          }
+          if (const auto value = view.get(of)) {
+            if (seen.empty()) seen = value->view();
+            EXPECT_EQ(value->view(), seen);
+            ++looked;
+          } else {
+            EXPECT_EQ(value.status(), Status::kViewExpired);
+            ++ended;
+          }
+        }
+      });
+    }
+  }
+  const Stats s = store.stats();
+  const std::uint64_t inserts = s.inserts - before.inserts, evicted = s.evicted - before.evicted;
+  std::printf("[tern] inserts %llu, evicted %llu, refused %llu batches, entries %llu, looks %llu, of ended views %llu\n",
+              static_cast<unsigned long long>(inserts), static_cast<unsigned long long>(evicted),
+              static_cast<unsigned long long>(refused.load()), static_cast<unsigned long long>(s.entries),
+              static_cast<unsigned long long>(looked.load()), static_cast<unsigned long long>(ended.load()));
+  EXPECT_LE(refused * 1'000, static_cast<std::uint64_t>(kThreads) * rounds);
+  // And once what the threads' limbo comes to hold, half a MiB each.
+  EXPECT_LE(static_cast<double>(evicted), static_cast<double>(inserts) * 1.1 + kThreads * 4'500);
+  EXPECT_GT(s.entries, 300'000u) << "emptied";
+  EXPECT_GT(looked, rounds / 4);
+  EXPECT_TRUE(whole(store));
+}
+
 }  // namespace
 }  // namespace tern::test

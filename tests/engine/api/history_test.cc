@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "alloc/sync.h"
 #include "tests/engine/api/store_fixture.h"
+#include "tests/engine/api/yielding_steps.h"
 #include "tests/sync/history.h"
 #include "tests/sync/linearizability.h"
 #include "tests/sync/register_spec.h"
@@ -26,50 +26,6 @@ namespace {
 
 using concurrency::RegisterOp;
 using Kind = RegisterOp::Kind;
-
-constexpr unsigned kMaxThreads = 9;
-
-// The steps that each thread has passed. Each writes its own with a plain store: a locked
-// instruction at every step would be a fence that the library doesn't have.
-struct alignas(64) StepCount {
-  std::atomic<std::uint64_t> passed{0};
-};
-StepCount steps[kMaxThreads];
-std::atomic<unsigned> acting{0};  // threads with calls still to make
-
-thread_local std::uint32_t yield_state = 0;  // 0: this thread passes every step
-thread_local unsigned own_slot = 0;
-
-std::uint64_t steps_of_others() {
-  std::uint64_t sum = 0;
-  for (unsigned t = 0; t < kMaxThreads; ++t) {
-    if (t != own_slot) sum += steps[t].passed.load(std::memory_order_relaxed);
-  }
-  return sum;
-}
-
-// At some steps a thread gives way until another has passed one: a single yield would hand the
-// processor to whatever else the machine runs, and on a busy one calls would not overlap. Not for
-// ever, as the others may be waiting for what this thread holds.
-void sometimes_yield(const char*) {
-  if (yield_state == 0) return;
-  auto& own = steps[own_slot].passed;
-  own.store(own.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  yield_state ^= yield_state << 13;
-  yield_state ^= yield_state >> 17;
-  yield_state ^= yield_state << 5;
-  if (yield_state % 3 != 0) return;
-  const std::uint64_t before = steps_of_others();
-  for (unsigned patience = 50; patience != 0; --patience) {
-    std::this_thread::yield();
-    if (acting.load(std::memory_order_relaxed) < 2 || steps_of_others() != before) return;
-  }
-}
-
-struct YieldingSteps {
-  YieldingSteps() { detail::StdSync::hook = &sometimes_yield; }
-  ~YieldingSteps() { detail::StdSync::hook = nullptr; }
-};
 
 std::string key_name(std::uint32_t key) { return numbered("key", key); }
 
@@ -221,14 +177,14 @@ concurrency::Tally run_histories(unsigned threads, unsigned rounds, Beside besid
     evictions.recorder = &recorder;
     // Fresh versions: the checker knows nothing of what was before.
     std::latch start(threads + grow);
-    acting.store(threads);
+    YieldingSteps::acting.store(threads);
     std::vector<std::jthread> all;
     for (unsigned t = 0; t < threads; ++t) {
       all.emplace_back([&, t] {
         std::mt19937 random(round * 31 + t);
-        own_slot = t;
+        YieldingSteps::own_slot = t;
         Evictions::thread = t;
-        yield_state = static_cast<std::uint32_t>(random()) | 1u;
+        YieldingSteps::state = static_cast<std::uint32_t>(random()) | 1u;
         std::uint64_t version = 1;
         start.arrive_and_wait();
         for (unsigned i = 0; i < kCalls; ++i) {
@@ -241,15 +197,15 @@ concurrency::Tally run_histories(unsigned threads, unsigned rounds, Beside besid
           }
           act(store, recorder, t, key, random, version);
         }
-        acting.fetch_sub(1);
+        YieldingSteps::acting.fetch_sub(1);
       });
     }
     if (grow) {
       all.emplace_back([&] {
-        own_slot = threads;
-        yield_state = round + 1;
+        YieldingSteps::own_slot = threads;
+        YieldingSteps::state = round + 1;
         start.arrive_and_wait();
-        for (unsigned i = 0; acting.load() != 0 && i < 2'000; ++i) {
+        for (unsigned i = 0; YieldingSteps::acting.load() != 0 && i < 2'000; ++i) {
           (void)store.set(numbered("filler", round % 50 * 2'000 + i), "");
         }
       });

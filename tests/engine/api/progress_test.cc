@@ -3,6 +3,7 @@
 // library's steps visible.
 #include <tern/store.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -26,7 +27,7 @@ constexpr unsigned kKeys = 400;
 
 Store roomy_store(const Clock* clock) {
   Options options = small_options(clock);
-  options.memory_bytes = 64 * kMiB;
+  options.memory_bytes = 128 * kMiB;
   options.shard_count = 1;
   options.ordered = true;
   Store store = open_or_fail(options);
@@ -102,6 +103,62 @@ const Named kActions[] = {
        (void)s.set(numbered("p.", n), "1");
        (void)s.del_pattern("p.*");
      }},
+    {"view, its reads and its end",
+     [](const Store& s, unsigned n) {
+       Result<View> view = s.view();
+       if (!view) return;
+       (void)s.set("k1", pattern(n % 100));
+       (void)view->get("k1");
+       const std::string_view keys[] = {"k1", "k2", "missing"};
+       Values values;
+       (void)view->get_many(keys, values);
+       if (n % 50 == 0) (void)view->size();
+     }},
+    {"write of a batch",
+     [](const Store& s, unsigned n) {
+       WriteBatch batch;
+       batch.require_present("k7");  // an intent that settles as a husk, and is healed
+       batch.set(numbered("k", n % kKeys), pattern(n % 100));
+       batch.set(numbered("new", n), "1", {.ttl = 1h});
+       batch.set("k2", "1", {.keep_ttl = true});
+       batch.del(numbered("new", n - 1));
+       batch.set("k1", pattern(n % 50));
+       (void)s.write(batch);
+     }},
+    {"write of a batch that asks in vain, and a transaction",
+     [](const Store& s, unsigned n) {
+       WriteBatch batch, otherwise;
+       batch.set("k3", "1");
+       batch.require_absent("k1");
+       (void)s.write(batch);
+       batch.clear();
+       batch.require_value("k2", "2");
+       otherwise.set("k2", "2");
+       WriteBatch then;
+       then.set("k2", pattern(n % 10));
+       then.del("k5");
+       (void)s.transact(batch, then, otherwise);
+     }},
+    {"write of a batch that is watched",
+     [](const Store& s, unsigned n) {
+       Result<Watch> watch = s.watch_prefix("k");
+       if (!watch) return;
+       WriteBatch batch;
+       batch.set("k1", pattern(n % 100));
+       batch.del("never");
+       batch.set("k2", "1");
+       (void)s.write(batch);
+       Change changes[16];
+       (void)watch->poll(changes);
+     }},
+    {"del_tag and what follows",
+     [](const Store& s, unsigned n) {
+       const std::string_view tags[] = {"t"};
+       (void)s.set(numbered("k", n % kKeys), "1", {.tags = tags});
+       if (n % 40 == 0) (void)s.del_tag("t");
+       (void)s.append(numbered("k", n % kKeys), "2");
+       (void)s.tick(20us);
+     }},
     {"clear, del_prefix and what follows",
      [](const Store& s, unsigned n) {
        if (n % 40 == 0) (void)s.clear();
@@ -155,9 +212,10 @@ const Named kEvictingActions[] = {
 // What the others do while the thread is parked: all of it must succeed.
 void others(const Store& store, unsigned operations) {
   Values values;
+  WriteBatch batch;
   for (unsigned i = 0; i < operations; ++i) {
     const std::string key = numbered("k", i % kKeys);
-    switch (i % 8) {
+    switch (i % 10) {
       case 0: {
         const Result<std::uint64_t> r = store.set(key, pattern(i % 100));
         ASSERT_TRUE(r) << status_name(r.status()) << " after " << i;
@@ -183,6 +241,21 @@ void others(const Store& store, unsigned operations) {
       case 6: {
         const std::string_view keys[] = {key, "k1", "large"};
         ASSERT_TRUE(store.get_many(keys, values));
+        break;
+      }
+      case 7: {
+        batch.clear();
+        for (const std::string_view k : {std::string_view(key), std::string_view("k1"), std::string_view("k2")}) batch.set(k, "v");
+        batch.del(numbered("others", i - 6));
+        const Result<void> r = store.write(batch);
+        ASSERT_TRUE(r) << status_name(r.status()) << " after " << i;
+        break;
+      }
+      case 8: {
+        const Result<View> view = store.view();
+        ASSERT_TRUE(view);
+        ASSERT_FALSE(view->get(key).failed());
+        ASSERT_FALSE(view->get("k1").failed());
         break;
       }
       default:
@@ -253,9 +326,91 @@ TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
   EXPECT_GT(stops.count, 40u);
   EXPECT_GT(stops.where.size(), 15u);
   for (const char* point : {"point.counted", "point.publish", "point.stamp", "point.bury", "point.sweep", "point.swept", "point.drop",
-                            "event.listen", "event.subscribed", "event.cell", "event.swap", "event.in", "event.told", "event.read"}) {
+                            "view.registered", "view.stamped", "view.read", "version.keep", "kept.note", "kept.look", "batch.located",
+                            "batch.agree", "batch.install", "batch.version", "batch.placed", "batch.commit", "batch.stamp", "batch.count",
+                            "batch.settle", "batch.give_up", "batch.heal", "event.listen", "event.subscribed", "event.cell", "event.swap", "event.in", "event.told", "event.read"}) {
     EXPECT_TRUE(stops.where.contains(point)) << point;
   }
+}
+
+// What an opener that stops half-way keeps is a view's: it ends when it is in the way.
+TEST(ProgressTest, AnOpenerThatStopsHalfWayPinsNothing) {
+  const HookGuard hook;
+  for (const char* point : {"view.registered", "view.stamped"}) {
+    SCOPED_TRACE(point);
+    Options options = small_options();
+    options.memory_bytes = 8 * kMiB;
+    options.eviction = false;
+    const Store store = open_or_fail(options);
+    const std::string value = pattern(200);
+    constexpr unsigned kFilled = 12'000;  // a third of the budget
+    for (unsigned i = 0; i != kFilled; ++i) ASSERT_TRUE(store.set(numbered("k", i), value));
+    Status read = Status::kOk;
+    {
+      Parking parking;
+      parking.arm(1, point);
+      std::jthread opener([&] {
+        Parking::Role role(parking, 1);
+        const Result<View> view = store.view();
+        EXPECT_TRUE(view);
+        read = view->get("k1").status();
+      });
+      ASSERT_TRUE(parking.wait(1));
+      for (unsigned round = 0; round != 6; ++round) {
+        ASSERT_TRUE(store.view());  // the clock moves: what is replaced from now on may be the stopped one's
+        for (unsigned i = 0; i != kFilled; ++i) {
+          const Result<std::uint64_t> r = store.set(numbered("k", i), value);
+          ASSERT_TRUE(r) << status_name(r.status()) << " in round " << round;
+        }
+      }
+      EXPECT_EQ(store.stats().views_ended, 1u);
+      parking.release();
+    }
+    EXPECT_EQ(read, Status::kViewExpired);
+    for (int i = 0; i != 10'000 && store.stats().kept_versions != 0; ++i) ASSERT_TRUE(store.tick(milliseconds(1)));
+    EXPECT_EQ(store.stats().kept_versions, 0u);
+    EXPECT_TRUE(whole(store));
+  }
+}
+
+// Batches of two keys each, which in the order of their hashes follow each other like links: each stops before its second
+// key, which the next one has. Whoever meets the first finishes them all, more than it remembers at once.
+TEST(ProgressTest, AChainOfStoppedBatchesIsFinishedByWhoMeetsTheFirst) {
+  const HookGuard hook;
+  const Store store = open_or_fail(small_options());
+  constexpr unsigned kBatches = 40;
+  std::vector<std::string> keys;
+  for (unsigned i = 0; i != kBatches + 1; ++i) {
+    keys.push_back(numbered("k", i));
+    ASSERT_TRUE(store.set(keys.back(), "before"));
+  }
+  std::ranges::sort(keys, {}, [&](const std::string& key) { return store.prefetch(key).hash(); });
+  {
+    Parking parking;
+    std::vector<std::jthread> stopped;
+    for (unsigned i = 0; i != kBatches; ++i) {
+      parking.arm(static_cast<int>(i), "batch.install", 2);
+      stopped.emplace_back([&, i] {
+        Parking::Role role(parking, static_cast<int>(i));
+        WriteBatch batch;
+        batch.set(keys[i], numbered("first of ", i));
+        batch.set(keys[i + 1], numbered("second of ", i));
+        EXPECT_TRUE(store.write(batch));
+      });
+      ASSERT_TRUE(parking.wait(static_cast<int>(i)));
+    }
+    for (const std::string& key : keys) EXPECT_EQ(value_of(store, key), "before") << "a get never helps, and sees no batch half-way";
+    ASSERT_TRUE(store.set(keys[0], "after"));
+    EXPECT_EQ(value_of(store, keys[0]), "after");
+    for (unsigned i = 0; i != kBatches; ++i) EXPECT_EQ(value_of(store, keys[i + 1]), numbered("second of ", i));
+    const auto view = store.view();
+    ASSERT_TRUE(view);
+    EXPECT_EQ(value_of(*view, keys[kBatches]), numbered("second of ", kBatches - 1));
+    parking.release();
+  }
+  EXPECT_EQ(value_of(store, keys[0]), "after");
+  for (unsigned i = 0; i != kBatches; ++i) EXPECT_EQ(value_of(store, keys[i + 1]), numbered("second of ", i));
+  EXPECT_TRUE(whole(store));
 }
 
 TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnEvictionDelaysNobody) {

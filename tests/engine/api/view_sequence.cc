@@ -22,6 +22,7 @@ using std::chrono::milliseconds;
 struct Known {
   std::string value;
   std::optional<milliseconds> deadline;
+  bool is_tagged = false;
 };
 using Model = std::map<std::string, Known>;
 
@@ -52,7 +53,7 @@ class Run {
       ++operations_;
       using Operation = void (Run::*)();
       static constexpr Operation kOperations[16] = {
-          &Run::set,  &Run::set,   &Run::set,  &Run::set_many, &Run::del,  &Run::del,  &Run::expire,  &Run::open,
+          &Run::set,  &Run::set,   &Run::clear, &Run::set_many, &Run::del, &Run::batch, &Run::expire, &Run::open,
           &Run::open, &Run::close, &Run::read, &Run::read,     &Run::scan, &Run::walk, &Run::advance, &Run::tick,
       };
       (this->*kOperations[in_.byte() % 16])();
@@ -87,16 +88,54 @@ class Run {
   void set() {
     const std::string k = key(), v = value();
     std::optional<milliseconds> ttl;
-    if (const unsigned b = in_.byte(); b % 4 == 0) ttl = milliseconds(b / 4 + 1);
-    const auto r = store_.set(k, v, {.ttl = ttl});
+    const unsigned b = in_.byte();
+    if (b % 4 == 0) ttl = milliseconds(b / 4 + 1);
+    SetOptions o;
+    o.ttl = ttl;
+    if (b % 4 == 1) o.tags = kTags;
+    const auto r = store_.set(k, v, o);
     if (r.status() == Status::kOutOfMemory) return;
     if (!r) return fail("set");
-    present_[k] = {v, ttl ? std::optional(clock_.at + *ttl) : std::nullopt};
+    present_[k] = {v, ttl ? std::optional(clock_.at + *ttl) : std::nullopt, b % 4 == 1};
+  }
+  // Some of it at one moment.
+  void batch() {
+    batch_.clear();
+    Model after = present_;
+    for (unsigned i = 0, n = 1 + in_.below(8); i != n; ++i) {
+      const std::string k = key();
+      const unsigned how = in_.byte();
+      if (how % 4 == 0) {
+        batch_.del(k);
+        after.erase(k);
+        continue;
+      }
+      SetOptions o;
+      if (how % 4 == 1) o.tags = kTags;
+      const std::string v(how, 'b');
+      batch_.set(k, v, o);
+      after[k] = {v, std::nullopt, how % 4 == 1};
+    }
+    const auto r = store_.write(batch_);
+    if (r.status() == Status::kOutOfMemory) return;
+    if (!r) return fail("write");
+    present_ = std::move(after);
+  }
+  // Many at one moment, by an invalidation point, which is swept later.
+  void clear() {
+    const unsigned how = in_.byte();
+    static constexpr const char* kPrefixes[] = {"k1", "m", "k12", "g"};
+    const std::string prefix = how % 4 == 0 ? key() : how % 32 == 2 ? "" : kPrefixes[how / 4 % 4];
+    const bool is_by_tag = how % 4 == 1;
+    const auto r = is_by_tag ? store_.del_tag(kTags[0]) : store_.del_prefix(prefix);
+    if (r.status() == Status::kOutOfMemory) return;
+    if (!r) return fail("clear");
+    std::erase_if(present_, [&](const auto& e) { return is_by_tag ? e.second.is_tagged : e.first.starts_with(prefix); });
   }
   void set_many() {
     for (unsigned i = 0, n = in_.byte(); i != n; ++i) {
       const std::string k = "m" + std::to_string((i * 7 + n) % key_count_);
-      if (store_.set(k, "many")) present_[k] = {"many", std::nullopt};
+      if (store_.set(k, "many")) present_[k] = {"many", std::nullopt, false};
     }
   }
   void del() {
@@ -165,7 +204,7 @@ class Run {
       ++seen;
       if (grows && seen % 4 == 0) {
         const std::string k = "g" + std::to_string(grown_++ % 4'000);
-        if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt};
+        if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt, false};
       }
       return difference_.empty();
     });
@@ -221,7 +260,7 @@ class Run {
         if (!wanted.keys_only) check(*o, seen.back(), e.value, e.ttl);
         if (seen.size() % 16 == 5) {
           const std::string k = "g" + std::to_string(grown_++ % 4'000);
-          if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt};
+          if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt, false};
         }
         return seen.size() - before != stops_after;
       });
@@ -249,8 +288,11 @@ class Run {
     if (!store_.verify()) fail("verify");
   }
 
+  static constexpr std::string_view kTags[] = {"t"};
+
   Bytes in_;
   StillClock clock_;
+  WriteBatch batch_;
   unsigned key_count_ = 0;
   unsigned grown_ = 0;
   Store store_;

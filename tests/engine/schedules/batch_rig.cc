@@ -423,7 +423,11 @@ void BatchRigBase::invalidate(int t, const MapOp& op, const tern::detail::PointS
 
 std::string BatchRigBase::judge() {
   const History<MapOp> history = recorder_->take();
-  if (checker_.check(history, initial_) != Verdict::kIllegal) return {};
+  switch (checker_.check(history, initial_)) {
+    case Verdict::kLinearizable: return {};
+    case Verdict::kAborted: return "a history that is too long to be judged";
+    case Verdict::kIllegal: break;
+  }
   return "not strictly serialisable:\n" + checker_.explain(history);
 }
 
