@@ -94,7 +94,7 @@ Spread ratio_to_best(const Row& row, std::span<const Row* const> others);
 // targets.cc: the figures of §1 and §3 that these rows give, judged.
 void judge_core(Results& results);
 // hash_rate.cc
-Target hash_batch_rate(unsigned repeats);
+std::vector<Target> hash_batch_rates(unsigned repeats);
 
 // report.cc
 void print_header(const Results& results);

@@ -68,7 +68,8 @@ enum class WhenFull : std::uint8_t {
 // Who removes what has expired, makes room ahead of need, takes replaced memory back, moves records.
 enum class Maintenance : std::uint8_t {
   // A thread of the store's own, started when there is something to look after for the first time (a deadline, a budget that
-  // is nearly used up): at most 500 us at a time and half of a processor; what has expired is reclaimed within 50 ms as a rule. It
+  // is nearly used up, fresh memory that a store of 8 MiB or more grows into): at most 500 us at a time and half of a processor;
+  // what has expired is reclaimed within 50 ms as a rule. It
   // runs on_removed, asks clock and memory_gauge, and has all signals blocked. Dropping the last handle waits for what it is
   // doing: don't drop that while holding what on_removed waits for. If the system refuses the thread, that is
   // logged, and the store works as with kTick.
