@@ -110,6 +110,7 @@ enum class Mutant : unsigned char {
   // reclamation
   kLeaveNestedGuard,          // the inner guard's end is taken for the outer's
   kFreeAtEqualEpoch,          // a bag is freed while a thread still announces its label
+  kTakenBackEarly,            // a call takes back what others may still be reading
   kRelaxedAnnounce,
   kRelaxedSlotLoad,
   kScanRelaxed,

@@ -16,6 +16,7 @@
 #define TERN_ENGINE_BATCH_WRITER_H_
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -167,9 +168,7 @@ class BatchWriter {
     if (n <= kFewMax) {
       sort_few(entries, n);
     } else {
-      std::sort(entries, entries + n, [&](const BatchEntry& a, const BatchEntry& b) {
-        return a.hash != b.hash ? a.hash < b.hash : comes_before(a.operation, b.operation);
-      });
+      sort_many(entries, n);
     }
     bool alone = conditions == 0;  // one plain operation a key: there is nothing to merge
     for (std::uint32_t i = 1; i < n && alone; ++i) alone = entries[i - 1].hash != entries[i].hash;
@@ -200,6 +199,44 @@ class BatchWriter {
     for (std::uint32_t i = 0; i != n; ++i) {
       entries[i].hash = items[i].hash;
       entries[i].operation = items[i].operation;
+    }
+  }
+
+  // By the highest bits of their hashes, in place, into as many parts as there are entries (American flag sort: McIlroy,
+  // Bostic and McIlroy, 1993); then each part: an entry or two, as hashes are seeded in secret, but for what is of one key.
+  [[gnu::noinline]] void sort_many(BatchEntry* entries, std::uint32_t n) const noexcept {
+    const unsigned bits = std::min(12u, static_cast<unsigned>(std::bit_width(n - 1)));
+    const std::uint32_t parts = 1u << bits;
+    std::uint16_t next[1u << 12], end[1u << 12];
+    const auto part_of = [&](std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> (64 - bits)); };
+    std::fill_n(end, parts, std::uint16_t{0});
+    for (std::uint32_t i = 0; i != n; ++i) ++end[part_of(entries[i].hash)];
+    std::uint16_t sum = 0;
+    for (std::uint32_t p = 0; p != parts; ++p) {
+      next[p] = sum;
+      end[p] = sum = static_cast<std::uint16_t>(sum + end[p]);
+    }
+    for (std::uint32_t p = 0; p != parts; ++p) {
+      while (next[p] != end[p]) {
+        BatchEntry& here = entries[next[p]];
+        std::uint64_t hash = here.hash;
+        std::uint32_t operation = here.operation;
+        for (std::uint32_t q; (q = part_of(hash)) != p;) {
+          BatchEntry& there = entries[next[q]++];
+          std::swap(there.hash, hash);
+          std::swap(there.operation, operation);
+        }
+        here.hash = hash;
+        here.operation = operation;
+        ++next[p];
+      }
+    }
+    std::uint32_t first = 0;
+    for (std::uint32_t p = 0; p != parts; first = end[p++]) {
+      if (end[p] - first < 2) continue;
+      std::sort(entries + first, entries + end[p], [&](const BatchEntry& a, const BatchEntry& b) {
+        return a.hash != b.hash ? a.hash < b.hash : comes_before(a.operation, b.operation);
+      });
     }
   }
 
@@ -292,7 +329,9 @@ class BatchWriter {
   // An ordinary record, in a block that the thread has. False: it is none, or there is no such block.
   [[gnu::always_inline]] bool build_at_hand(BatchEntry& e, std::string_view key, std::string_view value, std::uint64_t where) noexcept {
     if (d_->is_named || key.size() > kShortKeyMax || value.size() > Space<Sync>::kShortWayBytesMax) [[unlikely]] return false;
-    const std::uint64_t at = space_.heap.allocate_at_hand(thread_.cache, space_.plain_bytes(key.size(), value.size()));
+    const std::size_t bytes = space_.plain_bytes(key.size(), value.size());
+    std::uint64_t at = space_.heap.allocate_at_hand(thread_.cache, bytes);
+    if (at == 0 && space_.epoch.take_back(space_, thread_)) [[unlikely]] at = space_.heap.allocate_at_hand(thread_.cache, bytes);
     if (at == 0) [[unlikely]] return false;
     e.record = at;
     Rec& r = *new (space_.heap.at(at)) Rec;

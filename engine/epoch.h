@@ -228,6 +228,39 @@ class Epoch {
     }
     return some && st.work - before >= units;
   }
+  // For a call that takes many blocks before it retires as many: what the thread itself has retired, a bag of it, the oldest
+  // first. Else a ring of it would overflow the magazine later, and its memory be cold when it comes back. True: some was
+  // freed. Outside a guard. Looks at up to 2 x kRingBags bags.
+  template <class Store, class StoreThread>
+  [[gnu::noinline]] bool take_back(Store& store, StoreThread& st) noexcept {
+    Thread& t = st.epoch;
+    if (t.open == nullptr) return false;
+    if (t.open->count < t.open->old) {
+      free_old(store, st, *t.open);
+      return true;
+    }
+    if (t.limbo_bytes.load(std::memory_order_relaxed) == 0) return false;  // a hint
+    BagRing<Sync>* ring = t.ring_of_open;
+    unsigned index = t.index_of_open;
+    bool scanned = false;
+    for (unsigned looked = 0; looked != 2 * kRingBags; ++looked) {
+      if (++index == kRingBags) {
+        index = 0;
+        ring = ring_after(t, ring->next.load(std::memory_order_relaxed));  // own ring
+      }
+      Bag<Sync>& bag = ring->bags[index];
+      if (bag.state.load(std::memory_order_relaxed) != Bag<Sync>::kFull) continue;  // the claim decides
+      if (!scanned && !may_free(bag.label.load(std::memory_order_relaxed), safe_.load(std::memory_order_relaxed))) {  // as above
+        advance_and_scan(store);
+        scanned = true;
+      }
+      std::uint64_t safe = safe_.load(std::memory_order_acquire);  // [scan] acquire
+      if (planted<Sync>(Mutant::kTakenBackEarly)) safe = ~std::uint64_t{0};
+      if (try_free<true>(store, st, t, bag, safe)) return true;
+      if (scanned) return false;  // nor would what is younger
+    }
+    return false;
+  }
   // Which threads have closed a bag since this was called last. To be called now and then, by maintenance.
   template <class Store>
   void see_who_is_busy(Store& store) noexcept {
@@ -426,13 +459,19 @@ class Epoch {
     return false;
   }
 
-  template <class Store, class StoreThread>
+  template <bool kAtHand = false, class Store, class StoreThread>
   bool try_free(Store& store, StoreThread& st, Thread& owner, Bag<Sync>& bag, std::uint64_t safe) noexcept {
     if (!claim(bag, safe)) return false;
     Sync::point("epoch.free");
     const std::uint64_t bytes = bag.bytes;
     st.work += bag.count;
-    for (std::uint64_t i = 0; i != bag.count; ++i) store.reclaim(st, bag.records[i]);
+    for (std::uint64_t i = 0; i != bag.count; ++i) {
+      if constexpr (kAtHand) {
+        if (i + kAhead < bag.count) store.reclaim_soon(bag.records[i + kAhead]);
+        if (store.reclaim_at_hand(st, bag.records[i])) continue;
+      }
+      store.reclaim(st, bag.records[i]);
+    }
     bag.state.store(Bag<Sync>::kFree, std::memory_order_release);  // [bag] release
     owner.limbo_bytes.fetch_sub(bytes, std::memory_order_relaxed);
     limbo_bytes_.fetch_sub(bytes, std::memory_order_relaxed);

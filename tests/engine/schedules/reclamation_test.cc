@@ -55,6 +55,20 @@ struct Recycled {
   Threads reader_and_writer() {
     return {[&] { rig.get(0, key); }, [&] { churn(1); }};
   }
+  // A call that needs blocks takes back what its own thread has retired.
+  void take_back(int t) {
+    auto& space = rig.core().space;
+    rig.set(t, key, "1");
+    space.epoch.take_back(space, rig.thread(t));
+    rig.set(t, other, "z");
+  }
+  Threads reader_and_taker() {
+    return {[&] { rig.get(0, key); }, [&] { take_back(1); }};
+  }
+  // ... while others reclaim it, too.
+  Threads reader_taker_and_reclaimer() {
+    return {[&] { rig.get(0, key); }, [&] { take_back(1); }, [&] { rig.reclaim(2); }};
+  }
   // As a visitor's callback reads, or a write below a guard.
   Threads nested_reader_and_writer() {
     return {[&] {
@@ -141,6 +155,11 @@ TEST(Reclamation, TheLimboOfAThreadThatWent) {
   expect_holds("reclamation, a thread goes", b.rig, b.a_thread_goes(), {.preemptions = 2});
 }
 
+TEST(Reclamation, ACallTakesBackWhatItsThreadRetired) {
+  Recycled<Mutant::kNone> b(3);
+  expect_holds("reclamation, taken back", b.rig, b.reader_taker_and_reclaimer(), {.preemptions = 2});
+}
+
 TEST(ReclamationMutants, LeaveNestedGuard) {
   Recycled<Mutant::kLeaveNestedGuard> b(2);
   expect_found("leave nested guard", b.rig, b.nested_reader_and_writer());
@@ -148,6 +167,10 @@ TEST(ReclamationMutants, LeaveNestedGuard) {
 TEST(ReclamationMutants, FreeAtEqualEpoch) {
   Recycled<Mutant::kFreeAtEqualEpoch> b(2);
   expect_found("free at equal epoch", b.rig, b.reader_and_writer());
+}
+TEST(ReclamationMutants, TakenBackEarly) {
+  Recycled<Mutant::kTakenBackEarly> b(2);
+  expect_found("taken back early", b.rig, b.reader_and_taker());
 }
 TEST(ReclamationMutants, FreeHeld) {
   Recycled<Mutant::kFreeHeld> b(2);
