@@ -30,10 +30,11 @@ TEST(Bounds, EveryFigureIsThere) {
     }
   }
   for (const char* id : {"expire-1000", "expire-rate", "tick-overrun-p999", "tick-overrun-p999-50us", "tick-overrun-p999-1000us",
-                         "get-p999-full", "set-p999-full", "get-p9999-full", "set-p9999-full"}) {
+                         "loop-overrun-p999", "get-p999-full", "set-p999-full", "get-p9999-full", "set-p9999-full",
+                         "get-p999-paced", "set-p999-paced", "get-p9999-paced", "set-p9999-paced"}) {
     EXPECT_EQ(ids.count(id), 1u) << id;
   }
-  for (const char* workload : {"full-95-5-get", "full-95-5-set"}) {
+  for (const char* workload : {"full-95-5-get", "full-95-5-set", "full-95-5-paced-get", "full-95-5-paced-set"}) {
     for (const char* store : {"tern", "lru-mutex", "lru-sharded-64", "libcuckoo-clock"}) {
       const Row* row = results.find(workload, store, plan.keys, 2);
       ASSERT_NE(row, nullptr) << store;
