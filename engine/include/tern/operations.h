@@ -340,7 +340,7 @@ class Operations {
   Result<void> get_many(std::span<const std::string_view> keys, Values& out) const noexcept {
     return detail::get_many(ctx(), keys, out, false);
   }
-  // All values current at one moment. At most 4,096 keys.
+  // All values current at one moment. At most 4,096 keys. conflict: the moment was given up to make room, or 64 others ask for one.
   Result<void> get_many_at_one_moment(std::span<const std::string_view> keys, Values& out) const noexcept {
     return detail::get_many(ctx(), keys, out, true);
   }

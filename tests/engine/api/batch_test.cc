@@ -324,6 +324,33 @@ TEST_F(BatchTest, ACallbackOfAVisitMayWriteOne) {
   EXPECT_EQ(store.get("a")->view(), "after");
 }
 
+// Inside the guard of a view's walk.
+TEST_F(BatchTest, ACallbackOfAWalkMayWriteOneAndOpenAView) {
+  for (unsigned i = 0; i != 100; ++i) ASSERT_TRUE(store.set(numbered("k", i), "before"));
+  const auto view = store.view();
+  ASSERT_TRUE(view);
+  unsigned shown = 0;
+  const Result<bool> all = view->for_each([&](std::string_view key, std::string_view value) {
+    batch.clear();
+    batch.set(key, "after");
+    batch.require_present(numbered("k", (shown + 50) % 100));
+    batch.del(numbered("k", shown % 7 + 200));
+    batch.set(numbered("new", shown), "after");
+    EXPECT_TRUE(store.write(batch));
+    EXPECT_EQ(value, "before");
+    const auto younger = store.view();
+    EXPECT_TRUE(younger);
+    EXPECT_EQ(value_of(*younger, key), "after");
+    EXPECT_EQ(value_of(*view, key), "before");
+    ++shown;
+    return true;
+  });
+  EXPECT_TRUE(all && *all);
+  EXPECT_EQ(shown, 100u);
+  EXPECT_EQ(*view->size(), 100u);
+  EXPECT_EQ(store.stats().entries, 200u);
+}
+
 // Keys that share buckets and overflow buckets, some there and some not, in batches of every size around those that take
 // another way: past a few they are sorted otherwise, and looked for in groups.
 TEST_F(BatchTest, OfEverySizeOverEveryPartOfTheTable) {

@@ -328,7 +328,8 @@ TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
   for (const char* point : {"point.counted", "point.publish", "point.stamp", "point.bury", "point.sweep", "point.swept", "point.drop",
                             "view.registered", "view.stamped", "view.read", "version.keep", "kept.note", "kept.look", "batch.located",
                             "batch.agree", "batch.install", "batch.version", "batch.placed", "batch.commit", "batch.stamp", "batch.count",
-                            "batch.settle", "batch.give_up", "batch.heal", "event.listen", "event.subscribed", "event.cell", "event.swap", "event.in", "event.told", "event.read"}) {
+                            "batch.settle", "batch.give_up", "batch.heal", "event.listen", "event.subscribed", "event.cell",
+                            "event.swap", "event.in", "event.told", "event.read"}) {
     EXPECT_TRUE(stops.where.contains(point)) << point;
   }
 }
@@ -375,7 +376,7 @@ TEST(ProgressTest, AnOpenerThatStopsHalfWayPinsNothing) {
 
 // Batches of two keys each, which in the order of their hashes follow each other like links: each stops before its second
 // key, which the next one has. Whoever meets the first finishes them all, more than it remembers at once.
-TEST(ProgressTest, AChainOfStoppedBatchesIsFinishedByWhoMeetsTheFirst) {
+void finish_a_chain_of_batches(bool inside_a_visit) {
   const HookGuard hook;
   const Store store = open_or_fail(small_options());
   constexpr unsigned kBatches = 40;
@@ -400,7 +401,14 @@ TEST(ProgressTest, AChainOfStoppedBatchesIsFinishedByWhoMeetsTheFirst) {
       ASSERT_TRUE(parking.wait(static_cast<int>(i)));
     }
     for (const std::string& key : keys) EXPECT_EQ(value_of(store, key), "before") << "a get never helps, and sees no batch half-way";
-    ASSERT_TRUE(store.set(keys[0], "after"));
+    if (inside_a_visit) {  // whose guard is around the helping
+      ASSERT_TRUE(store.visit(keys[0], [&](std::string_view value) {
+        EXPECT_TRUE(store.set(keys[0], "after"));
+        EXPECT_EQ(value, "before");
+      }));
+    } else {
+      ASSERT_TRUE(store.set(keys[0], "after"));
+    }
     EXPECT_EQ(value_of(store, keys[0]), "after");
     for (unsigned i = 0; i != kBatches; ++i) EXPECT_EQ(value_of(store, keys[i + 1]), numbered("second of ", i));
     const auto view = store.view();
@@ -410,6 +418,41 @@ TEST(ProgressTest, AChainOfStoppedBatchesIsFinishedByWhoMeetsTheFirst) {
   }
   EXPECT_EQ(value_of(store, keys[0]), "after");
   for (unsigned i = 0; i != kBatches; ++i) EXPECT_EQ(value_of(store, keys[i + 1]), numbered("second of ", i));
+  EXPECT_TRUE(whole(store));
+}
+
+TEST(ProgressTest, AChainOfStoppedBatchesIsFinishedByWhoMeetsTheFirst) { finish_a_chain_of_batches(false); }
+TEST(ProgressTest, AChainOfStoppedBatchesIsFinishedInsideAVisit) { finish_a_chain_of_batches(true); }
+
+// Views that the store opens for itself have a bound of their own: the next read of one moment is told, users' views open.
+TEST(ProgressTest, AsManyMomentsAsTheStoreHasViewsFor) {
+  const HookGuard hook;
+  const Store store = open_or_fail(small_options());
+  ASSERT_TRUE(store.set("there", "v"));
+  const std::string_view keys[] = {"there", "missing"};
+  Values values;
+  {
+    Parking parking;
+    std::vector<std::jthread> stopped;
+    for (int i = 0; i != 64; ++i) {
+      parking.arm(i, "view.stamped");
+      stopped.emplace_back([&, i] {
+        Parking::Role role(parking, i);
+        Values own;
+        EXPECT_TRUE(store.get_many_at_one_moment(keys, own));
+        EXPECT_TRUE(own[0] && own[1].missing());
+      });
+      ASSERT_TRUE(parking.wait(i));
+    }
+    EXPECT_EQ(store.get_many_at_one_moment(keys, values).status(), Status::kConflict);
+    EXPECT_TRUE(store.get_many_at_one_moment(std::span(keys).first(1), values)) << "all are there: no view is needed";
+    const auto view = store.view();
+    ASSERT_TRUE(view);
+    EXPECT_EQ(value_of(*view, "there"), "v");
+    ASSERT_TRUE(store.set("there", "w"));
+    parking.release();
+  }
+  EXPECT_TRUE(store.get_many_at_one_moment(keys, values));
   EXPECT_TRUE(whole(store));
 }
 
