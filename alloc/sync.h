@@ -142,6 +142,10 @@ enum class Mutant : unsigned char {
   kRoundArrivesUnread,        // a listener arrives in a round that was opened after it began to read
   kRoundLeaverStays,          // who leaves is still counted among those who have arrived
   kRoundPastToken,            // rounds go on although a token may ask for what was read
+  // locks
+  kLockTurnUnrung,            // who leaves the queue wakes nobody
+  kLockBellReadLate,          // a waiter reads its bell after it has looked whether its turn has come
+  kLockRungOutside,           // who leaves rings the next one's bell after it has let go of the mutex
   // ordered index
   kIndexCopyUnfrozen,         // a node is copied while its words may still change
   kIndexLinkIntoFrozen,       // a leaf is linked into a word that was copied already
