@@ -275,6 +275,84 @@ TEST(BatchThreads, ListsOfAppendsHaveNoCycle) {
   EXPECT_TRUE(whole(store));
 }
 
+// Batches for whose new keys there may be no room half-way, when they are installed in part and others help them: what was given
+// up leaves nothing, for anybody.
+TEST(BatchThreads, GivenUpHalfWayTheyLeaveNothing) {
+  Options options = small_options();
+  options.memory_bytes = 4 * kMiB;
+  options.eviction = false;
+  Store store = open_or_fail(options);
+  constexpr unsigned kOwn = 3'000, kShared = 8, kThreads = 2;
+  std::vector<std::string> shared;
+  for (unsigned i = 0; i != kShared; ++i) ASSERT_TRUE(store.set(shared.emplace_back(numbered("shared", i)), "none"));
+  unsigned filled = 0;
+  while (store.set(numbered("f", filled), std::string(4'000, 'f'))) ++filled;
+  while (store.set(numbered("f", filled), "")) ++filled;
+  std::atomic<unsigned> committed{0}, refused{0}, gone{0}, running{kThreads};
+  const unsigned rounds = quick_or_long(kSanitized ? 40u : 200u, 10'000u);
+  std::vector<std::jthread> threads;
+  for (unsigned t = 0; t != kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      WriteBatch batch;
+      for (unsigned n = 0; n != rounds && !::testing::Test::HasFailure(); ++n) {
+        const auto own = [&](unsigned i) { return numbered("own", (t * 100 + n % 7) * 10'000ull + i); };
+        const unsigned size = 200 + (n * 997 + t * 331) % (kOwn - 200);
+        const std::string mark = std::to_string(t) + "." + std::to_string(n);
+        batch.clear();
+        for (const std::string& key : shared) batch.set(key, mark);
+        for (unsigned i = 0; i != size; ++i) batch.set(own(i), "");
+        // About as much room as one needs: a little more after each refusal, less after each commit.
+        if (const auto r = store.write(batch)) {
+          ++committed;
+          (void)store.set(numbered("f", --gone), std::string(4'000, 'f'));
+          batch.clear();
+          for (unsigned i = 0; i != size; ++i) {
+            if (i % 31 == 0) {
+              EXPECT_TRUE(store.get(own(i)).found());
+            }
+            batch.del(own(i));
+          }
+          if (!store.write(batch)) {
+            // One by one; a guard of the other's may keep the reserve for removals from coming back for a while.
+            for (unsigned i = 0; i != size; ++i) {
+              Result<bool> gone_too = store.del(own(i));
+              for (int again = 0; again != 100'000 && !gone_too; ++again) {
+                std::this_thread::yield();
+                gone_too = store.del(own(i));
+              }
+              EXPECT_TRUE(gone_too && *gone_too);
+            }
+          }
+        } else {
+          EXPECT_EQ(r.status(), Status::kOutOfMemory);
+          ++refused;
+          (void)store.del(numbered("f", gone++));
+        }
+        for (unsigned i = 0; i < size; i += 7) EXPECT_TRUE(store.get(own(i)).missing());
+      }
+      --running;
+    });
+  }
+  // Whoever meets a batch finishes it, or is refused as it was. The shared keys are always of one batch.
+  const std::vector<std::string_view> keys(shared.begin(), shared.end());
+  Values values;
+  for (unsigned n = 0; running != 0; ++n) {
+    if (n % 16 == 0) (void)store.tick(std::chrono::microseconds(100));
+    const auto r = store.get_many_at_one_moment(keys, values);
+    if (r.status() == Status::kConflict) continue;
+    ASSERT_TRUE(r);
+    for (unsigned i = 1; i != kShared; ++i) ASSERT_EQ(*values[i], *values[0]);
+  }
+  threads.clear();
+  std::printf("[tern] %u batches committed, %u refused\n", committed.load(), refused.load());
+  EXPECT_GT(refused, 0u);
+  EXPECT_GT(committed, 0u);
+  ASSERT_TRUE(store.del_prefix("f"));
+  for (int i = 0; i != 1'000 && store.stats().entries != kShared; ++i) ASSERT_TRUE(store.tick(1ms));
+  EXPECT_EQ(store.stats().entries, kShared);
+  EXPECT_TRUE(whole(store));
+}
+
 // What the full-store test of eviction asks (eviction_test.cc), where batches write and views hold what they replace: none is
 // refused for long, the store stays a full one, and what a view shows stays.
 TEST(BatchThreads, EightOnAFullStoreBesideViews) {
