@@ -154,6 +154,10 @@ enum class Mutant : unsigned char {
   kIndexScanSkipsDead,        // a scan takes a remover's probe for a removal
   kIndexScanPastItsPrefix,    // a scan within a prefix goes on with what lies beside it
   kIndexScanWithinTooLittle,  // a scan within a prefix takes the node where the prefix ends for one above it
+  kIndexMetTooShort,          // the bytes that lead to a leaf's node are taken for all of its key
+  kIndexHintWrong,            // a node's hints are never those of its leaves: slow, and no bug
+  kScanTrustsHint,            // a scan takes the record that a node's hint leads to without a look at its key
+  kScanMissByHint,            // hints are wrong, and a scan believes them that a key isn't there
   kLeafAfterLive,             // a key is in the table before the index has it
   kLeafHelperSkips,           // who finishes another's insert makes sure of no leaf
   kLeafUnconfirmed,           // an inserter doesn't look whether its leaf has stayed

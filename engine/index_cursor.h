@@ -1,8 +1,11 @@
 // Cursor: a walk over the leaves of an ordered index, in order, from a key on or back from it (ordered_index.h).
 //
-// Leaves lie anywhere in memory, and each is a cache miss. So their addresses are taken from the nodes as many at a time as
-// the user will ask for, and fetched before the first of them is handed out. What a leaf says of its key is read when it is
-// handed out, not when it is fetched. Inside one guard.
+// Leaves lie anywhere in memory, and each is a cache miss. So next() takes their addresses from the nodes as many at a time as
+// the user will ask for, and fetches them before the first is handed out. What a leaf says of its key is read when it is
+// handed out, not when it is fetched.
+//
+// meet() reads no leaf at all. It hands out what the nodes know: the hint, and the bytes that lead to the leaf, which are
+// those of no other key in the tree. Inside one guard.
 #ifndef TERN_ENGINE_INDEX_CURSOR_H_
 #define TERN_ENGINE_INDEX_CURSOR_H_
 
@@ -21,10 +24,11 @@ template <class Sync>
 class OrderedIndex<Sync>::Cursor {
  public:
   enum Direction : int { kForward = 1, kBackward = -1 };
+  static constexpr std::size_t kPathMax = 96;  // the longest path that is known
 
   // From the first key on; backward, from the last.
   Cursor(const OrderedIndex& index, Direction direction) noexcept : index_(index), direction_(direction) {
-    enter(index_.root_.load(std::memory_order_seq_cst));  // [branch] seq_cst, [announce] seq_cst
+    enter(index_.root_.load(std::memory_order_seq_cst), 0);  // [branch] seq_cst, [announce] seq_cst
   }
   // From the first key that isn't less than `bound` (backward: greater); `included` says whether it may be `bound`. Of the
   // bound's first bytes `common` are those of every leaf that it hands out: it ends where they end.
@@ -51,6 +55,48 @@ class OrderedIndex<Sync>::Cursor {
       if (kind == LeafState::kLive || (kind == LeafState::kDead && !planted<Sync>(Mutant::kIndexScanSkipsDead))) return leaf;
     }
   }
+
+  // Instead of next(), of one cursor: leaves that may be REMOVED, unread. begin(path) before the first of some that lie in one
+  // node; each(leaf, hint, next) -> bool whether to go on. Of the keys that have been in the tree all the time the leaf's is the
+  // only one that begins with `path` and the byte `next`, or is `path` if that is kWhole. A path without data: not known.
+  // True: there is no other, or failed().
+  template <class Begin, class Each>
+  [[gnu::always_inline]] bool meet(Begin&& begin, Each&& each) noexcept {
+    while (first_ != count_) {  // the bound's own
+      begin(std::string_view());
+      if (!each(*fetched_[first_++], std::uint64_t{0}, kWhole)) return false;
+    }
+    while (depth_ != 0) {
+      Frame& f = frames()[depth_ - 1];
+      const Node& n = *f.node;
+      const unsigned words = n.words();
+      const bool has_hints = n.has_hints != 0;
+      bool has_begun = false;
+      std::uint64_t word = 0;
+      int at = f.at;
+      for (; static_cast<unsigned>(at) < words; at += direction_) {
+        word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
+        if (offset_of(word) == 0) continue;
+        if (is_inner(word)) break;
+        if (!has_begun) begin(f.path <= kPathMax ? std::string_view(path_, f.path) : std::string_view());
+        has_begun = true;
+        const bool ends = at == 0 || planted<Sync>(Mutant::kIndexMetTooShort);
+        if (!each(index_.leaf_of(word), has_hints ? std::uint64_t{n.hint(at)} : 0, ends ? kWhole : n.byte(static_cast<unsigned>(at)))) {
+          f.at = at + direction_;
+          return false;
+        }
+      }
+      f.at = at + direction_;
+      if (static_cast<unsigned>(at) < words) {
+        descend(f, at, word);
+      } else {
+        --depth_;
+      }
+    }
+    return true;
+  }
+  static constexpr int kWhole = -1;
+
   // No private memory for a path of more than kFrames nodes; the scan is incomplete.
   bool failed() const noexcept { return failed_; }
 
@@ -58,62 +104,56 @@ class OrderedIndex<Sync>::Cursor {
   struct Frame {
     const typename OrderedIndex::Node* node;
     int at;  // the child to visit next
+    std::uint32_t path;  // bytes of each key below it, its prefix among them
   };
   static constexpr unsigned kFrames = 24;
   static constexpr unsigned kAheadMax = 64;
   static constexpr int kNodesAhead = 3;
 
+  // Into the inner node that is child `at` of the innermost one.
+  void descend(const Frame& f, int at, std::uint64_t word) noexcept {
+    const Node& n = *f.node;
+    for (int i = 0, next = at; i != kNodesAhead; ++i, next += direction_) {  // nodes lie anywhere, too
+      if (static_cast<unsigned>(next) >= n.words()) break;
+      const std::uint64_t ahead = n.child(next).load(std::memory_order_relaxed);  // a hint
+      index_.prefetch_node(ahead);
+      index_.prefetch_hints(ahead);
+    }
+    const std::size_t path = f.path;
+    if (path < kPathMax) path_[path] = static_cast<char>(n.byte(static_cast<unsigned>(at)));
+    enter(word, path + 1);
+  }
   // The next leaves, up to `ahead_`.
   void fetch() noexcept {
     first_ = count_ = 0;
-    while (count_ != ahead_ && depth_ != 0) {
-      Frame& f = frames()[depth_ - 1];
-      const Node& n = *f.node;
-      const int words = static_cast<int>(n.words());
-      std::uint64_t word = 0;
-      int at = f.at;
-      while (at >= 0 && at < words) {
-        word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
-        at += direction_;
-        if (is_inner(word)) break;
-        if (offset_of(word) == 0) continue;
-        take(index_.leaf_of(word));
-        if (count_ == ahead_) break;
-      }
-      f.at = at;
-      if (count_ == ahead_) return;
-      if (!is_inner(word)) {
-        --depth_;
-        continue;
-      }
-      for (int i = 0; i != kNodesAhead; ++i, at += direction_) {  // nodes lie anywhere, too
-        if (at < 0 || at >= words) break;
-        index_.prefetch_node(n.child(at).load(std::memory_order_relaxed));  // a hint
-      }
-      enter(word);
-    }
+    const auto any = [](std::string_view) noexcept {};
+    meet(any, [this](const Leaf& leaf, std::uint64_t, int) noexcept {
+      take(leaf);
+      return count_ != ahead_;
+    });
   }
   void take(const Leaf& leaf) noexcept {
     fetched_[count_++] = &leaf;
     if (ahead_ != 1) {
       prefetch_second_level(&leaf);
-      prefetch_second_level(leaf.data() + 20);  // the end of a key of 20 bytes
+      prefetch_second_level(leaf.data() + 19);  // the end of a key of 20 bytes
     }
   }
 
   Frame* frames() noexcept { return more_ != nullptr ? more_ : frames_; }
 
-  void enter(std::uint64_t word) noexcept {
+  // What `word` leads to, by the first `path` bytes of path_.
+  void enter(std::uint64_t word, std::size_t path) noexcept {
     if (offset_of(word) == 0) return;
     if (is_inner(word)) {
       const Node& n = index_.node_of(word);
-      push(n, direction_ == kForward ? 0 : static_cast<int>(n.words()) - 1);
+      push(n, direction_ == kForward ? 0 : static_cast<int>(n.words()) - 1, path);
     } else {
       take(index_.leaf_of(word));
     }
   }
 
-  void push(const Node& n, int at) noexcept {
+  void push(const Node& n, int at, std::size_t path) noexcept {
     if (depth_ == capacity_) {
       auto* more = static_cast<Frame*>(alloc::private_allocate(std::size_t{capacity_} * 2 * sizeof(Frame)));
       if (more == nullptr) {
@@ -126,12 +166,19 @@ class OrderedIndex<Sync>::Cursor {
       more_ = more;
       capacity_ *= 2;
     }
-    frames()[depth_++] = {&n, at};
+    const std::string_view prefix = n.prefix();
+    append(path, prefix);
+    frames()[depth_++] = {&n, at, static_cast<std::uint32_t>(path + prefix.size())};
+  }
+
+  void append(std::size_t path, std::string_view bytes) noexcept {
+    if (path < kPathMax) std::memcpy(path_ + path, bytes.data(), std::min(bytes.size(), kPathMax - path));
   }
 
   // Along the bound: what lies on its far side at each node is pushed, to be visited later; not where only nodes further down
   // have all of the common bytes.
   void seek(std::string_view bound, bool included, std::size_t common) noexcept {
+    append(0, bound);
     std::size_t depth = 0;
     std::uint64_t word = index_.root_.load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
     while (offset_of(word) != 0) {
@@ -151,21 +198,22 @@ class OrderedIndex<Sync>::Cursor {
       if (agreed != prefix.size()) {
         // A bound that ends inside the prefix is less than all below it.
         const bool is_less = agreed == rest.size() || static_cast<unsigned char>(rest[agreed]) < static_cast<unsigned char>(prefix[agreed]);
-        if (depth + agreed >= common && is_less == (direction_ == kForward)) enter(word);
+        if (depth + agreed >= common && is_less == (direction_ == kForward)) enter(word, depth);
         return;
       }
+      const std::size_t path = depth;
       depth += agreed;
       const bool is_within = planted<Sync>(Mutant::kIndexScanWithinTooLittle) ? depth > common
                                                                                : depth >= common || planted<Sync>(Mutant::kIndexScanPastItsPrefix);
       if (depth == bound.size()) {  // the bound is the node's own key, the others are greater
-        if (direction_ == kForward) return push(n, included ? 0 : 1);
-        if (included) push(n, 0);
+        if (direction_ == kForward) return push(n, included ? 0 : 1, path);
+        if (included) push(n, 0, path);
         return;
       }
       const auto byte = static_cast<unsigned char>(bound[depth++]);
       const int at = static_cast<int>(n.lower(byte));
       const bool exact = at < static_cast<int>(n.words()) && n.byte(static_cast<unsigned>(at)) == byte;
-      if (is_within) push(n, direction_ == kForward ? at + (exact ? 1 : 0) : at - 1);
+      if (is_within) push(n, direction_ == kForward ? at + (exact ? 1 : 0) : at - 1, path);
       if (!exact || failed_) return;
       word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
     }
@@ -182,6 +230,7 @@ class OrderedIndex<Sync>::Cursor {
   const Leaf* fetched_[kAheadMax];
   Frame* more_ = nullptr;
   Frame frames_[kFrames];
+  char path_[kPathMax];  // to the innermost frame; what is longer isn't kept
 };
 
 }  // namespace tern::detail

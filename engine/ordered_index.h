@@ -6,8 +6,10 @@
 //                                     └─> the leaf of the key that ends here, "user:" itself
 //
 //   child word   63 FROZEN | 62 INNER | 39..0 offset; 0: nobody. The root is one too, never frozen
-//   node         count, length of the prefix | coming | own, children in order | their bytes | prefix
+//   node         count, length of the prefix, where its words begin | coming | bytes of its children | prefix |
+//                own, children in order | their hints, if any of them was a leaf when it was made
 //                up to 48 children as many as it needs, beyond that 256 found by their byte
+//   hint         the hash of the key of the leaf in the child word, or 0: not known
 //   leaf state   63..2 counter | 1..0 LIVE, DEAD, REMOVED
 //   leaf         state, hash, length of the key | key, or where it lies: an extent, for one that fits into no block
 //
@@ -32,13 +34,16 @@
 //   3 below each node there is a leaf, or a removal of one is under way; a node with a single leaf gives way to it.
 // So a reader that stands in an old node sees every leaf that was there when it began and is still.
 //
+// A hint saves a scan the leaf's line: the hash says where the key's record is looked for. It is stored after the leaf is
+// linked, relaxed, and copied or lost with the node, so it may be another key's; whoever uses it doesn't believe it (scans.h).
+//
 // Progress: lock-free. An attempt fails because another succeeded, or ends in finishing another's replacement. A thread
 // that stops for ever leaves at most one leaf behind that is REMOVED and still linked, or on its way in; it goes with its key's
 // next insertion or removal. When memory ran out while a node was replaced, nothing new enters below it until there is some
 // again; removals do their work, and what they couldn't unlink goes when its node is replaced. All calls are made inside a guard.
 // Limits and cost: a key that fits into no block takes an extent, 64 KiB. ensure: a descent (a cache miss for each node
 // and one for the leaf), a leaf, and the copy of a node of up to 48 children or a swap. Memory: the key and 20 bytes, and
-// about 10 to 20 a key for nodes. A node from which keys were removed is copied smaller when three
+// about 20 to 30 a key for nodes. A node from which keys were removed is copied smaller when three
 // quarters of its words are empty, one of 256 when 24 are in use.
 //
 // Edges
@@ -217,21 +222,29 @@ class OrderedIndex {
   static constexpr std::uint64_t offset_of(std::uint64_t word) noexcept { return word & kOffset; }
   static constexpr bool is_inner(std::uint64_t word) noexcept { return (word & kInner) != 0; }
 
+  using Hint = Setting;
+  static_assert(sizeof(Hint) == sizeof(Word));
+
   struct Node {
     std::uint16_t count;  // children beside the own one; 256: found by their byte
     std::uint16_t prefix_bytes;
-    std::uint32_t padding;
+    std::uint16_t words_at;
+    std::uint16_t has_hints;
 
     unsigned words() const noexcept { return count + 1u; }
     Word& coming() const noexcept { return *reinterpret_cast<Word*>(const_cast<Node*>(this) + 1); }  // a leaf
-    Word& child(int i) const noexcept { return (&coming())[i + 1]; }  // 0: the own one
-    unsigned char* bytes() const noexcept { return reinterpret_cast<unsigned char*>(&child(static_cast<int>(words()))); }
+    unsigned char* bytes() const noexcept { return reinterpret_cast<unsigned char*>(&coming() + 1); }
     unsigned char byte(unsigned i) const noexcept { return count == 256 ? static_cast<unsigned char>(i - 1) : bytes()[i - 1]; }
     char* prefix_data() const noexcept { return reinterpret_cast<char*>(bytes() + (count == 256 ? 0 : count)); }
     std::string_view prefix() const noexcept {
       Sync::plain_read(prefix_data(), prefix_bytes);
       return {prefix_data(), prefix_bytes};
     }
+    Word& child(int i) const noexcept {  // 0: the own one
+      return reinterpret_cast<Word*>(reinterpret_cast<char*>(const_cast<Node*>(this)) + words_at)[i];
+    }
+    Hint& hint(int i) const noexcept { return *reinterpret_cast<Hint*>(&child(i) + words()); }
+    std::uint64_t hint_or_none(int i) const noexcept { return has_hints != 0 ? std::uint64_t{hint(i)} : 0; }
     // The word of `byte`, or 0: there is none (that is the own child's).
     unsigned find(unsigned char wanted) const noexcept {
       if (count == 256) return wanted + 1u;
@@ -245,31 +258,56 @@ class OrderedIndex {
       Sync::plain_read(bytes(), count);
       return static_cast<unsigned>(std::lower_bound(bytes(), bytes() + count, wanted) - bytes()) + 1;
     }
-    static std::size_t size_of(unsigned count, std::size_t prefix_bytes) noexcept {
-      return sizeof(Node) + (count + 2u) * sizeof(Word) + (count == 256 ? 0 : count) + prefix_bytes;
+    static std::size_t words_behind(unsigned count, std::size_t prefix_bytes) noexcept {
+      return (sizeof(Node) + sizeof(Word) + (count == 256 ? 0 : count) + prefix_bytes + sizeof(Word) - 1) / sizeof(Word) * sizeof(Word);
+    }
+    static std::size_t size_of(unsigned count, std::size_t prefix_bytes, bool has_hints) noexcept {
+      return words_behind(count, prefix_bytes) + (count + 1u) * (sizeof(Word) + (has_hints ? sizeof(Hint) : 0));
     }
   };
   static_assert(sizeof(Node) == 8);
 
+  // A child word, and the hint beside it.
+  struct Child {
+    std::uint64_t word;
+    std::uint64_t hint;
+    bool is_leaf() const noexcept { return word != 0 && !is_inner(word); }
+  };
+
   // What a node is made of.
   struct Entries {
-    std::uint64_t own = 0;
+    Child own{};
     unsigned count = 0;
+    bool has_leaf = false;
     unsigned char byte[256];
-    std::uint64_t word[256];
+    Child child[256];
 
-    void add(int at, std::uint64_t w) noexcept {  // -1: the own one
+    Entries() noexcept {}  // NOLINT(modernize-use-equals-default): the arrays stay as they are
+    void add(int at, const Child& c) noexcept {  // -1: the own one
+      has_leaf |= c.is_leaf();
       if (at < 0) {
-        own = w;
+        own = c;
         return;
       }
       unsigned i = count++;
       for (; i != 0 && byte[i - 1] > at; --i) {
         byte[i] = byte[i - 1];
-        word[i] = word[i - 1];
+        child[i] = child[i - 1];
       }
       byte[i] = static_cast<unsigned char>(at);
-      word[i] = w;
+      child[i] = c;
+    }
+  };
+
+  // A word that leads on: the root, or one of a node.
+  struct Slot {
+    Word* word = nullptr;
+    const Node* node = nullptr;  // null: the root
+
+    void note(const Child& c) const noexcept {
+      if (node == nullptr || node->has_hints == 0 || !c.is_leaf()) return;
+      Sync::point("index.hint");
+      reinterpret_cast<Hint&>(word[node->words()]) = c.hint;
     }
   };
 
@@ -283,11 +321,11 @@ class OrderedIndex {
       kStuck,   // another's replacement is in the way, and there is no memory to finish it
     };
     Kind kind = kStuck;
-    Word* slot = nullptr;
+    Slot slot;
     std::uint64_t word = 0;
     std::size_t depth = 0;  // bytes of the key before `slot`
     std::size_t agreed = 0;
-    Word* above = nullptr;  // the node that `slot` lies in, and its own slot; null: `slot` is the root
+    Slot above;  // the slot of the node that `slot` lies in; no word: `slot` is the root
     std::uint64_t node = 0;
     std::size_t node_depth = 0;
   };
@@ -297,21 +335,22 @@ class OrderedIndex {
 
   const Node& node_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Node>(offset_of(word)); }
   Leaf& leaf_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Leaf>(offset_of(word)); }
-  // A node lies on two or three lines, and where on them its bytes are only the first says.
+  // A node's beginning, bytes and words lie on two or three lines.
   void prefetch_node(std::uint64_t word) const noexcept {
     const char* const at = space_.heap.template at<char>(offset_of(word));
     prefetch_near(at);
     prefetch_near(at + 64);
     prefetch_near(at + 120);
   }
+  void prefetch_hints(std::uint64_t word) const noexcept { prefetch_near(space_.heap.template at<char>(offset_of(word)) + 184); }
 
   // For a writer: finishes the replacements that it meets.
   Spot find(Thr& t, std::string_view key) noexcept {
     for (;;) {
       Spot spot;
-      spot.slot = &root_;
+      spot.slot.word = &root_;
       for (;;) {
-        spot.word = spot.slot->load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
+        spot.word = spot.slot.word->load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
         if ((spot.word & kFrozen) != 0) {
           if (replace(t, spot.above, spot.node, spot.node_depth) == Replaced::kNoMemory) return {};
           break;
@@ -340,7 +379,7 @@ class OrderedIndex {
         spot.above = spot.slot;
         spot.node = spot.word;
         spot.node_depth = spot.depth;
-        spot.slot = &n.child(static_cast<int>(at));
+        spot.slot = {&n.child(static_cast<int>(at)), &n};
         spot.depth += prefix.size() + (at != 0 ? 1 : 0);
       }
     }
@@ -402,8 +441,8 @@ class OrderedIndex {
         std::size_t same = spot.depth;
         while (same != both && other[same] == key[same]) ++same;
         Entries e;
-        e.add(next_of(other, same), spot.word);
-        e.add(next_of(key, same), fresh);
+        e.add(next_of(other, same), child_of(spot.word));
+        e.add(next_of(key, same), child_of(fresh));
         to = make_path(t, key.substr(spot.depth, same - spot.depth), e, made, made_count);
         if (to == 0) return Linked::kNoMemory;
       }
@@ -411,13 +450,15 @@ class OrderedIndex {
     std::uint64_t expected = spot.word;
     Sync::point("index.link");
     if (planted<Sync>(Mutant::kIndexLinkIntoFrozen)) {
-      expected = spot.slot->load(std::memory_order_seq_cst);  // [branch] seq_cst
+      expected = spot.slot.word->load(std::memory_order_seq_cst);  // [branch] seq_cst
       if (offset_of(expected) != offset_of(spot.word)) expected = spot.word;
     }
-    if (!spot.slot->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
+    const Child linked = is_inner(to) ? Child{to, 0} : child_of(to);
+    if (!spot.slot.word->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
       while (made_count != 0) free_node(t, made[--made_count]);
       return Linked::kAgain;
     }
+    spot.slot.note(linked);
     if (replaces_leaf) retire_leaf(t, offset_of(spot.word));
     return Linked::kYes;
   }
@@ -433,7 +474,7 @@ class OrderedIndex {
       if (spot.kind != Spot::kLeaf || spot.word != word) break;
       std::uint64_t expected = word;
       Sync::point("index.unlink");
-      if (spot.slot->compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) {  // [branch] seq_cst
+      if (spot.slot.word->compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) {  // [branch] seq_cst
         retire_leaf(t, offset_of(word));
         break;
       }
@@ -443,9 +484,9 @@ class OrderedIndex {
       const Spot spot = find(t, key);
       if (spot.kind == Spot::kStuck) return;
       const bool in_it = spot.kind == Spot::kNoByte || spot.kind == Spot::kPrefix;
-      Word* const slot = in_it ? spot.slot : spot.above;
+      const Slot slot = in_it ? spot.slot : spot.above;
       const std::uint64_t node = in_it ? spot.word : spot.node;
-      if (slot == nullptr || !is_sparse(node_of(node))) return;
+      if (slot.word == nullptr || !is_sparse(node_of(node))) return;
       if (replace(t, slot, node, in_it ? spot.depth : spot.node_depth) == Replaced::kNoMemory) return;
     }
   }
@@ -463,6 +504,10 @@ class OrderedIndex {
     return used <= few || used == 0 || (used == 1 && leaves_only);
   }
 
+  Child child_of(std::uint64_t leaf) const noexcept {
+    const std::uint64_t hash = leaf_of(leaf).hash;
+    return {leaf, planted<Sync>(Mutant::kIndexHintWrong) || planted<Sync>(Mutant::kScanMissByHint) ? ~hash : hash};
+  }
   static int next_of(std::string_view key, std::size_t at) noexcept {
     return at == key.size() ? -1 : static_cast<int>(static_cast<unsigned char>(key[at]));
   }
@@ -479,8 +524,9 @@ class OrderedIndex {
 
   // The node `word`, in `slot` and `depth` bytes down its keys, gives way to a copy of its words as they are once all are
   // frozen, without empty ones and REMOVED leaves and with the leaf that is coming. kNo: another has replaced it, or the node above.
-  Replaced replace(Thr& t, Word* slot, std::uint64_t word, std::size_t depth) noexcept {
+  Replaced replace(Thr& t, const Slot& slot, std::uint64_t word, std::size_t depth) noexcept {
     const Node& n = node_of(word);
+    for (int i = 0; n.has_hints != 0 && i < static_cast<int>(n.words()); i += 8) prefetch_near(&n.hint(i));
     const std::string_view prefix = n.prefix();
     Entries below, above;
     std::uint64_t gone[258];
@@ -493,7 +539,7 @@ class OrderedIndex {
       if (looks && !is_inner(w) && leaf_of(w).seen().kind() == LeafState::kRemoved) {
         gone[gone_count++] = offset_of(w);  // its remover hasn't come to it, or couldn't
       } else {
-        below.add(i == 0 ? -1 : n.byte(i), w);
+        below.add(i == 0 ? -1 : n.byte(i), {w, is_inner(w) ? 0 : n.hint_or_none(static_cast<int>(i))});
       }
     }
     std::uint64_t coming = freeze(n.coming());
@@ -506,22 +552,23 @@ class OrderedIndex {
     if (coming != 0) {
       const std::string_view key = leaf_of(coming).key();
       split_at = agreement(prefix, key.substr(depth));
-      (split_at == prefix.size() ? below : above).add(next_of(key, depth + split_at), coming);
+      (split_at == prefix.size() ? below : above).add(next_of(key, depth + split_at), child_of(coming));
     }
     std::uint64_t made[2];
     unsigned made_count = 0;
     bool no_memory = false;
-    std::uint64_t to;
+    Child to{};
     if (split_at != prefix.size()) {
-      const std::uint64_t rest = make(t, prefix.substr(split_at + 1), below, made, made_count, no_memory);
-      if (rest != 0) above.add(static_cast<unsigned char>(prefix[split_at]), rest);
-      to = no_memory ? 0 : make(t, prefix.substr(0, split_at), above, made, made_count, no_memory);
+      const Child rest = make(t, prefix.substr(split_at + 1), below, made, made_count, no_memory);
+      if (rest.word != 0) above.add(static_cast<unsigned char>(prefix[split_at]), rest);
+      if (!no_memory) to = make(t, prefix.substr(0, split_at), above, made, made_count, no_memory);
     } else {
       to = make(t, prefix, below, made, made_count, no_memory);
     }
     std::uint64_t expected = word;
     Sync::point("index.replace");
-    if (!no_memory && slot->compare_exchange_strong(expected, to, std::memory_order_seq_cst)) {  // [branch] seq_cst
+    if (!no_memory && slot.word->compare_exchange_strong(expected, to.word, std::memory_order_seq_cst)) {  // [branch] seq_cst
+      slot.note(to);
       t.counters.index_bytes.add(0 - space_.heap.block_bytes(offset_of(word)));
       space_.retire_block(t, offset_of(word));
       while (gone_count != 0) retire_leaf(t, gone[--gone_count]);
@@ -532,33 +579,37 @@ class OrderedIndex {
   }
 
   // The word of a node with these entries; of the leaf, if that is all there is; 0 if there is nothing.
-  std::uint64_t make(Thr& t, std::string_view prefix, const Entries& e, std::uint64_t* made, unsigned& made_count,
-                     bool& no_memory) noexcept {
-    const unsigned used = e.count + (e.own != 0 ? 1 : 0);
-    if (used == 0) return 0;
-    const std::uint64_t first = e.own != 0 ? e.own : e.word[0];
-    if (used == 1 && !is_inner(first)) return first;
+  Child make(Thr& t, std::string_view prefix, const Entries& e, std::uint64_t* made, unsigned& made_count,
+             bool& no_memory) noexcept {
+    const unsigned used = e.count + (e.own.word != 0 ? 1 : 0);
+    if (used == 0) return {};
+    const Child& first = e.own.word != 0 ? e.own : e.child[0];
+    if (used == 1 && first.is_leaf()) return first;
     const unsigned count = e.count > kSortedMax ? 256 : e.count;
-    const std::size_t bytes = Node::size_of(count, prefix.size());
+    const std::size_t bytes = Node::size_of(count, prefix.size(), e.has_leaf);
     const std::uint64_t at = allocate(t, bytes);
     if (at == 0) {
       no_memory = true;
-      return 0;
+      return {};
     }
     made[made_count++] = at;
     t.counters.index_bytes.add(space_.heap.block_bytes(at));
     Sync::plain_write(space_.heap.at(at), bytes);
-    Node& n = *new (space_.heap.at(at)) Node{static_cast<std::uint16_t>(count), static_cast<std::uint16_t>(prefix.size()), 0};
-    // [branch] comes with the swap that links it, for all of them
-    for (unsigned i = 0; i != n.words(); ++i) (new (&n.child(static_cast<int>(i))) Word)->store(0, std::memory_order_relaxed);
-    (new (&n.coming()) Word)->store(0, std::memory_order_relaxed);
-    n.child(0).store(e.own, std::memory_order_relaxed);
+    Node& n = *new (space_.heap.at(at)) Node{static_cast<std::uint16_t>(count), static_cast<std::uint16_t>(prefix.size()),
+                                             static_cast<std::uint16_t>(Node::words_behind(count, prefix.size())), e.has_leaf};
+    const auto put = [&n](int i, const Child& c) {
+      (new (&n.child(i)) Word)->store(c.word, std::memory_order_relaxed);  // [branch] comes with the swap that links it, for all of them
+      if (n.has_hints != 0) *new (&n.hint(i)) Hint = c.hint;
+    };
+    (new (&n.coming()) Word)->store(0, std::memory_order_relaxed);  // the same
+    for (int i = 1; count == 256 && i != 257; ++i) put(i, {});
+    put(0, e.own);
     for (unsigned i = 0; i != e.count; ++i) {
       if (count != 256) n.bytes()[i] = e.byte[i];
-      n.child(count == 256 ? e.byte[i] + 1 : static_cast<int>(i) + 1).store(e.word[i], std::memory_order_relaxed);
+      put(count == 256 ? e.byte[i] + 1 : static_cast<int>(i) + 1, e.child[i]);
     }
     std::memcpy(n.prefix_data(), prefix.data(), prefix.size());
-    return at | kInner;
+    return {at | kInner, 0};
   }
 
   // The same below a prefix of any length: nodes with one child, as long as it is longer than a node's may be.
@@ -566,14 +617,14 @@ class OrderedIndex {
     bool no_memory = false;
     const auto last = [&] { return prefix.substr(prefix.size() - std::min<std::size_t>(prefix.size(), kPrefixMax)); };
     std::string_view part = last();
-    std::uint64_t word = make(t, part, e, made, made_count, no_memory);
+    std::uint64_t word = make(t, part, e, made, made_count, no_memory).word;
     while (word != 0 && part.size() != prefix.size()) {
       prefix.remove_suffix(part.size());
       Entries one;
-      one.add(static_cast<unsigned char>(prefix.back()), word);
+      one.add(static_cast<unsigned char>(prefix.back()), {word, 0});
       prefix.remove_suffix(1);
       part = last();
-      word = make(t, part, one, made, made_count, no_memory);
+      word = make(t, part, one, made, made_count, no_memory).word;
     }
     if (word == 0) {
       while (made_count != 0) free_node(t, made[--made_count]);

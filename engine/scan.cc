@@ -159,13 +159,17 @@ class Scan {
           if (!more) return false;
         }
       } else {
-        std::string_view key[ScansNow::kStepKeys];
+        ScansNow::Wanted keys;
         ScansNow::Cells cells;
-        for (unsigned i = 0; i != count; ++i) key[i] = list[first + i].key();
-        simd::hash_batch(key, count, core.space.geometry.hash_keys, cells.hash);
+        for (unsigned i = 0; i != count; ++i) {
+          keys.key[i] = list[first + i].key();
+          keys.leaf[i] = nullptr;
+          keys.next[i] = ScansNow::Cursor::kWhole;
+        }
+        simd::hash_batch(keys.key, count, core.space.geometry.hash_keys, cells.hash);
         const GuardNow guard(core.space, call_.thread());
         for (unsigned i = 0; i != count; ++i) detail::base::fetch_bucket(core.table, i, cells);
-        if (!scans.look(key, cells, count, step)) return Status::kViewExpired;
+        if (!scans.look(keys, cells, count, step)) return Status::kViewExpired;
         const Result<bool> r = show(step);
         if (!r || !*r) return r;
       }
@@ -233,11 +237,11 @@ class Scan {
   Result<bool> show(const ViewsNow::Step& step) noexcept {
     const VisitNow visit(call_.core(), call_.thread(), step.record, step.count);
     for (unsigned i = 0; i != step.count; ++i) {
-      const HeadNow& h = step.head[i];
-      ViewEntry entry{detail::own_key(step.key[i]), {}, h.version, {}};
+      ViewEntry entry{detail::own_key(step.key[i]), {}, step.version(i), {}};
       if (!keys_only_) {
-        entry.value = h.bytes();
-        if (h.has_deadline) {
+        entry.value = step.value(i);
+        const HeadNow& h = step.head[i];
+        if (step.whole[i] == nullptr && h.has_deadline) {
           entry.ttl = std::chrono::milliseconds(h.deadline_ms > view_.now_ms ? h.deadline_ms - view_.now_ms : 1);
         }
       }

@@ -4,6 +4,12 @@
 //           buckets, then their records; walk from each to the view's version, as a read of the view does; look at the
 //           register once more
 //
+// A leaf isn't read where the node that leads to it does (a third of the lines of a scan). The node's hint says where the
+// record may lie, and the record is the leaf's if its key begins with the bytes that led there: a key that the view has had
+// its leaf in the tree all the time, and a second one that begins so would have been met at that place. Without a hint,
+// and where it leads to nothing or to another key, the leaf is asked; the hint alone never says that a key isn't there.
+// Filters are shown keys, so they need leaves, fetched in groups.
+//
 // The word that was found in a bucket when its record was fetched is as good as one that were found later: the guard keeps
 // the record, and what the view has lies at it or below. What is out of the ordinary is looked up again.
 //
@@ -17,7 +23,9 @@
 #ifndef TERN_ENGINE_SCANS_H_
 #define TERN_ENGINE_SCANS_H_
 
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -25,6 +33,7 @@
 
 #include "engine/key_bytes.h"
 #include "engine/ordered_index.h"
+#include "engine/prefetch.h"
 #include "engine/reads.h"
 #include "engine/views.h"
 
@@ -54,6 +63,18 @@ struct KeyRange {
     return key.size() >= prefix.size() && simd::key_equal(key.data(), prefix.data(), prefix.size());
   }
   bool covers(std::string_view key) const noexcept { return begins(key) && !is_below(key) && !is_above(key); }
+
+  // What the first bytes of a key say of all that begin with them.
+  enum class Side : std::uint8_t { kInside, kPast, kEither };
+  // Of those that a scan meets from its first bound on.
+  Side side_of(std::string_view beginning) const noexcept {
+    if (beginning.size() < prefix.size() && prefix.starts_with(beginning)) return Side::kEither;
+    if (!begins(beginning)) return Side::kPast;
+    const std::string_view end = reverse ? low : high;
+    if (reverse ? low.empty() : !has_high) return Side::kInside;
+    if (end.starts_with(beginning)) return Side::kEither;
+    return (beginning < end) == reverse ? Side::kPast : Side::kInside;
+  }
   // Whether the bound at the scan's end takes something away of what begins with the prefix.
   bool is_cut() const noexcept {
     if (reverse) return !low.empty() && low >= prefix;
@@ -85,6 +106,7 @@ class Scans {
   using Handle = typename View::Handle;
   using Step = typename View::Step;
   using Index = OrderedIndex<Sync>;
+  using Leaf = typename Index::Leaf;
   using Cursor = typename Index::Cursor;
   using Cells = base::GroupCells<Sync>;
 
@@ -106,52 +128,52 @@ class Scans {
     std::optional<Cursor> cursor;
     bool begins = false;  // all that the cursor hands out has the prefix
     if (!seek(range, cursor, begins)) return Outcome::kNoMemory;
-    cursor->look_ahead(wanted);
-    std::string_view key[kStepKeys], last;
+    Wanted keys;
     Cells cells;
     unsigned count = 0;
-    bool at_end = false;
-    const bool is_cut = range.is_cut();
-    for (unsigned looks = 0; count != wanted && looks != kLooksMax; ++looks) {
-      const auto* leaf = cursor->next();
-      if (leaf == nullptr) {
-        at_end = true;
-        break;
-      }
-      const std::string_view at = leaf->key();
-      if ((!begins && !range.begins(at)) || (is_cut && range.is_cut_off(at))) {  // and so are those behind it
-        at_end = true;
-        break;
-      }
-      last = at;
-      if (filter != nullptr && !(*filter)(at)) continue;
-      key[count] = at;
-      cells.hash[count] = leaf->hash;
-      base::fetch_bucket(core_.table, count++, cells);
-    }
+    const Leaf* last = nullptr;
+    const bool at_end = filter != nullptr ? collect(range, *filter, wanted, *cursor, begins, keys, cells, count, last)
+                                          : collect(range, wanted, *cursor, begins, keys, cells, count, last);
     if (cursor->failed()) return Outcome::kNoMemory;
-    if (!look(key, cells, count, out)) return Outcome::kEnded;
+    if (!look(keys, cells, count, out)) return Outcome::kEnded;
     if (at_end) return Outcome::kAtEnd;
-    if (!place_.assign(last)) return Outcome::kNoMemory;
+    if (!place_.assign(last->key())) return Outcome::kNoMemory;
     is_under_way_ = true;
     return Outcome::kMore;
   }
 
+  // Whose records are looked for: each by its key, or by a leaf and the bytes that led there.
+  struct Wanted {
+    std::string_view key[kStepKeys];
+    const Leaf* leaf[kStepKeys];   // null: the key is given
+    std::int16_t next[kStepKeys];  // the byte behind `key`; Cursor::kWhole: the key ends there
+    char bytes[kStepKeys * 32];
+  };
+
   // What the view has of the keys with these hashes, in their order, without those that it hasn't. Their buckets are on the
   // way (fetch_bucket). False: the view was ended.
-  bool look(const std::string_view* key, Cells& cells, unsigned count, Step& out) noexcept {
+  bool look(const Wanted& keys, Cells& cells, unsigned count, Step& out) noexcept {
     out.count = 0;
     base::fetch_records(core_.table, count, cells);
     // Later points don't concern the view.
     const bool points = core_.space.points.in_table() != 0;
     for (unsigned i = 0; i != count; ++i) {
       const std::uint64_t at = cells.candidate[i];
-      if (at == Cells::kNone) continue;
-      const Rec* r = at == Cells::kLate || points ? nullptr : base::confirm(core_.space, at, key[i]);
-      if (r != nullptr && r->stamp_word().stamp() <= view_.opened.stamp) [[likely]] {
-        take(*r, at, key[i].size(), out);
+      const Leaf* const leaf = keys.leaf[i];
+      if (at > Cells::kLate && !points) [[likely]] {
+        const Rec& r = *core_.space.record(at);
+        const Stamp s = r.stamp_word();
+        if (s.plain() && s.stamp() <= view_.opened.stamp && is_of(r, s.klen8(), keys, i)) [[likely]] {
+          take(r, at, s.klen8(), out);
+          continue;
+        }
+      } else if (at == Cells::kNone && (leaf == nullptr || leaf->hash == cells.hash[i] || planted<Sync>(Mutant::kScanMissByHint))) {
+        continue;
+      }
+      if (leaf == nullptr) {
+        look_up(keys.key[i], cells.hash[i], out);
       } else {
-        look_up(key[i], cells.hash[i], out);
+        look_up(leaf->key(), leaf->hash, out);
       }
     }
     Sync::point("scan.looked");
@@ -163,18 +185,89 @@ class Scans {
  private:
   using Rec = Record<Sync>;
 
+  // The next leaves of the range, unread; true: the range ends with them.
+  bool collect(const KeyRange& range, unsigned wanted, Cursor& cursor, bool begins, Wanted& keys, Cells& cells, unsigned& count,
+               const Leaf*& last) noexcept {
+    const bool is_open = begins && !range.is_cut();
+    auto side = KeyRange::Side::kInside;  // of all that begin with the path
+    std::uint64_t unread = 0;             // a set of what must be read after all
+    std::size_t used = 0;
+    std::string_view path;
+    bool is_past = false;
+    const auto begin = [&](std::string_view to) noexcept {
+      if (!is_open) side = to.data() == nullptr ? KeyRange::Side::kEither : range.side_of(to);
+      path = {};
+      if (to.data() == nullptr || to.size() > sizeof keys.bytes - used) return;
+      path = {keys.bytes + used, to.size()};
+      std::memcpy(keys.bytes + used, to.data(), to.size());
+      used += to.size();
+    };
+    const auto each = [&](const Leaf& leaf, std::uint64_t hint, int next) noexcept {
+      if (side != KeyRange::Side::kInside) [[unlikely]] {
+        is_past = side == KeyRange::Side::kPast || !range.begins(leaf.key()) || range.is_cut_off(leaf.key());
+        if (is_past) return false;  // and so are those behind it
+      }
+      last = keys.leaf[count] = &leaf;
+      keys.key[count] = path;
+      keys.next[count] = static_cast<std::int16_t>(next);
+      cells.hash[count] = hint;
+      if (hint == 0 || path.data() == nullptr) [[unlikely]] {
+        prefetch_leaf(leaf);
+        unread |= std::uint64_t{1} << count;
+      } else {
+        base::fetch_bucket(core_.table, count, cells);
+      }
+      return ++count != wanted;
+    };
+    const bool at_end = cursor.meet(begin, each) || is_past;
+    for (; unread != 0; unread &= unread - 1) {
+      const auto i = static_cast<unsigned>(std::countr_zero(unread));
+      keys.key[i] = keys.leaf[i]->key();
+      keys.next[i] = Cursor::kWhole;
+      cells.hash[i] = keys.leaf[i]->hash;
+      base::fetch_bucket(core_.table, i, cells);
+    }
+    if (last != nullptr && !at_end) prefetch_leaf(*last);
+    return at_end;
+  }
+  // The same of those that the filter lets through.
+  bool collect(const KeyRange& range, const KeyTest& filter, unsigned wanted, Cursor& cursor, bool begins, Wanted& keys, Cells& cells,
+               unsigned& count, const Leaf*& last) noexcept {
+    const bool is_cut = range.is_cut();
+    cursor.look_ahead(wanted);
+    for (unsigned looks = 0; count != wanted && looks != kLooksMax; ++looks) {
+      const Leaf* const leaf = cursor.next();
+      if (leaf == nullptr) return true;
+      const std::string_view at = leaf->key();
+      if ((!begins && !range.begins(at)) || (is_cut && range.is_cut_off(at))) return true;  // and so are those behind it
+      last = leaf;
+      if (!filter(at)) continue;
+      keys.key[count] = at;
+      keys.leaf[count] = leaf;
+      keys.next[count] = Cursor::kWhole;
+      cells.hash[count] = leaf->hash;
+      base::fetch_bucket(core_.table, count++, cells);
+    }
+    return false;
+  }
+  static void prefetch_leaf(const Leaf& leaf) noexcept {
+    prefetch_second_level(&leaf);
+    prefetch_second_level(leaf.data() + 19);  // the end of a key of 20 bytes
+  }
+  // Whether the key of a plain record is the one that is looked for.
+  [[gnu::always_inline]] static bool is_of(const Rec& r, std::size_t size, const Wanted& keys, unsigned i) noexcept {
+    const std::string_view key = keys.key[i];
+    const int next = keys.next[i];
+    if (planted<Sync>(Mutant::kScanTrustsHint)) return true;
+    if (next == Cursor::kWhole ? size != key.size() : size <= key.size()) [[unlikely]] return false;
+    const char* const own = r.bytes() + kRecordHeaderBytes;
+    Sync::plain_read(own, size);
+    return (next == Cursor::kWhole || static_cast<unsigned char>(own[key.size()]) == next) && simd::key_equal(own, key.data(), key.size());
+  }
   // The newest version, as plain as almost all are, is the view's.
   [[gnu::always_inline]] static void take(const Rec& r, std::uint64_t at, std::size_t key_size, Step& out) noexcept {
-    Head<Sync>& h = out.head[out.count];
-    const char* const key = r.bytes() + kRecordHeaderBytes;
-    h.record = const_cast<Rec*>(&r);
-    h.stamp = r.stamp_word();
-    h.present = true;
-    h.expired = h.known_absent = h.has_deadline = false;
-    h.version = r.hold_word().version();
-    h.value = key + key_size;
-    h.value_size = r.link_word().length18();
-    out.key[out.count] = {key, key_size};
+    out.whole[out.count] = &r;
+    out.key[out.count] = {r.bytes() + kRecordHeaderBytes, key_size};
     out.record[out.count++] = at;
   }
   [[gnu::noinline]] void look_up(std::string_view key, std::uint64_t hash, Step& out) noexcept {
@@ -183,6 +276,7 @@ class Scans {
     const auto head = View(core_).at(view_, found.word.offset(), key.size());
     if (!head.present) return;
     out.head[out.count] = head;
+    out.whole[out.count] = nullptr;
     // The version's own bytes, as in a walk.
     const auto own = core_.space.key_of(*head.record, head.stamp);
     out.key[out.count] = {own.data, own.size};

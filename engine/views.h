@@ -108,12 +108,20 @@ class Views {
   // What a step has found.
   struct Step {
     HeadT head[kStepKeys];  // not of what lies in `whole`
-    // PlainRecords::kWhole: a record that is all there is to its entry. Else null.
+    // PlainRecords::kWhole, and of a scan: a record that is all there is to its entry. Else null.
     const Rec* whole[kStepKeys];
     std::string_view key[kStepKeys];
     std::uint64_t record[kStepKeys];
     std::uint64_t place[kStepKeys];
     unsigned count = 0;
+
+    std::string_view value(unsigned i) const noexcept {
+      if (whole[i] == nullptr) [[unlikely]] return head[i].bytes();
+      return {key[i].data() + key[i].size(), static_cast<std::size_t>(whole[i]->link_word().length18())};
+    }
+    std::uint64_t version(unsigned i) const noexcept {
+      return whole[i] == nullptr ? head[i].version : whole[i]->hold_word().version();
+    }
   };
 
   // How a step shows a record without deadline, tags and extent of up to kWholeBytesMax. Whoever copies them as they are saves the making

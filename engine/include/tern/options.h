@@ -94,9 +94,9 @@ struct Options {
   // hits, not by bytes. Costs nothing but at an eviction; entries of one size fare as without it. Not with eviction off.
   bool size_aware = false;
   // Keeps the keys in the order of their bytes, too: scan, iterate and keys() then seek to their first key instead of
-  // going over the whole store (view.h). Costs an entry its key and about 35 bytes more of the budget; the set that
+  // going over the whole store (view.h). Costs an entry its key and about 45 bytes more of the budget; the set that
   // brings a key in, and the removal that takes it out, a descent of the index and a node's copy (a fill with a million keys
-  // in no order takes about three times as long); an overwrite and a read nothing. Fixed for the store's life.
+  // in no order takes two and a half to three times as long); an overwrite and a read nothing. Fixed for the store's life.
   bool ordered = false;
   // How many threads a scan of a store that isn't `ordered` may use, the caller's among them; 1 to 64. Above 1 they are
   // oneTBB's, which starts them in this process when the first such scan comes; a library that was built without it

@@ -49,13 +49,43 @@ std::string run_index_operations(std::span<const std::uint8_t> bytes) {
       }
       if (n != wanted.size() || c.failed()) differs("a scan ends early");
     };
+    // The same without a look at the leaves, but to see whether what the nodes say of them is so.
+    const auto compare_met = [&](typename Index::Cursor& c) {
+      std::size_t n = 0;
+      std::string_view path;
+      c.meet([&](std::string_view to) { path = to; },
+             [&](const Index::Leaf& leaf, std::uint64_t hint, int next) {
+               if (leaf.seen().kind() == detail::LeafState::kRemoved) return true;
+               const std::string_view key = leaf.key();
+               if (n == wanted.size() || wanted[n] != key) return differs("a leaf is met out of order"), false;
+               if (hint != 0 && hint != model[wanted[n]]) differs("a hint is another key's");
+               ++n;
+               if (path.data() == nullptr) return true;
+               std::string beginning(path);
+               if (next != Index::Cursor::kWhole) beginning += static_cast<char>(next);
+               if (!key.starts_with(beginning)) differs("a leaf is met by another's bytes");
+               if (next == Index::Cursor::kWhole) {
+                 if (key != beginning) differs("a leaf is met by its first bytes alone");
+                 return true;
+               }
+               const auto first = model.lower_bound(beginning);
+               if (first->first != key || (std::next(first) != model.end() && std::next(first)->first.starts_with(beginning))) {
+                 differs("what leads to a leaf is that of two keys");
+               }
+               return true;
+             });
+      if (n != wanted.size() || c.failed()) differs("leaves are met to an early end");
+    };
     if (bound == nullptr) {
-      typename Index::Cursor c(index, direction);
+      typename Index::Cursor c(index, direction), m(index, direction);
       compare(c);
+      compare_met(m);
     } else {
       typename Index::Cursor c(index, *bound, direction, included, common);
       c.look_ahead(ahead);
       compare(c);
+      typename Index::Cursor m(index, *bound, direction, included, common);
+      compare_met(m);
     }
   };
   while (at < bytes.size() && difference.empty()) {

@@ -65,7 +65,7 @@ BatchRigBase::BatchRigBase(Mutant planted, int threads, Chains chains, StoreKind
   }
   chains_ = chains;
   rig.more_sizes = {80, 152, 176, 192, 216, 232, 296};  // descriptors
-  if (kind == StoreKind::kOrdered) rig.more_sizes.insert(rig.more_sizes.end(), {96, 112, 128, 144});  // nodes
+  if (kind == StoreKind::kOrdered) rig.more_sizes.insert(rig.more_sizes.end(), {96, 112, 128, 144, 160, 184});  // nodes
   if (kind == StoreKind::kFull) {
     rig.core().space.epoch.set_limits(1 << 18, 64);
     settle_queues();
@@ -371,7 +371,7 @@ void BatchRigBase::scan(int t) {
       if (step_.key[i] <= last) rig.complain("a scan isn't in order");
       last = step_.key[i];
       for (unsigned k = 0; k != 4; ++k) {
-        if (keys[k].view() == last) call.op.parts[k].value = step_.head[i].bytes()[0];
+        if (keys[k].view() == last) call.op.parts[k].value = step_.value(i)[0];
       }
     }
   }

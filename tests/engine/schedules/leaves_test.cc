@@ -36,9 +36,10 @@ struct Ordered {
     third = finder.in_bucket(16);
     absent = finder.in_bucket(16);
     other = finder.in_bucket(16);
+    twin = finder.twin_of(first, 16);
     const int own = rig.own_index();
     for (const Key* key : {&first, &second, &third}) rig.set(own, *key, "0");
-    rig.more_sizes = {80, 96, 112, 128, 144};  // nodes
+    rig.more_sizes = {80, 96, 112, 128, 144, 160, 176, 192};  // nodes
     rig.freeze();
   }
 
@@ -68,7 +69,7 @@ struct Ordered {
       const auto outcome = scans.step(range, nullptr, 2, found);
       if (outcome == Scans::Outcome::kEnded) return {"!"};
       for (unsigned i = 0; i != found.count; ++i) {
-        all.push_back(std::string(found.key[i]) + "=" + std::string(found.head[i].bytes()));
+        all.push_back(std::string(found.key[i]) + "=" + std::string(found.value(i)));
       }
       if (outcome != Scans::Outcome::kMore) return all;
     }
@@ -107,6 +108,15 @@ struct Ordered {
             },
             [this] { scan(1); }};
   }
+  // Nobody can tell the two but by their keys.
+  Threads scan_of_twins() {
+    return {[this] { rig.set(0, twin, "1"); },
+            [this] {
+              scan(1);
+              rig.set(1, first, "2");
+              scan(1);
+            }};
+  }
   Threads growth() {
     return {[this] { rig.del(0, first); }, [this] { rig.set(1, absent, "1"); }, [this] { rig.grow(2); }};
   }
@@ -121,7 +131,7 @@ struct Ordered {
 
   R rig;
   static inline typename Scans::Step found;  // by one thread of a test
-  Key first, second, third, absent, other;
+  Key first, second, third, absent, other, twin;
 };
 
 template <Mutant M>
@@ -171,6 +181,16 @@ TEST(Leaves, ScanBesideARemover) {
   Ordered<Mutant::kNone> o(2);
   expect_leaves_hold("leaves, scan and remover", o, o.scan_beside_a_remover(), {.preemptions = 2, .schedules = 15'000});
 }
+TEST(Leaves, ScanOfKeysOfOneTag) {
+  Ordered<Mutant::kNone> o(2);
+  expect_leaves_hold("leaves, scan of twins", o, o.scan_of_twins(), {.preemptions = 2, .schedules = 15'000});
+}
+TEST(Leaves, HintsOfOtherKeysDoNoHarm) {
+  Ordered<Mutant::kIndexHintWrong> o(2);
+  expect_leaves_hold("leaves, wrong hints", o, o.scan_beside_a_remover(), {.preemptions = 2, .schedules = 10'000});
+  Ordered<Mutant::kIndexHintWrong> p(2);
+  expect_leaves_hold("leaves, wrong hints of an inserter", p, p.scan_beside_an_inserter(), {.preemptions = 2, .schedules = 10'000});
+}
 TEST(Leaves, Growth) {
   Ordered<Mutant::kNone> o(3);
   expect_leaves_hold("leaves, growth", o, o.growth(), {.preemptions = 2, .schedules = 15'000});
@@ -219,6 +239,14 @@ TEST(LeafMutants, Unconfirmed) {
 TEST(LeafMutants, BeforeEmpty) {
   Ordered<Mutant::kLeafBeforeEmpty> o(2);
   expect_leaves_fail("leaf before empty", o, o.remover_and_inserter());
+}
+TEST(LeafMutants, ScanTrustsHint) {
+  Ordered<Mutant::kScanTrustsHint> o(2);
+  expect_leaves_fail("scan trusts a hint", o, o.scan_of_twins());
+}
+TEST(LeafMutants, ScanMissByHint) {
+  Ordered<Mutant::kScanMissByHint> o(2);
+  expect_leaves_fail("scan misses by a hint", o, o.scan_beside_a_remover());
 }
 TEST(LeafMutants, LeftOfKilled) {
   Ordered<Mutant::kLeafLeftOfKilled> o(2, 1);

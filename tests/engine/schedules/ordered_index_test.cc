@@ -95,6 +95,38 @@ struct Indexed {
     }
   }
 
+  // The same without a look at the leaves: each key that is there all the time is met, and no other place has a beginning of it.
+  void meet(int t, typename Cursor::Direction direction) {
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+    unsigned changes_at_first[kKeyCount];
+    bool there[kKeyCount];
+    for (unsigned k = 0; k != kKeyCount; ++k) {
+      changes_at_first[k] = changes[k];
+      there[k] = storage.table[k].load(std::memory_order_seq_cst) == kPresent;
+    }
+    bool met[kKeyCount] = {};
+    Cursor c(*index, direction);
+    std::string path;
+    c.meet([&](std::string_view to) { path = to; },
+           [&](const typename Index::Leaf& leaf, std::uint64_t, int next) {
+             const auto own = static_cast<unsigned>(leaf.hash);
+             if (own >= kKeyCount || leaf.key() != key(own)) return rig.complain("no leaf is met"), false;
+             for (unsigned k = 0; k != kKeyCount; ++k) {
+               const bool begins = next == Cursor::kWhole ? key(k) == path : key(k).starts_with(path + static_cast<char>(next));
+               if (k == own) {
+                 if (!begins) rig.complain("a leaf is met by the bytes of another");
+               } else if (begins && there[k] && changes[k] == changes_at_first[k]) {
+                 rig.complain("two keys' leaves are met by the same bytes");
+               }
+             }
+             met[own] = true;
+             return true;
+           });
+    for (unsigned k = 0; k != kKeyCount; ++k) {
+      if (there[k] && changes[k] == changes_at_first[k] && !met[k]) rig.complain(std::string(key(k)) + " isn't met");
+    }
+  }
+
   std::string check(bool all_ended) {
     bool live[kKeyCount] = {};
     bool linked[kKeyCount] = {};
@@ -190,6 +222,11 @@ Threads changes_and_scan_within(I& i) {  // the node of "xa" comes and goes, and
           [&i] { i.scan_from(1, "xa", 2, I::Cursor::kForward), i.scan_from(1, "xa2", 2, I::Cursor::kBackward); }};
 }
 
+template <class I>
+Threads changes_and_meeting(I& i) {  // a leaf gives way to a node, and a node to a leaf
+  return {[&i] { i.insert(0, kX1a), i.insert(0, kXa2), i.remove(0, kXa1); }, [&i] { i.meet(1, I::Cursor::kForward), i.meet(1, I::Cursor::kBackward); }};
+}
+
 using Sound = Indexed<Mutant::kNone>;
 
 TEST(OrderedIndexSchedules, TwoAdditionsToOneNode) {
@@ -228,6 +265,10 @@ TEST(OrderedIndexSchedules, AScanWithinAPrefixMeetsWhatStaysThere) {
   Sound one(2, {kX1, kXa2, kY});
   expect_index_holds("index, scan within a leaf's prefix", one, changes_and_scan_within(one));
 }
+TEST(OrderedIndexSchedules, WhatLeadsToALeafIsOfNoOtherKey) {
+  Sound i(2, {kX1, kXa1, kY});
+  expect_index_holds("index, met unread", i, changes_and_meeting(i));
+}
 TEST(OrderedIndexSchedules, NobodyWaitsForAStoppedThread) {
   Sound i(3, {kX1, kX2});
   expect_index_holds("index, stopped", i,
@@ -254,6 +295,10 @@ TEST(OrderedIndexMutants, Uncounted) {
 TEST(OrderedIndexMutants, ScanSkipsDead) {
   Indexed<Mutant::kIndexScanSkipsDead> i(2, {kX1, kX2});
   expect_index_bug("index, a scan skips the dead", i, probe_and_scan(i));
+}
+TEST(OrderedIndexMutants, MetByTheBytesOfTheNodeAbove) {
+  Indexed<Mutant::kIndexMetTooShort> i(2, {kX1, kXa1, kY});
+  expect_index_bug("index, met by too few bytes", i, changes_and_meeting(i));
 }
 TEST(OrderedIndexMutants, ScanPastItsPrefix) {
   Indexed<Mutant::kIndexScanPastItsPrefix> i(2, {kX1, kXa1, kXa2, kY});
