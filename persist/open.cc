@@ -1,5 +1,6 @@
 // Store::open of a snapshot: every block is read, verified and its records placed in a new store, by several threads that
 // each take whole shards; if one finds damage, the store is thrown away and the generation before is tried.
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <new>
@@ -26,6 +27,9 @@ using Sync = detail::StdSync;
 
 constexpr unsigned kLoadThreadsMax = 16;
 constexpr unsigned kLoadThreadsByDefaultMax = 8;
+// A packed block says in 64 bytes of the file that it holds forty thousand records. A table is made at once for as many as the
+// file could hold plain, and so many: 15 MiB. It grows where more of them come.
+constexpr std::uint64_t kEntriesTakenOnTrust = 1 << 20;
 
 // What the threads of one load share.
 class Load {
@@ -152,7 +156,7 @@ Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& ho
   // that serves at once grows with the blocks that come.
   if (how.copy && o.entries_expected == 0) {
     const std::uint64_t budget = o.memory != nullptr ? o.memory_size / 2 : o.memory_bytes;
-    o.entries_expected = h.entries < budget / 64 ? h.entries : budget / 64;
+    o.entries_expected = std::min({h.entries, budget / 64, h.file_bytes / detail::kRecordHeaderBytes + kEntriesTakenOnTrust});
   }
   const Result<detail::StoreCore*> made = detail::StoreCore::open(o, how.copy ? detail::StoreCore::FirstTable::kOfExpectedEntries
                                                                                       : detail::StoreCore::FirstTable::kSmall);
