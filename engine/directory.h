@@ -21,7 +21,7 @@
 // Door gives
 //   Core<Sync>& core() const
 //   Error get(std::string_view stored_key, char* out, std::size_t room, std::size_t& size) const    not_found: no such key
-//   Error begin_write(Thread<Sync>*& t) const          before a batch; outside of guards
+//   Error begin_write(Thread<Sync>*& t, std::string_view stored_key) const    before a batch, for each of its keys; outside of guards
 #ifndef TERN_ENGINE_DIRECTORY_H_
 #define TERN_ENGINE_DIRECTORY_H_
 
@@ -145,7 +145,9 @@ class Directory {
       if (made.before.count == kNamesMax) return {nullptr, {Status::kTooLarge, Field::kNamespaces}};
       if (made.before.percent + wanted.share_percent > 100) return {nullptr, {Status::kOutOfRange, Field::kSharePercent}};
       Thread<Sync>* t = nullptr;
-      if (const Error e = door_.begin_write(t); e.status != Status::kOk) return {nullptr, e};
+      for (const std::uint32_t i : {Made::kTotals, Made::kName, Made::kNumber}) {
+        if (const Error e = door_.begin_write(t, made.key(i)); e.status != Status::kOk) return {nullptr, e};
+      }
       using Writer = BatchWriter<Sync, Made>;
       const auto answer = Writer(door_.core(), *t, made).write();
       if (answer.what == Writer::Answer::kOutOfMemory) return {nullptr, {Status::kOutOfMemory, Field::kNone}};

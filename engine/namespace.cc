@@ -31,9 +31,10 @@ class Door {
     size = *read;
     return {};
   }
-  Error begin_write(detail::Thread<detail::StdSync>*& t) const noexcept {
-    const Call call(context_);
-    if (!call.ok()) return call.error();
+  // Of a snapshot that serves while it is loaded, the key's block comes, and no other.
+  Error begin_write(detail::Thread<detail::StdSync>*& t, std::string_view stored_key) const noexcept {
+    const Call call(context_, stored_key);
+    if (!call.ok()) return call.error(stored_key);
     t = &call.thread();
     return {};
   }

@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include <tern/namespace.h>
+
 #include "tests/persist/snapshot_fixture.h"
 
 namespace tern::test {
@@ -119,6 +121,51 @@ TEST_F(ServingSnapshot, ACallOnManyKeysHasThemAll) {
     wanted.erase("k4");
     EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), wanted) << "a save has what hadn't come";
   }
+}
+
+// The directory's few blocks, whether the namespace is in the file or is to be made.
+TEST_F(ServingSnapshot, ANamespaceBringsWhatSaysWhatItsNameMeans) {
+  options.memory_bytes = 64 * kMiB;
+  {
+    const Store store = open_or_fail(options);
+    for (unsigned i = 0; i != 3 * kEntries; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(100, i)).ok());
+    for (const char* name : {"first", "second"}) {
+      Result<Namespace> made = store.ns(name, {.separator = '/'});
+      ASSERT_TRUE(made.ok());
+      ASSERT_TRUE(made->set("k1", name).ok());
+    }
+    save_or_fail(store);
+  }
+  const Store store = serve();
+  std::uint64_t left = blocks_left(store);
+  ASSERT_GT(left, 80u);
+  Result<Namespace> second = store.ns("second");
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(second->options().separator, '/');
+  EXPECT_GE(blocks_left(store) + 8, left) << "two names, two numbers, the number after them, a tick's own";
+  left = blocks_left(store);
+  Result<Namespace> third = store.ns("third", {.separator = '.'});
+  ASSERT_TRUE(third.ok());
+  EXPECT_GE(blocks_left(store) + 5, left) << "the totals, a name, a tick's own";
+  ASSERT_TRUE(third->set("k1", "third").ok());
+  EXPECT_EQ(store.ns("first", {.separator = '.'}).error(), (Error{Status::kInvalidArgument, Field::kSeparator}));
+  EXPECT_GT(blocks_left(store), 60u);
+  // As if all had been there: numbers are given out once.
+  const auto check = [](const Store& s) {
+    for (const char* name : {"first", "second", "third"}) {
+      Result<Namespace> n = s.ns(name);
+      ASSERT_TRUE(n.ok());
+      const auto value = n->get("k1");
+      ASSERT_TRUE(value.found());
+      EXPECT_EQ(std::string_view(*value), name);
+      EXPECT_EQ(n->stats().entries, 1u) << name;
+    }
+    EXPECT_EQ(contents_of(s).size(), 3 * kEntries);
+    EXPECT_TRUE(whole(s));
+  };
+  check(store);
+  save_or_fail(store);
+  check(reopen_or_fail(options, {.own = false}));
 }
 
 // Operations of all kinds beside a map, from a store that has just been opened, with maintenance here and there.

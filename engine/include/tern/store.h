@@ -208,7 +208,7 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // normalise_paths, share_percent: there is a namespace of this name, and with another one; or paths both checked and
   // normalised), too_large (name: more than 63 bytes; namespaces: there are 1,024), out_of_range (share_percent: past 100, alone
   // or all together), out_of_memory, and those of Store::set. A look-up among the names: keep the handle.
-  // In a store that still serves from a snapshot's file (SnapshotOptions::copy = false) one that is made first brings all of it.
+  // In a store that still serves from a snapshot's file (SnapshotOptions::copy = false) one that is made first brings the directory's blocks.
   Result<Namespace> ns(std::string_view name) const noexcept;
   Result<Namespace> ns(std::string_view name, const NamespaceOptions& options) const noexcept;
 

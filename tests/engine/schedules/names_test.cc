@@ -33,7 +33,7 @@ struct Named {
       std::memcpy(out, head.value, std::min<std::size_t>(size, room));
       return {};
     }
-    Error begin_write(typename R::Thr*& thread) const {
+    Error begin_write(typename R::Thr*& thread, std::string_view) const {
       thread = &self->rig.thread(t);
       return {};
     }
