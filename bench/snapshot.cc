@@ -150,7 +150,7 @@ class SnapshotSuite {
       rate.push_back(static_cast<double>(bytes) / seconds[1] / 1e6);
       writers.push_back(during / ((before + after) / 2));
     }
-    results_.add_target("save-vs-dd", spread(against_dd), "ratio", "dd with fsync of as many bytes, a writer beside each", 0.8, false);
+    results_.add_target("save-vs-dd", spread(against_dd), "ratio", "dd with fsync of as many zeros, a writer beside each", 0.8, false);
     results_.add_target("save-alone-vs-dd", spread(alone_against_dd), "ratio", "the same without a writer", 0, false);
     results_.add_target("save-rate", spread(rate), "MB/s", "with a writer", 0, false);
     results_.add_target("save-writers", spread(writers), "ratio", "a writer's rate of its processor time without a save", 0.8, false);

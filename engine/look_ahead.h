@@ -1,6 +1,7 @@
 // The lines that a view's walk will read next, on their way while it is busy with this bucket: the bucket four steps on, the
-// records of the one two steps on, and of the next one what was replaced since the view was opened. A walk goes through memory
-// in an order that no processor guesses, and without this it waits for most of its records.
+// records of the one two steps on, two lines each, and of the next one their ends and what was replaced since the view was opened.
+// A walk goes through memory in an order that no processor guesses, and without this it waits for most of its records. What writers
+// count isn't looked at: each look would take the line from them.
 #ifndef TERN_ENGINE_LOOK_AHEAD_H_
 #define TERN_ENGINE_LOOK_AHEAD_H_
 
@@ -39,9 +40,10 @@ class LookAhead {
       bucket_[ahead_++ % kBuckets] = next;
     }
     for_each_record(core, bucket_[(ahead_ - kBuckets + kRecords) % kBuckets], prefetch_record);
-    if (core.space.views.kept_versions() == 0) return;
     for_each_record(core, bucket_[(ahead_ - kBuckets + 1) % kBuckets], [&](const Record<Sync>& r) noexcept {
       const Stamp s = r.stamp_word();
+      const std::uint64_t last = kRecordHeaderBytes + s.klen8() + r.link_word().length18() - 1;
+      if (last < kToTheEndMax && (reinterpret_cast<std::uintptr_t>(r.bytes()) % 64 + last) / 64 > 1) prefetch_near(r.bytes() + last);
       if (!s.stamped() || s.nolink() || s.stamp() <= view_stamp) return;
       if (const std::uint64_t older = r.link_word().older(); older != 0) prefetch_record(*core.space.record(older));
     });
@@ -50,6 +52,7 @@ class LookAhead {
  private:
   static constexpr unsigned kRecords = 2, kBuckets = 4;
   static constexpr std::uint64_t kEnd = ~std::uint64_t{0};  // no bucket begins there
+  static constexpr std::uint64_t kToTheEndMax = 512;         // longer ones are lines in a row, which processors do guess
 
   static void prefetch_record(const Record<Sync>& r) noexcept {
     prefetch_near(r.bytes());
@@ -69,6 +72,39 @@ class LookAhead {
   unsigned shard_ = ~0u;
   std::uint64_t place_ = 0;  // where the one after the last in bucket_ begins
 };
+
+// The same for the next keys that a round over a shard's kept versions looks at (kept.h): bucket, record and the version below are
+// three misses each, one after the other, and here those of all keys are on their way together. Before Kept::review of as many,
+// inside the same guard. A note is all of the hash that a tag and a home are made of.
+inline constexpr unsigned kKeptAhead = 16;
+template <class Sync>
+void look_ahead_of_kept(Core<Sync>& core, const Shard<Sync>& shard) noexcept {
+  const ShardSize size = Table<Sync>::size_of(shard);
+  std::uint64_t hash[kKeptAhead];
+  const Bucket<Sync>* bucket[kKeptAhead];
+  const Record<Sync>* record[kKeptAhead];
+  unsigned notes = 0, records = 0;
+  for (; notes != kKeptAhead; ++notes) {
+    hash[notes] = shard.kept.peek(core.space, notes);
+    if (hash[notes] == 0) break;
+    bucket[notes] = &core.table.bucket(shard, size.home(hash[notes]));
+    prefetch_near(bucket[notes]);
+  }
+  for (unsigned i = 0; i != notes; ++i) {
+    const std::uint16_t tag = tag_of(hash[i]);
+    for (unsigned slot = 0; slot != kSlots; ++slot) {
+      const SlotWord w(bucket[i]->slot[slot].load(std::memory_order_acquire));  // [publish] acquire: stamps and links are read
+      if (!w.is_current_of(tag)) continue;
+      record[records] = core.space.record(w.offset());
+      prefetch_near(record[records++]);
+      break;
+    }
+  }
+  for (unsigned i = 0; i != records; ++i) {
+    if (record[i]->stamp_word().nolink()) continue;
+    if (const std::uint64_t older = record[i]->link_word().older(); older != 0) prefetch_near(core.space.record(older));
+  }
+}
 
 }  // namespace tern::detail
 

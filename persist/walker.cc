@@ -29,8 +29,9 @@ void put_record(char* to, const FileRecord& r) noexcept {
 std::uint64_t put_whole(char* to, const detail::Record<Sync>& r, detail::Hold meta) noexcept {
   const detail::Stamp s = r.stamp_word();
   const detail::Link link = r.link_word();
-  const std::uint64_t words[3] = {s.word() & kFlagsAllowed, link.word() & kLinkAllowed, meta.word() & kMetaAllowed};
+  std::uint64_t words[3] = {s.word() & kFlagsAllowed, link.word() & kLinkAllowed, meta.word() & kMetaAllowed};
   static_assert(sizeof words == detail::kRecordHeaderBytes);
+  if (planted(WalkBug::kCopiesUnmasked)) words[0] = s.word(), words[1] = link.word(), words[2] = meta.word();
   const std::uint64_t key_and_value = s.klen8() + link.length18();
   const std::uint64_t bytes = (sizeof words + key_and_value + 7) / 8 * 8;
   std::memset(to + bytes - 8, 0, 8);  // what isn't written over pads it
@@ -91,10 +92,11 @@ bool Walker::walk(Thr& t, unsigned shard, FunctionRef<bool()> goes_on) noexcept 
   detail::ViewCursor cursor{shard, 0};
   while (cursor.shard == shard) {
     unsigned held = 0;
+    std::uint64_t first = 0;
     {
       const detail::Guard<Sync> guard(core_.space, t);
       for (unsigned i = 0; i != kStepsAGuard && cursor.shard == shard && held == 0 && open_bytes() < kBlockBytes; ++i) {
-        const std::uint64_t first = cursor.place;
+        first = cursor.place;
         look_ahead_.before(core_, cursor, work_.view.opened.stamp);
         bool ended = false;
         ViewsNow(core_).step<ViewsNow::PlainRecords::kWhole>(work_.view, cursor, step_, ended);
@@ -102,11 +104,14 @@ bool Walker::walk(Thr& t, unsigned shard, FunctionRef<bool()> goes_on) noexcept 
           return refuse({Status::kViewExpired, Field::kNone},
                         "writers replaced more than may be kept for the save's view; raise view_bytes_max or save when it is quieter");
         }
+        if (planted(WalkBug::kCopiesUnguarded)) break;
         if ((held = take(t, first)) == kNotHeld) {
           return refuse({Status::kConflict, Field::kNone}, "a long value is held by as many as can hold it");
         }
       }
     }
+    Sync::point("save.walked");
+    if (planted(WalkBug::kCopiesUnguarded)) held = take(t, first);
     last_place_ = cursor.place - 1;  // the step's end; of the line's last piece: all ones
     bool good = true;
     if (open_bytes() >= kBlockBytes || held != 0) good = end_block(goes_on);
@@ -144,7 +149,8 @@ void Walker::give_up(Thr& t) noexcept {
     // As many as there are now: others may add to them.
     for (std::uint64_t left = s.kept.count(); left != 0;) {
       const detail::Guard<Sync> guard(core_.space, t);
-      const unsigned looked = core_.kept_keys()->review(t, s, ViewsNow::kStepKeys);
+      detail::look_ahead_of_kept(core_, s);
+      const unsigned looked = core_.kept_keys()->review(t, s, detail::kKeptAhead);
       if (looked == 0) break;
       left -= looked < left ? looked : left;
     }

@@ -1,0 +1,100 @@
+// The copying of records into a save's blocks: as it is, and with each bug that can be planted in it. The store is changed at
+// the worst moment: the guard has ended in which a save's last records were found, its view is ended for room, and their memory
+// is used again.
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include "alloc/sync.h"
+#include "persist/walker.h"
+#include "tests/persist/snapshot_fixture.h"
+
+namespace tern::test {
+namespace {
+
+using persist::WalkBug;
+
+class SnapshotWalk : public SnapshotTest {
+ protected:
+  SnapshotWalk() : options(small_options(&clock)) {
+    options.shard_count = 1;
+    options.eviction = false;
+    options.view_bytes_max = 64 << 10;
+    store = open_or_fail(options);
+    write('a');
+    write('b');  // what lies in the arena has been overwritten, and read
+    for (unsigned i = 0; i != kEntries; ++i) EXPECT_TRUE(store.get(numbered("k", i)).found());
+    before = contents_of(store);
+  }
+  ~SnapshotWalk() override {
+    detail::StdSync::hook.store(nullptr);
+    persist::walk_bug = WalkBug::kNone;
+    walk = nullptr;
+  }
+
+  void write(char c) {
+    for (unsigned i = 0; i != kEntries; ++i) EXPECT_TRUE(store.set(numbered("k", i), std::string(kValueBytes, c)).ok());
+  }
+  // A save beside which fn runs at its n-th end of a guard, in a thread of its own; how many it had.
+  unsigned save(unsigned n) {
+    walk = this;
+    at = n;
+    ends = 0;
+    detail::StdSync::hook.store([](const char* name) {
+      if (std::string_view(name) != "save.walked" || std::this_thread::get_id() != walk->saver || ++walk->ends != walk->at) return;
+      std::thread([] {
+        for (const char c : {'x', 'y', 'z'}) walk->write(c);
+      }).join();
+      EXPECT_EQ(walk->store.stats().kept_bytes <= walk->options.view_bytes_max, true);
+    });
+    saved = store.save(path, {.keep = 1, .threads = 1, .wall_now = kSavedAt, .fault = &fault});
+    detail::StdSync::hook.store(nullptr);
+    return ends;
+  }
+
+  static constexpr unsigned kEntries = 4'000;
+  static constexpr std::size_t kValueBytes = 200;
+  static inline SnapshotWalk* walk = nullptr;
+  const std::thread::id saver = std::this_thread::get_id();
+  Options options;
+  Store store;
+  Contents before;
+  unsigned at = 0;
+  unsigned ends = 0;
+  Result<SaveReport> saved = Error{Status::kNotFound, Field::kNone};
+};
+
+// The last guard: what comes after an earlier one is found ended, and the save says so.
+TEST_F(SnapshotWalk, CopiesWhatItFoundBeforeItsGuardEnds) {
+  const unsigned all = save(0);
+  ASSERT_TRUE(saved.ok());
+  ASSERT_GT(all, 20u);
+  EXPECT_EQ(save(all), all);
+  ASSERT_TRUE(saved.ok()) << fault.reason;
+  EXPECT_EQ(contents_of(reopen_or_fail(options)), before);
+  EXPECT_NE(contents_of(store), before);
+  write('b');
+  EXPECT_EQ(save(all / 2), all / 2);
+  EXPECT_EQ(saved.error(), (Error{Status::kViewExpired, Field::kNone}));
+}
+
+TEST_F(SnapshotWalk, WouldBeSeenIfItCopiedThemLater) {
+  persist::walk_bug = WalkBug::kCopiesUnguarded;
+  const unsigned all = save(0);
+  ASSERT_TRUE(saved.ok());
+  EXPECT_EQ(contents_of(reopen_or_fail(options)), before) << "nobody is beside it";
+  EXPECT_EQ(save(all), all);
+  ASSERT_TRUE(saved.ok()) << fault.reason;
+  const Result<Store> reopened = reopen(options);
+  EXPECT_TRUE(!reopened.ok() || contents_of(*reopened) != before);
+}
+
+TEST_F(SnapshotWalk, WouldBeSeenIfItCopiedWhatTheArenaAloneMeans) {
+  persist::walk_bug = WalkBug::kCopiesUnmasked;
+  save(0);
+  ASSERT_TRUE(saved.ok());
+  EXPECT_EQ(reopen(options).error(), (Error{Status::kCorrupt, Field::kPath}));
+}
+
+}  // namespace
+}  // namespace tern::test
