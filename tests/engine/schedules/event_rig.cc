@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "engine/reads.h"
+#include "engine/tags.h"
 
 namespace tern::concurrency {
 
@@ -73,6 +74,18 @@ void EventRigBase::restore() {
   from_version_[0] = from_version_[1] = from_version_[2] = 0;
 }
 
+void EventRigBase::set_tagged(int t, const Key& k, const char* value) {
+  const std::string tag(kTagBytes, value[0]);
+  const std::string_view tags[] = {tag};
+  tern::detail::TagBlock block;
+  (void)block.set(tags);
+  tern::detail::SetTerms terms;
+  terms.tags = block.block();
+  tern::detail::SetChange<Sync> change(rig.core().space, rig.thread(t), k.view(), value, terms);
+  const auto done = rig.core().write(rig.thread(t), k.hash, k.view(), change);
+  note(t, k, 'p', value[0], done.version);
+}
+
 void EventRigBase::del(int t, const Key& k) {
   if (rig.del(t, k)) note(t, k, 'd', 0, ~std::uint64_t{0});
 }
@@ -122,6 +135,18 @@ void EventRigBase::poll(int t, unsigned most) {
     }
     if (told_count_ < kChangesMax) told_[told_count_++] = e;
   }
+}
+
+void EventRigBase::poll_tag(int t) {
+  tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+  Sub::Next next;
+  if (!sub_->next(next) || next.what == What::kGap || !next.stamp.has_ext()) return;
+  const Rec& r = *rig.core().space.record(next.record);
+  const auto k = rig.core().space.key_of(r, next.stamp);
+  const char value = rig.core().space.value_of(r, next.stamp, k.size).data[0];
+  const std::string_view block = rig.core().space.tags_of(r, next.stamp);
+  step(nullptr);  // the reader may stand here
+  if (block.substr(tern::detail::tags_begin(block) + 1) != std::string(kTagBytes, value)) rig.complain("tags of a record that was reused");
 }
 
 std::string EventRigBase::check() {

@@ -23,6 +23,7 @@ class EventRigBase {
   using Events = tern::detail::Events<Sync>;
   using What = tern::detail::EventSeen::What;
   static constexpr unsigned kChangesMax = 32;
+  static constexpr std::size_t kTagBytes = 32;
 
   // `listening`: from before the schedules on.
   explicit EventRigBase(Mutant planted, int threads, unsigned cells, bool listening = true, std::uint64_t ring_bytes = 1 << 20);
@@ -40,6 +41,8 @@ class EventRigBase {
 
   void set(int t, const Key& k, const char* value) { note(t, k, 'p', value[0], rig.set(t, k, value)); }
   void set_nx(int t, const Key& k, const char* value) { note(t, k, 'p', value[0], rig.set_nx(t, k, value)); }
+  // With one tag, the value's first byte 32 times.
+  void set_tagged(int t, const Key& k, const char* value);
   void del(int t, const Key& k);
   void move(int t);
   void pass(int t, unsigned count = 1);
@@ -47,6 +50,8 @@ class EventRigBase {
   // --- listening ---
 
   void poll(int t, unsigned most = kChangesMax);
+  // The next change, and of what set_tagged has written its tag alone, late.
+  void poll_tag(int t);
 
   // --- judging ---
 

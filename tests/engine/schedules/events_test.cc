@@ -103,6 +103,22 @@ struct Eventful : EventRig<M> {
             },
             [&] { this->poll(1); }};
   }
+  // The same, of what lies behind the value.
+  Threads reading_tags_of_what_gives_way() {
+    this->may_lose = true;
+    return {[&] {
+              this->set_tagged(0, key, "1");
+              this->set(0, key, "2");
+              rig.reclaim(0);
+              this->pass(0, 2);
+              rig.reclaim(0);
+              this->set_tagged(0, other, "3");
+            },
+            [&] {
+              this->incomplete();  // what it polls isn't noted
+              this->poll_tag(1);
+            }};
+  }
   // Whoever copies stands still in the middle while the ring wraps twice under it.
   Threads reading_while_it_wraps() {
     this->may_lose = true;
@@ -185,6 +201,7 @@ TERN_EVENTS_HOLD(WhatIsNewIsMoved, moving_what_is_new, 2, 8)
 TERN_EVENTS_HOLD(BesideASplit, splitting, 3, 8)
 TERN_EVENTS_HOLD(BesideAFloorThatMoves, shortening, 3, 2)
 TERN_EVENTS_HOLD(WhatIsReadGivesWay, reading_what_gives_way, 2, 4)
+TERN_EVENTS_HOLD(TagsOfWhatGivesWay, reading_tags_of_what_gives_way, 2, 4)
 TERN_EVENTS_HOLD(WhatIsReadWrapsAway, reading_while_it_wraps, 2, 2)
 TERN_EVENTS_HOLD(AListenerComesWithAView, coming_with_a_view, 3, 8, false)
 TERN_EVENTS_HOLD(AListenerComesBesideAnother, coming_beside_another, 3, 8, false)
@@ -226,6 +243,7 @@ TERN_EVENTS_FAIL(EventFlagBeforeTail, Mutant::kEventFlagBeforeTail, two_writers,
 TERN_EVENTS_FAIL(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventLoserHolds, Mutant::kEventLoserHolds, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventReleasedAtOnce, Mutant::kEventReleasedAtOnce, reading_what_gives_way, 2, 4)
+TERN_EVENTS_FAIL(EventReleasedAtOnceUnderTags, Mutant::kEventReleasedAtOnce, reading_tags_of_what_gives_way, 2, 4)
 TEST(EventMutants, EventReleasedAtOnceWhileTheRingWraps) {
   Eventful<Mutant::kEventReleasedAtOnce> e(2, 2);
   e.rig.audit_always = true;
