@@ -18,8 +18,8 @@ struct BoundsPlan {
   double seconds = 1;                                    // of each slice
 };
 
-// Calls as fast as they go, and at a set pace, timed from when each was due. Adds the targets expire-1000, expire-rate, tick-overrun-p999, get-p999-full and set-p999-full, and a row for each cache
-// and kind of call. Wrong answers are errors.
+// Calls as fast as they go, and at a set pace, timed from when each was due. Adds the targets expire-1000, expire-rate,
+// tick-overrun-p999, get-p999-full and set-p999-full, and a row for each cache and kind of call. Wrong answers are errors.
 void run_bounds(const BoundsPlan& plan, Results& results);
 
 }  // namespace tern::bench

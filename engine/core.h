@@ -602,8 +602,10 @@ class Core {
 
   // --- maintenance ---------------------------------------------------------------------------------------------
 
-  static constexpr unsigned kVictimsASlice = 16;
-  static constexpr std::uint64_t kUnitsASlice = 128;
+  // Slices of some 5 to 10 us each, and how much of the limbo one reclaims where that is past its cap.
+  static constexpr unsigned kVictimsASlice = 8;
+  static constexpr std::uint64_t kUnitsASlice = 32;
+  static constexpr std::uint64_t kAdmitUnitsASlice = 128;
   static constexpr std::uint64_t kResizeUnits = 1024;
 
   // Makes room ahead of need, a bounded step. True: some was made.
@@ -661,7 +663,7 @@ class Core {
 
   // Up to about `steps` tickets of shard `i` that are due; fewer: nothing more is. Adds the keys that it removed to
   // `removed`.
-  static constexpr unsigned kExpireSlice = 64;
+  static constexpr unsigned kExpireSlice = 32;
   unsigned expire(Thr& t, unsigned i, unsigned steps, std::uint64_t* removed = nullptr) noexcept {
     auto& s = table.shard(i);
     const bool unfiled = s.unfiled.load(std::memory_order_relaxed) != 0;  // a hint
@@ -669,7 +671,7 @@ class Core {
     unsigned done;
     {
       Grd guard(space, t);
-      space.epoch.admit(space, t);  // what it frees is let through when the limbo is past its cap
+      space.epoch.admit(space, t, kAdmitUnitsASlice);  // what it frees is let through when the limbo is past its cap
       // One look at the clock for all of them.
       const std::uint64_t now = time.now();
       const Time then = Time::at(now);

@@ -146,11 +146,11 @@ class Epoch {
   // Before a write: is there room to retire what it replaces? False: the limbo is past its cap (or there is no
   // memory for another ring), and nothing could be freed.
   template <class Store, class StoreThread>
-  bool admit(Store& store, StoreThread& st) noexcept {
+  bool admit(Store& store, StoreThread& st, std::uint64_t units = kAdmitUnits) noexcept {
     Thread& t = st.epoch;
     if (t.open == nullptr && !open_next(store, st)) [[unlikely]] return false;
     if (!t.over_cap || planted<Sync>(Mutant::kLimboUncounted)) [[likely]] return true;
-    reclaim(store, st, kAdmitUnits);
+    reclaim(store, st, units);
     t.over_cap = limbo_bytes() > limbo_bytes_max_;
     return !t.over_cap;
   }

@@ -91,6 +91,7 @@ class Eviction {
   using Pool = typename EvictionQueues<Sync>::Pool;
 
   static constexpr unsigned kVisitsMax = 128;  // entries that one call of evict_one looks at
+  static constexpr unsigned kVisitsAStep = 32;
   static constexpr unsigned kVictimsAnInsert = 4;
   static constexpr unsigned kVisitsAnInsert = 16;
   // Half of the room that there should be is missing: many keys have expired, and what they left in the queues is void.
@@ -239,17 +240,18 @@ class Eviction {
   }
 
   // Removes one entry. Answers what it took of the budget; 0: none of those that were looked at could go.
-  std::uint64_t evict_one(Thr& t, unsigned visits = kVisitsMax) noexcept {
+  // `before`: visits of earlier calls, all in vain, that this one goes on from.
+  std::uint64_t evict_one(Thr& t, unsigned visits = kVisitsMax, unsigned before = 0) noexcept {
     if (evicts_.load(std::memory_order_relaxed) == 0) evicts_.store(1, std::memory_order_relaxed);  // a hint
     const bool noted = t.counted_hits != t.short_hits.get() && !planted<Sync>(Mutant::kHitsForgotten);
     if (t.entering_count != 0 || noted) settle(t);
     if (space().has_points()) [[unlikely]] {  // what is dead goes first
       if (const std::uint64_t bytes = bury_dead(t); bytes != 0) return bytes;
     }
-    if (queues_.pools().any()) [[unlikely]] return evict_by_share(t, visits);
+    if (queues_.pools().any()) [[unlikely]] return evict_by_share(t, visits, before);
     bool is_empty = false;
-    const std::uint64_t bytes = evict_from_queues(t, nullptr, visits, is_empty);
-    return bytes != 0 || (!is_empty && visits != kVisitsMax) ? bytes : sweep(t);
+    const std::uint64_t bytes = evict_from_queues(t, nullptr, visits, before, is_empty);
+    return bytes != 0 || (!is_empty && before + visits < kVisitsMax) ? bytes : sweep(t);
   }
 
   // The namespace has a share of the budget, from now on. False: no memory.
@@ -322,14 +324,19 @@ class Eviction {
   // --- maintenance ---------------------------------------------------------------------------------------------
 
   // One bounded step, inside a guard: up to `count` go while there is less room than there should be and a sixteenth more,
-  // until `units` of work are done. True: some did.
+  // until `units` of work are done. True: some did, or may in the next step: where all that is met stays, a victim's visits
+  // are shared out over several.
   bool step(Thr& t, unsigned count, std::uint64_t units) noexcept {
     bool some = false;
     const std::uint64_t before = t.work;
     for (; count != 0 && t.work - before < units && wants_step(); --count) {
-      if (evict_one(t) == 0) break;
+      const auto in_vain = static_cast<unsigned>(in_vain_.load(std::memory_order_relaxed));  // a count, roughly
+      const bool gone = evict_one(t, kVisitsAStep, in_vain) != 0;
+      const bool goes_on = !gone && in_vain < kVisitsMax;
+      if (gone ? in_vain != 0 : goes_on) in_vain_.store(gone ? 0 : in_vain + kVisitsAStep, std::memory_order_relaxed);  // as above
+      some = some || gone || goes_on;
+      if (!gone) break;
       follow_limbo(t);
-      some = true;
     }
     if (owed_bytes() == 0) owed_.store(0, std::memory_order_relaxed);  // a figure
     return some;
@@ -361,7 +368,7 @@ class Eviction {
 
   Space<Sync>& space() const noexcept { return table_->space(); }
   // Of the pool's queues; null: of those that all without a share have. 0: none of those that were looked at could go.
-  std::uint64_t evict_from_queues(Thr& t, Pool* pool, unsigned visits, bool& is_empty) noexcept {
+  std::uint64_t evict_from_queues(Thr& t, Pool* pool, unsigned visits, unsigned before, bool& is_empty) noexcept {
     unsigned empty = 0;
     for (unsigned n = 0; n != visits; ++n) {
       Group& a = pool != nullptr ? pool->queues : queues_.random_group(t);
@@ -377,7 +384,7 @@ class Eviction {
         continue;
       }
       queues_.ahead(from_small ? g.small : g.main, [&](std::uint64_t soon) { policy_.prefetch(key_of(soon)); });
-      const bool whatever = n >= kVisitsMax / 2;
+      const bool whatever = before + n >= kVisitsMax / 2;
       const std::uint64_t bytes = from_small ? visit_small(t, g, entry, small, main, whatever) : visit_main(t, g, entry, whatever);
       if (bytes != 0) return bytes;
     }
@@ -385,18 +392,18 @@ class Eviction {
   }
 
   // Where namespaces have shares.
-  [[gnu::noinline]] std::uint64_t evict_by_share(Thr& t, unsigned visits) noexcept {
+  [[gnu::noinline]] std::uint64_t evict_by_share(Thr& t, unsigned visits, unsigned before) noexcept {
     auto& pools = queues_.pools();
     Pool* const turn = pools.turn(used_bytes());
     bool is_empty = false;
-    if (const std::uint64_t bytes = evict_from_queues(t, turn, visits, is_empty)) return bytes;
-    if (!is_empty && visits != kVisitsMax) return 0;
+    if (const std::uint64_t bytes = evict_from_queues(t, turn, visits, before, is_empty)) return bytes;
+    if (!is_empty && before + visits < kVisitsMax) return 0;
     // It has nothing that could go: whoever has.
     if (turn != nullptr) {
-      if (const std::uint64_t bytes = evict_from_queues(t, nullptr, visits, is_empty)) return bytes;
+      if (const std::uint64_t bytes = evict_from_queues(t, nullptr, visits, before, is_empty)) return bytes;
     }
     if (Pool* const other = pools.fullest(turn)) {
-      if (const std::uint64_t bytes = evict_from_queues(t, other, visits, is_empty)) return bytes;
+      if (const std::uint64_t bytes = evict_from_queues(t, other, visits, before, is_empty)) return bytes;
     }
     return sweep(t);
   }
@@ -689,6 +696,7 @@ class Eviction {
   alignas(128) Word reserve_{};
   alignas(128) Word owed_{};
   Word hand_{};
+  Word in_vain_{};  // visits of maintenance's last steps
 };
 
 }  // namespace tern::detail

@@ -55,7 +55,7 @@ std::uint64_t Keeper::take_turn() noexcept {
     const std::lock_guard<std::mutex> lock(turn_);
     // Its own time: a turn that had to wait for a processor hasn't done more.
     const std::uint64_t begin_ns = alloc::platform::thread_cpu_ns();
-    done = store_.tick(*thread, alloc::platform::monotonic_ns() + Pace<StdSync>::kTickNs);
+    done = store_.tick(*thread, alloc::platform::monotonic_ns() + Pace<StdSync>::kTickNs, true);
     took_ns = alloc::platform::thread_cpu_ns() - begin_ns;
   }
   if (store_is_over_) {

@@ -221,13 +221,12 @@ void StoreCore::heed_pressure(Thr& t) noexcept {
   log(wanted < budget ? "memory is short: the budget was lowered" : "memory is plentiful: the budget was raised");
 }
 
-StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns) noexcept {
+StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns, bool waits) noexcept {
   heed_pressure(t);
   // A thread that writes now and then is busy too: it is to have closed a bag since this was looked at last.
   const std::uint64_t now = alloc::platform::monotonic_ns();
-  const bool is_short = end_ns < now + kHugeTouchNs;
-  // Each tick begins where the last one ended, so that a small budget comes round to every shard.
-  Chores<Sync> chores(core, t, next_shard_.load(std::memory_order_relaxed), is_short ? kTouchedAtOnce : kHugeTouchBytes);  // wherever
+  // Each tick begins where the last one ended, so that a small budget comes round to every chore of every shard.
+  Chores<Sync> chores(core, t, next_chore_.load(std::memory_order_relaxed));  // wherever
   if (now >= next_busy_look_ns_.load(std::memory_order_relaxed)) {  // a hint
     next_busy_look_ns_.store(now + kBusyLookNs, std::memory_order_relaxed);  // as above
     core.space.epoch.see_who_is_busy(core.space);
@@ -235,8 +234,12 @@ StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns) noexcept {
   Ticked done;
   unsigned idle = 0;
   bool brought = false;  // of a snapshot that is being loaded, a block a step
+  // What doesn't fit isn't begun: the next step may take as long as the longest of late.
+  std::uint64_t at = now, longest_ns = step_ns_.load(std::memory_order_relaxed);  // an estimate
   do {
-    bool worked = chores.step();
+    const std::uint64_t touch_ns = touch_ns_.load(std::memory_order_relaxed);  // as above
+    const bool fits = at + (waits ? std::min(touch_ns, kHugeTouchNs) : touch_ns) <= end_ns;
+    bool worked = chores.step(fits ? kHugeTouchBytes : kTouchedAtOnce);
     if (Incoming* const rest = incoming()) [[unlikely]] {
       brought = rest->bring_some(t);
       worked = worked || brought;
@@ -245,9 +248,20 @@ StoreCore::Ticked StoreCore::tick(Thr& t, std::uint64_t end_ns) noexcept {
     }
     done.worked = done.worked || worked;
     if (!worked && ++idle % kIdleStepsALook != 0) continue;  // looking at the time costs as much
-    done.out_of_time = alloc::platform::monotonic_ns() >= end_ns;
+    const std::uint64_t then = alloc::platform::monotonic_ns();
+    if (chores.touched()) {
+      // Where the host of a virtual machine has to find the memory first, a huge page takes it milliseconds.
+      touch_ns_.store(std::max(then - at, touch_ns - touch_ns / 4), std::memory_order_relaxed);  // as above
+    } else {
+      longest_ns = std::max(longest_ns, std::min(then - at, kStepNsMax));
+    }
+    at = then;
+    done.out_of_time = at + longest_ns >= end_ns;
   } while (!done.out_of_time && (!chores.is_over() || brought));
-  next_shard_.store(chores.shard(), std::memory_order_relaxed);  // as above
+  next_chore_.store(chores.place(), std::memory_order_relaxed);  // as above
+  step_ns_.store(longest_ns - longest_ns / 16, std::memory_order_relaxed);  // as above
+  const std::uint64_t touch_ns = touch_ns_.load(std::memory_order_relaxed);  // as above
+  if (touch_ns > kHugeTouchNs) touch_ns_.store(touch_ns - (touch_ns >> kTouchShift), std::memory_order_relaxed);  // as above
   return done;
 }
 
@@ -278,7 +292,7 @@ Result<Owed> Store::tick(std::chrono::microseconds budget) const noexcept {
   const Call call(context(), Call::Keys::kNone);
   if (!call.ok()) return call.error();
   const std::uint64_t ns = budget.count() > 0 ? static_cast<std::uint64_t>(budget.count()) * 1000 : 0;
-  call.store().tick(call.thread(), alloc::platform::monotonic_ns() + ns);
+  call.store().tick(call.thread(), alloc::platform::monotonic_ns() + ns, false);
   call.store().bus.ticks.call();
   return call.store().owed();
 }

@@ -167,13 +167,16 @@ class StoreCore {
     bool worked = false;       // something was done
     bool out_of_time = false;  // and there may be more
   };
-  // Bounded steps (chores.h) until nothing is left to do or the time is `end_ns`.
+  // Bounded steps (chores.h) until nothing is left to do or the time is `end_ns`. A thread that `waits` for the kernel when it
+  // touches fresh memory, so that others needn't: the keeper; a host's tick doesn't begin that if it may not fit.
   static constexpr unsigned kIdleStepsALook = 8;
-  // What the kernel clears in some 10 us; a huge page, and the time without which it isn't begun.
+  static constexpr std::uint64_t kStepNsMax = 32'000;  // what took longer was the system's, and says nothing of the next
+  // What the kernel clears in some 10 us; a huge page, and the time without which the first isn't begun.
   static constexpr std::size_t kTouchedAtOnce = std::size_t{64} << 10;
   static constexpr std::size_t kHugeTouchBytes = std::size_t{2} << 20;
   static constexpr std::uint64_t kHugeTouchNs = 400'000;
-  Ticked tick(Thr& t, std::uint64_t end_ns) noexcept;
+  static constexpr unsigned kTouchShift = 10;  // a slow touch is forgotten in some thousand ticks
+  Ticked tick(Thr& t, std::uint64_t end_ns, bool waits) noexcept;
   Owed owed() const noexcept;
   // Whether a keeper has to look by itself.
   bool is_watching() const noexcept { return pressure.is_open() || core.awaits_upkeep() || mode() == Mode::kIncoming; }
@@ -229,11 +232,13 @@ class StoreCore {
   std::atomic<std::uint64_t> held_{0};
   static constexpr std::uint64_t kBusyLookNs = 50'000'000;
   std::uint64_t incarnation_ = 0;
-  std::atomic<unsigned> next_shard_{0};  // where the next tick begins
+  std::atomic<unsigned> next_chore_{0};  // where the next tick begins
   std::atomic<std::uint64_t> next_busy_look_ns_{0};
   const MemoryGauge* gauge_ = nullptr;
   LogHook log_ = nullptr;
   void* log_user_ = nullptr;
+  std::atomic<std::uint64_t> step_ns_{0};               // of the longest steps of the last ticks
+  std::atomic<std::uint64_t> touch_ns_{kHugeTouchNs};  // of those that touched fresh memory
 };
 
 extern thread_local constinit ThreadCache thread_cache __attribute__((tls_model("initial-exec")));

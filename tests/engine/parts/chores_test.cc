@@ -130,6 +130,86 @@ TEST(ChoresTest, RoomIsMadeBesideWhatHasExpired) {
   EXPECT_GE(store.thread->counters.expired.get() - expired, 4u * detail::Core<Sync>::kExpireSlice / 2);
 }
 
+// As ticks with a budget of nothing do: one step each, while there is always something to reclaim.
+TEST(ChoresTest, StepByStepEveryChoreHasItsTurn) {
+  Store store(64 * kMiB);
+  for (unsigned i = 0; i < 1'000; ++i) ASSERT_TRUE(store.set(i, "v", 1'000));
+  store.now_ms = 2'000;
+  unsigned place = 0;
+  for (unsigned n = 0; n != 2'000; ++n) {
+    for (unsigned i = 0; i != 200; ++i) ASSERT_TRUE(store.set(kMillion + i % 64, "v"));
+    Chores chores(*store.core, *store.other, place);
+    (void)chores.step();
+    EXPECT_FALSE(chores.is_over() && place != 0) << "it saw a part of a round";
+    place = chores.place();
+  }
+  EXPECT_EQ(store.other->counters.expired.get(), 1'000u);
+}
+
+// Where all that could go was read often, a victim takes more visits than one step has.
+TEST(ChoresTest, RoomIsMadeOfWhatIsReadOftenInBoundedSteps) {
+  Store store(16 * kMiB, [](detail::CoreOptions& o) { o.eviction = true; });
+  for (unsigned i = 0; i < 100'000; ++i) ASSERT_TRUE(store.set(i, std::string(100, 'v')));
+  const auto read_all = [&] {
+    for (unsigned i = 0; i < 100'000; ++i) {
+      const std::string key = "k" + std::to_string(i);
+      for (int n = 0; n != 4; ++n) (void)store.core->read(*store.thread, store.core->hash_of(key), key, [](const char*, std::uint64_t) {});
+    }
+  };
+  read_all();
+  store.core->eviction.owe(2 * kMiB);
+  const std::uint64_t before = store.thread->counters.evicted.get();
+  std::uint64_t most = 0;
+  unsigned steps = 0;
+  for (; store.core->eviction.owed_bytes() != 0 && steps != 100'000; ++steps) {
+    const std::uint64_t work = store.thread->work;
+    ASSERT_TRUE(store.core->maintain_room(*store.thread)) << steps;
+    most = std::max(most, store.thread->work - work);
+    if (steps % 4'096 == 4'095) read_all();
+  }
+  EXPECT_EQ(store.core->eviction.owed_bytes(), 0u);
+  EXPECT_GT(store.thread->counters.evicted.get() - before, 2 * kMiB / 200);
+  EXPECT_LE(most, Chores::kUnitsMax / 2);
+}
+
+// Whoever has little time is told which step's time was the kernel's, and can forbid such steps.
+TEST(ChoresTest, FreshMemoryIsTouchedWhereItMayBe) {
+  Store store(64 * kMiB);
+  unsigned touched[2] = {};
+  for (unsigned i = 0; i < 200'000; ++i) {
+    ASSERT_TRUE(store.set(i, std::string(100, 'v')));
+    if (i % 10'000 != 0) continue;
+    for (const bool may : {false, true}) {
+      for (Chores chores(*store.core, *store.thread, 0); !chores.is_over();) {
+        const std::size_t before = store.core->space.heap.resident_bytes();
+        (void)chores.step(may ? 2 * kMiB : 0);
+        EXPECT_EQ(chores.touched(), store.core->space.heap.resident_bytes() > before);
+        touched[may] += chores.touched();
+      }
+    }
+  }
+  EXPECT_EQ(touched[false], 0u);
+  EXPECT_GT(touched[true], 2u);
+}
+
+// Nothing may go: a round is over all the same.
+TEST(ChoresTest, RoundsEndWhereNothingMayGo) {
+  Store store(16 * kMiB, [](detail::CoreOptions& o) { o.eviction = true; });
+  unsigned held = 0;
+  for (unsigned i = 0; i < 100'000; ++i) {
+    if (!store.set(i, std::string(100, 'v'))) break;
+    const std::string key = "k" + std::to_string(i);
+    detail::Guard<Sync> guard(store.core->space, *store.thread);
+    const auto head = store.core->head(store.core->hash_of(key), key);
+    if (head.present && store.core->space.try_hold(*head.record)) ++held;
+  }
+  ASSERT_GT(held, 50'000u);
+  store.core->eviction.owe(8 * kMiB);
+  unsigned steps = 0;
+  for (Chores chores(*store.core, *store.thread, 0); !chores.is_over() && steps != 10'000; ++steps) (void)chores.step();
+  EXPECT_LT(steps, 10'000u);
+}
+
 TEST(ChoresTest, ABudgetThatSinksIsEvictedForInBoundedSteps) {
   Store store(64 * kMiB, [](detail::CoreOptions& o) { o.eviction = true; });
   for (unsigned i = 0; i < 400'000; ++i) ASSERT_TRUE(store.set(i, std::string(100, 'v')));
