@@ -172,7 +172,7 @@ class OrderedIndex<Sync>::Cursor {
   }
 
   void append(std::size_t path, std::string_view bytes) noexcept {
-    if (path < kPathMax) std::memcpy(path_ + path, bytes.data(), std::min(bytes.size(), kPathMax - path));
+    if (path < kPathMax && !bytes.empty()) std::memcpy(path_ + path, bytes.data(), std::min(bytes.size(), kPathMax - path));
   }
 
   // Along the bound: what lies on its far side at each node is pushed, to be visited later; not where only nodes further down

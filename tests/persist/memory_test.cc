@@ -30,8 +30,8 @@ std::uint64_t peak_of(Work work, std::uint64_t before = status_bytes("VmRSS")) {
   const std::uint64_t high = status_bytes("VmHWM");
   return high > before ? high - before : 0;
 }
-// Sanitizers' shadow, and what they keep of freed memory.
-constexpr std::uint64_t kOfSanitizers = kSanitized ? 256 * kMiB : 0;
+// Sanitizers' shadow of a store with such a budget, and what they keep of freed memory.
+constexpr std::uint64_t of_sanitizers(std::uint64_t budget) { return kSanitized ? budget / 8 + 256 * kMiB : 0; }
 
 class SnapshotMemory : public SnapshotTest {
  protected:
@@ -60,7 +60,7 @@ TEST_F(SnapshotMemory, OfASaveIsAFewBlocksAThread) {
       if (!has_codec(codec)) continue;
       const std::uint64_t peak = peak_of([&] { save_or_fail(store, {.keep = 1, .threads = threads, .codec = codec}); }, before);
       const std::uint64_t most = (codec == SnapshotCodec::kNone ? 13 : 29) * threads * kMiB / 10 + 2 * kMiB;
-      EXPECT_LE(peak, most + kOfSanitizers) << threads << " threads, codec " << static_cast<int>(codec);
+      EXPECT_LE(peak, most + of_sanitizers(options.memory_bytes)) << threads << " threads, codec " << static_cast<int>(codec);
       std::printf("save, %u threads, codec %d: %.1f MiB\n", threads, static_cast<int>(codec), static_cast<double>(peak) / kMiB);
     }
   }
@@ -83,7 +83,7 @@ TEST_F(SnapshotMemory, OfAnOpenIsTheContentsAndABoundedRest) {
         EXPECT_EQ(store.stats().entries, kEntries + 4);
       });
       // Of a packed file: what it is without that.
-      EXPECT_LE(peak, plain_bytes + 64 * kMiB + kOfSanitizers) << "codec " << static_cast<int>(codec) << ", copy " << copy;
+      EXPECT_LE(peak, plain_bytes + 64 * kMiB + of_sanitizers(options.memory_bytes)) << "codec " << static_cast<int>(codec) << ", copy " << copy;
       std::printf("open, codec %d, copy %d: %.1f MiB of %.1f\n", static_cast<int>(codec), copy, static_cast<double>(peak) / kMiB,
                   static_cast<double>(std::filesystem::file_size(path)) / kMiB);
     }
@@ -122,7 +122,7 @@ TEST_F(SnapshotMemory, OfAnOpenThatIsLiedToIsBounded) {
         answer = !store ? store.error() : store->get("k").error();
       });
       EXPECT_EQ(answer, (Error{Status::kCorrupt, Field::kPath})) << "copy " << copy;
-      EXPECT_LE(peak, file.size() + 64 * kMiB + kOfSanitizers) << "copy " << copy;
+      EXPECT_LE(peak, file.size() + 64 * kMiB + of_sanitizers(options.memory_bytes)) << "copy " << copy;
       std::printf("open of a lie of %zu KiB, codec %d, copy %d: %.1f MiB\n", file.size() >> 10, static_cast<int>(codec), copy,
                   static_cast<double>(peak) / kMiB);
     }
