@@ -75,7 +75,7 @@ std::string choose_stores(const BenchOptions& options, Plan& plan, Results& resu
     known.push_back(kind.name);
     const bool named =
         std::find(options.stores.begin(), options.stores.end(), kind.name) != options.stores.end();
-    const bool wanted = named || (core ? kind.required || kind.groups : options.stores.empty());
+    const bool wanted = named || (!kind.yardstick && (core ? kind.required || kind.groups : options.stores.empty()));
     if (!wanted) continue;
     if (kind.why_absent == nullptr) {
       plan.stores.push_back(kind);

@@ -51,6 +51,7 @@ std::vector<Case> cases_of(const Plan& plan, const Workload& workload) {
       const StoreKind& store = plan.stores[s];
       const bool alone = plan.peers_at_one_thread_only && threads != least;
       for (const unsigned batch : plan.batches) {
+        if (store.yardstick && threads != 1) continue;
         if (batch == 1) {
           if (!alone || store.groups) cases.push_back({s, Mode::kPlain, threads, 1});
         } else if (store.groups && workload.del == 0) {
@@ -111,6 +112,7 @@ class Round {
     r.threads = c.threads;
     r.batch = c.batch;
     r.mode = c.mode;
+    r.yardstick = plan_.stores[c.store].yardstick;
     return r;
   }
 

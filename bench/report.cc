@@ -80,7 +80,7 @@ void print_group(const Results& results, std::string_view workload, std::uint64_
     char range[32];
     std::snprintf(range, sizeof range, "%.2f - %.2f", s.min, s.max);
     std::string ratio = "-";
-    const Row* tern = results.find(workload, "tern", keys, r->threads);
+    const Row* tern = results.find(workload, "tern", keys, r->threads, r->yardstick ? r->batch : 1);
     if (r->store == "tern") {
       const auto peers = results.peers(workload, keys, r->threads);
       if (r->mode != Mode::kPlain && !peers.empty())

@@ -43,7 +43,7 @@ std::vector<const Row*> Results::peers(std::string_view workload, std::uint64_t 
                                        unsigned threads) const {
   std::vector<const Row*> found;
   for (const Row& r : rows) {
-    if (r.workload == workload && r.store != "tern" && r.keys == keys && r.threads == threads &&
+    if (r.workload == workload && r.store != "tern" && !r.yardstick && r.keys == keys && r.threads == threads &&
         r.batch == 1) {
       found.push_back(&r);
     }

@@ -36,6 +36,7 @@ struct Row {
   std::uint64_t sum = 0;
   std::uint64_t reads = 0;
   bool pinned = true;
+  bool yardstick = false;  // StoreKind::yardstick
 
   std::string label() const;  // "tern", "tern session", "tern, groups of 64"
 };

@@ -34,7 +34,8 @@ void sum_up(const SliceSpec& spec, std::span<const Tally> tallies, SliceResult& 
 
 std::vector<StoreKind> all_stores() {
   return {tern_store(),   tbb_store(),       cuckoo_store(),
-          abseil_store(), unordered_store(), cds_store()};
+          abseil_store(), unordered_store(), cds_store(),
+          bare_store()};
 }
 
 }  // namespace tern::bench

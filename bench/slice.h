@@ -364,6 +364,7 @@ struct StoreKind {
   const char* what = nullptr;
   const char* why_absent = nullptr;  // null: it is here
   bool required = false;             // by --suite core
+  bool yardstick = false;            // no peer: one thread, only where it is asked for by name, never the best
   bool groups = false;
   bool sessions = false;
   std::unique_ptr<StoreRunner> (*make)(const StoreConfig&, const KeyMaker&,
@@ -383,6 +384,7 @@ StoreKind cuckoo_store();
 StoreKind abseil_store();
 StoreKind unordered_store();
 StoreKind cds_store();
+StoreKind bare_store();
 std::vector<StoreKind> all_stores();
 
 }  // namespace tern::bench

@@ -74,7 +74,12 @@ void judge_entries(Results& results, std::uint64_t keys) {
     t.floor = f.floor;
     t.goal = f.goal;
     t.judged = true;
+    const std::string id = t.id;
     results.targets.push_back(std::move(t));
+    const Row* const bare = results.find(f.workload, "bare", keys, 1, f.batch);
+    if (bare == nullptr) continue;
+    results.add_target("layout-" + id, ratio_to_best(*bare, peers), "ratio", "the best peer; the same layout without a protocol", 0, false);
+    add_ratio(results, "kept-" + id, row, bare, "the same layout without a protocol", 0);
   }
   if (const Row* const fill = results.find("fill", "tern", keys, 1);
       fill != nullptr && fill->bytes_per_entry > 0) {
