@@ -4,7 +4,7 @@
 //   ServiceRegistry registry(store);
 //   auto self = registry.register_instance("match", "node-7", "10.0.0.7:4000", 10s);
 //   ... every 3 s: if (!self->refresh()) self = registry.register_instance(...);  // it had hung for too long
-//   registry.lookup("match", "node-7");  registry.list("match");
+//   registry.lookup("match", "node-7");  registry.list("match");  registry.list_all();
 //   self->withdraw();
 #ifndef TERN_TESTS_RECIPES_SERVICE_REGISTRY_H_
 #define TERN_TESTS_RECIPES_SERVICE_REGISTRY_H_
@@ -60,8 +60,12 @@ class ServiceRegistry {
   }
 
   // Of one moment: instances and addresses. A seek in a store with Options::ordered.
-  std::vector<std::pair<std::string, std::string>> list(std::string_view service) const {
-    const std::string prefix = key(service, "");
+  std::vector<std::pair<std::string, std::string>> list(std::string_view service) const { return list_below(key(service, "")); }
+  // Of all services: "SERVICE:INSTANCE".
+  std::vector<std::pair<std::string, std::string>> list_all() const { return list_below("service:"); }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> list_below(const std::string& prefix) const {
     std::vector<std::pair<std::string, std::string>> all;
     (void)store_.iterate(prefix, [&](std::string_view k, std::string_view address) {
       all.emplace_back(k.substr(prefix.size()), address);
@@ -69,8 +73,6 @@ class ServiceRegistry {
     });
     return all;
   }
-
- private:
   static std::string key(std::string_view service, std::string_view instance) {
     return "service:" + std::string(service) + ":" + std::string(instance);
   }

@@ -5,8 +5,8 @@
 //   const tern::Result<std::int64_t> id = ids.next();
 //
 // An UniqueIds belongs to one thread; any number of them share the counter. After a restart of a snapshot that was saved a
-// while ago the counter would begin where the file stands, so the first block of a life skips ahead by kSkip: more than a life
-// gives out between two saves.
+// while ago the counter would begin where the file stands, so each life begins by skipping ahead by kSkip, more than a life gives
+// out between two saves, and by saving that: a life that dies before its first save has given out numbers, too.
 #ifndef TERN_TESTS_RECIPES_UNIQUE_IDS_H_
 #define TERN_TESTS_RECIPES_UNIQUE_IDS_H_
 
@@ -25,16 +25,18 @@ class UniqueIds {
 
   UniqueIds(Store store, std::string_view name) : store_(std::move(store)), key_("ids:" + std::string(name)) {}
 
-  // Once, after a snapshot was opened and before anybody asks for the first id.
-  static Result<std::int64_t> begin_life(const Store& store, std::string_view name) {
-    return store.increment("ids:" + std::string(name), kSkip);
+  // Once, after the snapshot at `path` was opened and before anybody asks for the first id. Not ok: ask for none.
+  static Result<void> begin_life(const Store& store, std::string_view name, std::string_view path) {
+    const std::string key = "ids:" + std::string(name);
+    if (const Result<bool> made = make(store, key); !made) return made.error();
+    if (const Result<std::int64_t> skipped = store.increment(key, kSkip); !skipped) return skipped.error();
+    if (const Result<SaveReport> saved = store.save(path); !saved) return saved.error();
+    return {};
   }
 
   Result<std::int64_t> next() {
     if (next_ == end_) {
-      // Not evicted, or numbers would come again: kept by every increment once it is so.
-      const Result<bool> made = store_.set_nx(key_, "0", SetOptions{.evictable = false});
-      if (!made) return made.error();
+      if (const Result<bool> made = make(store_, key_); !made) return made.error();
       const Result<std::int64_t> end = store_.increment(key_, kBlock);
       if (!end) return end.error();
       end_ = *end;
@@ -44,6 +46,13 @@ class UniqueIds {
   }
 
  private:
+  // Not evicted, or numbers would come again: kept by every increment once it is so.
+  static Result<bool> make(const Store& store, std::string_view key) {
+    SetOptions how;
+    how.evictable = false;
+    return store.set_nx(key, "0", how);
+  }
+
   Store store_;
   std::string key_;
   std::int64_t next_ = 0;
