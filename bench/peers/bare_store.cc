@@ -6,7 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <iterator>
+#include <vector>
 
 #include "bench/slice.h"
 #include "simd/hash.h"
@@ -46,9 +46,10 @@ class BareAdapter {
   explicit BareAdapter(const StoreConfig& c)
       : homes_(c.entries / kMeanKeys + 1),
         table_((homes_ + homes_ / 4 + 64) * sizeof(Bucket), c.huge_pages),
-        arena_(static_cast<std::size_t>(static_cast<double>(c.entries + 65536) * (c.key_bytes_mean + c.value_bytes_mean + 40) * 1.2), c.huge_pages),
+        arena_((c.entries + c.entries / 4 + 65536) * rounded(sizeof(Header) + c.key_bytes_max + c.value_bytes_max), c.huge_pages),
         buckets_(reinterpret_cast<Bucket*>(table_.begin())),
-        next_bucket_(homes_) {}
+        next_bucket_(homes_),
+        free_(rounded(sizeof(Header) + c.key_bytes_max + c.value_bytes_max) / kGranule + 1) {}
 
   std::uint64_t bytes_used() const { return next_bucket_ * sizeof(Bucket) + used_; }
 
@@ -108,7 +109,8 @@ class BareAdapter {
   // Never 0, so that no empty slot matches.
   static std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash & 0x7FFF) | 0x8000U; }
   Bucket& home(std::uint64_t hash) const {
-    return buckets_[static_cast<std::uint64_t>(static_cast<unsigned __int128>(hash) * homes_ >> 64)];
+    __extension__ using Wide = unsigned __int128;
+    return buckets_[static_cast<std::uint64_t>(static_cast<Wide>(hash) * homes_ >> 64)];
   }
   Header& record(std::uint64_t slot) const { return *reinterpret_cast<Header*>(arena_.begin() + (slot & kOffset) * kGranule); }
   static char* key_of(Header& h) { return reinterpret_cast<char*>(&h + 1); }
@@ -178,8 +180,8 @@ class BareAdapter {
   // 0: no room.
   std::uint64_t make(std::string_view key, std::string_view value) {
     const std::size_t bytes = rounded(sizeof(Header) + key.size() + value.size());
-    std::uint64_t& head = bytes / kGranule < std::size(free_) ? free_[bytes / kGranule] : free_[0];
-    std::uint64_t at = bytes / kGranule < std::size(free_) ? head : 0;
+    std::uint64_t& head = free_[bytes / kGranule];
+    std::uint64_t at = head;
     if (at != 0) {
       head = record(at).next_free;
     } else {
@@ -194,10 +196,9 @@ class BareAdapter {
     return at;
   }
   void free(Header& h, std::uint64_t at) {
-    const std::size_t granules = rounded(sizeof(Header) + h.key_bytes + h.value_bytes) / kGranule;
-    if (granules >= std::size(free_)) return;
-    h.next_free = free_[granules];
-    free_[granules] = at;
+    std::uint64_t& head = free_[rounded(sizeof(Header) + h.key_bytes + h.value_bytes) / kGranule];
+    h.next_free = head;
+    head = at;
   }
 
   std::uint64_t homes_;
@@ -206,7 +207,7 @@ class BareAdapter {
   Bucket* buckets_;
   std::uint64_t next_bucket_;
   std::size_t used_ = kGranule;  // offset 0 is nobody's
-  std::uint64_t free_[512] = {};
+  std::vector<std::uint64_t> free_;  // the first of each size in granules; 0: none
 };
 
 }  // namespace
