@@ -97,6 +97,9 @@ class Eviction {
   // Half of the room that there should be is missing: many keys have expired, and what they left in the queues is void.
   static constexpr unsigned kVisitsFarBehind = 64;
   static constexpr unsigned kSweptMax = 64;    // buckets
+  // Inserts of a thread between two looks at the room: one for each MiB above the reserve, at most.
+  static constexpr std::uint64_t kRoomALook = std::uint64_t{1} << 20;
+  static constexpr unsigned kUnlookedMax = 15;
 
   Eviction() = default;
   Eviction(const Eviction&) = delete;
@@ -137,8 +140,16 @@ class Eviction {
 
   // The key has entered the table in this incarnation.
   void inserted(Thr& t, std::uint64_t hash, std::string_view key, unsigned gen, bool keep) noexcept {
-    // Before its own entry is there to be taken.
-    if (std::uint64_t missing = missing_room(); missing != 0) {
+    // Before its own entry is there to be taken. Where there is plenty of room it isn't looked at each time.
+    std::uint64_t missing = 0;
+    if (t.inserts_unlooked != 0) {
+      --t.inserts_unlooked;
+    } else {
+      const std::uint64_t wanted = reserve_.load(std::memory_order_relaxed), room = room_bytes();  // a threshold
+      missing = room < wanted ? wanted - room : 0;
+      if (missing == 0) t.inserts_unlooked = static_cast<unsigned>(std::min<std::uint64_t>((room - wanted) / kRoomALook, kUnlookedMax));
+    }
+    if (missing != 0) [[unlikely]] {
       space().upkeep.ask();
       // One for one. More where that doesn't keep up; a call that looks at many entries leaves the rest to the next.
       const std::uint64_t reserve = reserve_.load(std::memory_order_relaxed);  // a threshold
@@ -175,8 +186,9 @@ class Eviction {
   [[gnu::noinline]] void settle(Thr& t) noexcept {
     if (t.counted_hits != t.short_hits.get() && !planted<Sync>(Mutant::kHitsForgotten)) count_hits(t);
     const bool counts = evicts_.load(std::memory_order_relaxed) != 0;  // a hint
+    const EntryFormat format = queues_.format();
     queues_.settle(t, [&](std::uint64_t& entry) {
-      if (!counts) return policy_.entered_first(key_of(entry));
+      if (!counts) return policy_.entered_first(mixed(format.hash(entry)));
       entry |= EntryFormat::kCounted;
       return missed(t, entry);
     });
@@ -565,8 +577,9 @@ class Eviction {
     return queue;
   }
   // What the policy knows a key by: of the hash, what an entry keeps, spread over all bits.
-  std::uint64_t key_of(std::uint64_t entry) const noexcept {
-    const std::uint64_t x = queues_.format().hash(entry) * 0x9E3779B97F4A7C15u;
+  std::uint64_t key_of(std::uint64_t entry) const noexcept { return mixed(queues_.format().hash(entry)); }
+  static std::uint64_t mixed(std::uint64_t hash) noexcept {
+    const std::uint64_t x = hash * 0x9E3779B97F4A7C15u;
     return (x ^ x >> 32) * 0xD6E8FEB86659FD93u;
   }
 

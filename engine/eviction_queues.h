@@ -295,7 +295,9 @@ class EvictionQueues {
     if (count == kEnteringMax) {
       t.pushes = 0;
       t.age = age_clock_.fetch_add(1, std::memory_order_relaxed);  // a number, not an order
-      for (unsigned i = 0; i != count; ++i) entries[i] = format_.with_age(entries[i], t.age);
+      const EntryFormat format = format_;  // its own, so that what doesn't change is worked out once
+      const std::uint64_t age = t.age;
+      for (unsigned i = 0; i != count; ++i) entries[i] = format.with_age(entries[i], age);
       Group& g = group_of(t.age);
       if (!(g.*queue).push_run(space(), t, entries)) lost_.fetch_add(count, std::memory_order_relaxed);  // as above
       drop_void(t, g, count);

@@ -144,6 +144,7 @@ struct Thread {
   // Of eviction's queues, see there.
   unsigned pushes;  // until the thread takes the next number from their clock
   unsigned entering_count;
+  unsigned inserts_unlooked;  // that are to come without a look at the room (eviction.h)
   std::uint64_t age;
   std::uint64_t entering[kEnteringMax];
   NotedRemovals removals;

@@ -405,7 +405,7 @@ TEST(KeeperTest, ManyStoresOneAfterTheOtherLeaveNothing) {
   for (unsigned i = 0; i < 200; ++i) once(i);
   const unsigned threads = threads_of_process();
   const unsigned long before = resident();
-  for (unsigned i = 0; i < quick_or_long(kSanitized ? 300u : 2'000u, 10'000u); ++i) once(i);
+  for (unsigned i = 0; i < quick_or_long(kSanitized ? 100u : 2'000u, 10'000u); ++i) once(i);
   EXPECT_TRUE(threads_become(threads));
   if (!kSanitized) {  // whose shadow grows
     EXPECT_LE(resident(), before + 4 * kMiB);

@@ -121,10 +121,10 @@ TEST(MovesThreadsTest, NoWriteIsLostAndNoReadGoesBack) {
 TEST(MovesThreadsTest, MemoryOfTheProcessMayFailAtAnyCall) {
   namespace platform = alloc::platform;
   std::uint64_t calls = 0;
-  // The first round fails none: it tells how many there are. Then one of four where a sanitizer makes minutes of it;
+  // The first round fails none: it tells how many there are. Then one of twelve where a sanitizer makes minutes of it;
   // nothing here runs side by side.
   constexpr std::uint64_t kNone = ~std::uint64_t{0};
-  constexpr std::uint64_t kEach = kSanitized ? 4 : 1;
+  constexpr std::uint64_t kEach = kSanitized ? 12 : 1;
   for (std::uint64_t n = kNone; n == kNone || n <= calls; n = n == kNone ? 1 : n + kEach) {
     Options options = small_options();
     options.memory_bytes = 4 * kMiB;

@@ -38,6 +38,17 @@ Threads two_inserters(Bucket<M>& b) {
           }};
 }
 
+// The same by sets without conditions, which have a way of their own to an absent key (writes-inl.h).
+template <Mutant M>
+Threads two_setters(Bucket<M>& b) {
+  return {[&] { b.rig.set(0, b.key, "a"); },
+          [&] {
+            b.rig.del(1, b.other[0]);
+            b.rig.set(1, b.key, "b");
+            b.rig.get(1, b.key);
+          }};
+}
+
 template <Mutant M>
 Threads three_inserters_and_a_remover(Bucket<M>& b) {
   return {[&] { b.rig.set(0, b.key, "a"); },
@@ -66,6 +77,18 @@ TEST(Insertion, TwoInsertersOfOneKey) {
   Bucket<Mutant::kNone> b(2, 1);
   b.rig.freeze();
   expect_holds("insertion, two", b.rig, two_inserters(b));
+}
+
+TEST(Insertion, TwoSetsOfOneKey) {
+  Bucket<Mutant::kNone> b(2, 1);
+  b.rig.freeze();
+  expect_holds("insertion, two sets", b.rig, two_setters(b));
+}
+
+TEST(Insertion, TwoSetsIntoAFullBucket) {
+  Bucket<Mutant::kNone> b(2, 7);
+  b.rig.freeze();
+  expect_holds("insertion, two sets, full bucket", b.rig, two_setters(b));
 }
 
 TEST(Insertion, TwoInsertersIntoAFullBucket) {
@@ -103,6 +126,12 @@ TEST(InsertionMutants, NoSecondLook) {
   Bucket<Mutant::kNoSecondLook> b(2, 1);
   b.rig.freeze();
   expect_found("no second look", b.rig, two_inserters(b));
+}
+
+TEST(InsertionMutants, NoSecondLookBySets) {
+  Bucket<Mutant::kNoSecondLook> b(2, 1);
+  b.rig.freeze();
+  expect_found("no second look, sets", b.rig, two_setters(b));
 }
 
 TEST(InsertionMutants, FloorAfterEmpty) {
@@ -150,8 +179,15 @@ struct KilledBySplit {
     KeyFinder finder;
     key = finder.in_bucket(16);  // bucket 0 until there are 17
   }
-  Threads threads() {
-    return {[&] { rig.set_nx(0, key, "a"); }, [&] { rig.set_nx(1, key, "b"); },
+  Threads threads(bool by_sets = false) {
+    const auto enter = [this, by_sets](int t, std::string_view value) {
+      if (by_sets) {
+        rig.set(t, key, value);
+      } else {
+        rig.set_nx(t, key, value);
+      }
+    };
+    return {[enter] { enter(0, "a"); }, [enter] { enter(1, "b"); },
             [&] {
               rig.grow(2);
               rig.set(2, key, "c");
@@ -168,10 +204,20 @@ TEST(Insertion, ARecordThatASplitKilledIsNotPlacedAgain) {
   expect_holds("insertion, killed by a split", b.rig, b.threads(), {.preemptions = 2});
 }
 
+TEST(Insertion, ASetsRecordThatASplitKilledIsNotPlacedAgain) {
+  KilledBySplit<Mutant::kNone> b;
+  b.rig.freeze();
+  expect_holds("insertion, a set's killed by a split", b.rig, b.threads(true), {.preemptions = 2});
+}
+
 TEST(InsertionMutants, KillWithoutCopy) {
   KilledBySplit<Mutant::kKillWithoutCopy> b;
   b.rig.freeze();
   expect_found("kill without copy", b.rig, b.threads(), {.preemptions = 3, .schedules = 2'000'000});
+  if (!is_long()) return;
+  KilledBySplit<Mutant::kKillWithoutCopy> c;
+  c.rig.freeze();
+  expect_found("kill without copy, sets", c.rig, c.threads(true), {.preemptions = 3, .schedules = 2'000'000});
 }
 
 TEST(InsertionMutants, BackOffFromTentative) {
