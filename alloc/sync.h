@@ -57,6 +57,7 @@ enum class Mutant : unsigned char {
   kBatchStampEarly,           // a batch's stamp is read before its records are installed
   kBatchLateInstall,          // a record is installed without asking whether the batch is decided
   kBatchWithoutFreeze,        // an intent is installed over a deadline that can still move
+  kBatchStaleMetadata,        // a batch keeps metadata that were read before and have changed since
   kBatchVersionByStore,       // a batch's version is stored, not agreed on
   kBatchLookLate,             // what a batch's record replaces is stored while others may agree on it
   kBatchPlaceholderTold,      // a placeholder is told as if something had been removed

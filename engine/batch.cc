@@ -29,9 +29,9 @@ struct WriteBatch::Operation {
 
   // Apart from the others: most operations have none, and a list of them is gone over more than once.
   struct Options {
-    SetOptions of{};  // but for its tags
+    SetOptions of{};  // but for its tags and metadata
     std::size_t tags_at = 0, tags_size = 0;
-    bool bad_tags = false;
+    Error refused{};
   };
   std::string_view key(const char* bytes) const noexcept { return {bytes + key_at, key_size}; }
   std::string_view value(const char* bytes) const noexcept { return {bytes + key_at + key_size, value_size}; }
@@ -124,11 +124,14 @@ void WriteBatch::set(std::string_view key, std::string_view value, const SetOpti
   op->kind = detail::BatchOperation::Kind::kSet;
   Operation::Options own{.of = options};
   own.of.tags = {};
+  own.of.metadata = {};
   detail::TagBlock tags;
   std::string_view block;
-  if (!options.tags.empty() || options.lease != 0) {
-    own.bad_tags = !tags.set(options.tags, options.lease);
-    if (!own.bad_tags) block = tags.block();
+  if (options.keep_metadata && !options.metadata.empty()) {
+    own.refused = {Status::kInvalidArgument, Field::kMetadata};
+  } else if (!options.tags.empty() || options.lease != 0 || !options.metadata.empty()) {
+    own.refused = detail::fill(tags, options);
+    if (own.refused.status == Status::kOk) block = tags.block();
   }
   if (!grow(bytes_, bytes_capacity_, used_, used_ + sizeof own + block.size())) {
     out_of_memory_ = true;
@@ -271,6 +274,7 @@ class BatchList {
     TagBlock none;
     (void)make_terms(call_, options.of, out.terms, none);
     out.terms.tags = {list.bytes_ + options.tags_at, options.tags_size};
+    out.terms.block = nullptr;
   }
   void tell(std::uint32_t i, std::uint64_t version) noexcept {
     if (i >= front_) batch_.operations_[i - front_].version = version;
@@ -332,7 +336,7 @@ class BatchList {
     if (!op.has_options) return {};
     const WriteBatch::Operation::Options options = op.options(batch_.bytes_);
     if (options.of.return_previous != nullptr) return {Status::kInvalidArgument, Field::kReturnPrevious};
-    if (options.bad_tags) return {Status::kInvalidArgument, Field::kTags};
+    if (options.refused.status != Status::kOk) return options.refused;
     SetTerms terms;
     TagBlock none;
     return make_terms(call_, options.of, terms, none);

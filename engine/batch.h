@@ -149,7 +149,7 @@ class Batches {
       const Head<Sync> head = current(d, e);
       for (unsigned c = 0; c != e.condition_count; ++c) {
         const BatchCondition& condition = d.conditions()[e.first_condition_or_slot + c];
-        if (!holds(d, condition, head)) first = std::min(first, condition.operation);
+        if (!condition.is_of_kept && !holds(d, condition, head)) first = std::min(first, condition.operation);
       }
     }
     return first;
@@ -383,10 +383,13 @@ class Batches {
     if (Leases<Sync>::of(space_, b, bs) != 0) [[unlikely]] {
       d.leased.store(1, std::memory_order_relaxed);  // [decide] comes with the swap to COMMITTING
     }
-    if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kLifetime, index, e.operation);
+    if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kKept, index, e.operation);
     for (unsigned c = 0; c != e.condition_count; ++c) {
       const BatchCondition& condition = d.conditions()[e.first_condition_or_slot + c];
-      if (!holds(d, condition, before)) return abort(d, BatchState::Why::kCondition, index, condition.operation);
+      if (!holds(d, condition, before)) {
+        if (condition.is_of_kept && planted<Sync>(Mutant::kBatchStaleMetadata)) continue;
+        return abort(d, condition.is_of_kept ? BatchState::Why::kKept : BatchState::Why::kCondition, index, condition.operation);
+      }
     }
     return true;
   }

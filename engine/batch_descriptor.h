@@ -28,7 +28,7 @@ class BatchState {
   };
   enum class Why : std::uint8_t {
     kCondition = 0,  // the operation's was not met
-    kLifetime = 1,   // a lifetime to be kept turned out to be of another kind: its owner tries again
+    kKept = 1,       // a lifetime to be kept turned out to be of another kind, or metadata to be others: its owner tries again
     kMemory = 2,     // there was none to go on with
     kPoint = 3,      // an invalidation point came between its conditions and its stamp, or the first listener: its owner tries again
   };
@@ -78,6 +78,7 @@ struct BatchCondition {
   std::uint32_t operation = 0;
   Kind kind = Kind::kAbsent;
   bool negated = false;
+  bool is_of_kept = false;  // nobody's: by what is there, the metadata were read that a set is to keep
 };
 static_assert(sizeof(BatchCondition) == 24);
 

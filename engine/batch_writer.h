@@ -123,7 +123,7 @@ class BatchWriter {
         ++conditions;
         if (op.require == BatchCondition::Kind::kValue) bytes += op.value.size();
       } else if (op.kind == BatchOperation::Kind::kSet) {
-        conditions += op.terms.if_absent + op.terms.if_present + op.terms.if_version.has_value();
+        conditions += op.terms.if_absent + op.terms.if_present + op.terms.if_version.has_value() + op.terms.keep_metadata;
         depends = depends || op.terms.keep_deadline;
       }
     }
@@ -271,6 +271,10 @@ class BatchWriter {
         whole.operation = operation;
         writes = true;
       } while (++i != n && entries[i].hash == whole.hash && ops_.key(entries[i].operation) == key);
+      if (writes && !ops_.plain(whole.operation)) {
+        ops_.read(whole.operation, op);
+        if (op.kind == BatchOperation::Kind::kSet && op.terms.keep_metadata) require(whole.operation, BatchCondition::Kind::kAbsent, false, 0, {});
+      }
       whole.condition_count = static_cast<std::uint16_t>(next_condition_ - whole.first_condition_or_slot);
       // Marks, until it is built, that it only asks.
       whole.record = writes ? 0 : 1;
@@ -368,12 +372,24 @@ class BatchWriter {
     typename Space<Sync>::Spec spec{key, op.value.size(), terms.has_deadline, terms.deadline_ms, false, terms.keep, terms.span, terms.tags};
     spec.has_word = d_->is_named;
     e.keeps_lifetime = terms.keep_deadline;
-    if (terms.keep_deadline) {
+    TagBlock block;
+    if (terms.keep_deadline || terms.keep_metadata) {
       const Guard<Sync> guard(space_, thread_);
       const Head<Sync> h = core_.head(e.hash, key);
-      spec.has_deadline = true;
-      spec.deadline_ms = 0;  // Deadline::kUnset
-      spec.span = h.present && h.has_deadline ? h.span : Span();
+      if (terms.keep_deadline) {
+        spec.has_deadline = true;
+        spec.deadline_ms = 0;  // Deadline::kUnset
+        spec.span = h.present && h.has_deadline ? h.span : Span();
+      }
+      if (terms.keep_metadata) {
+        block.set_metadata(terms.tags, h.present ? space_.metadata_of(*h.record, h.stamp) : std::string_view{});
+        spec.tags = block.block();
+        // They are those of this version, or of none.
+        BatchCondition& same = d_->conditions()[e.first_condition_or_slot + e.condition_count - 1];
+        same.is_of_kept = true;
+        same.kind = h.present ? BatchCondition::Kind::kVersion : BatchCondition::Kind::kAbsent;
+        same.version_or_size = h.version;
+      }
     }
     const auto built = space_.build(thread_, spec);
     if (built.offset == 0) return 0;

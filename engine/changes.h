@@ -63,9 +63,12 @@ class ChangeBase {
     existed = head.present;
     expired = head.expired;
   }
-  // What changes a value leaves the entry its tags.
+  // What changes a value leaves the entry its tags, its lease and its metadata.
   void inherit_tags(const HeadT& head) noexcept {
-    tags = head.present && head.stamp.has_ext() ? space_.tags_of(*head.record, head.stamp) : std::string_view{};
+    tags = tags_of(head);
+  }
+  std::string_view tags_of(const HeadT& head) const noexcept {
+    return head.present && head.stamp.has_ext() ? space_.tags_of(*head.record, head.stamp) : std::string_view{};
   }
   void discard() noexcept {
     if (record_ != 0) space_.discard(thread_, record_);
@@ -142,6 +145,8 @@ struct SetTerms {
   bool keep = false;  // never evicted
   Span span{};
   std::string_view tags{};  // a block
+  bool keep_metadata = false;
+  TagBlock* block = nullptr;  // of `tags`; where metadata are put that are kept
 };
 
 // Copies the previous value somewhere; answers false if there is no memory.
@@ -166,7 +171,7 @@ class SetChange : public ChangeBase<Sync> {
     this->record_ = draft;
   }
   bool depends() const noexcept {
-    return terms_.if_present || terms_.if_version || terms_.keep_deadline || copy_ != nullptr;
+    return terms_.if_present || terms_.if_version || terms_.keep_deadline || terms_.keep_metadata || copy_ != nullptr;
   }
   // Remembers that there is no such thing instead of a value.
   void say_absent() noexcept { this->absent_ = true; }
@@ -205,7 +210,12 @@ class SetChange : public ChangeBase<Sync> {
       r.meta.store(Hold(r.meta.load(std::memory_order_relaxed)).kept(terms_.keep).word(), std::memory_order_relaxed);  // [publish]
       return this->record_;
     }
-    if (this->record_ != 0 && !terms_.keep_deadline) return this->record_;
+    if (terms_.keep_metadata) [[unlikely]] {
+      terms_.block->set_metadata(metadata_in(this->tags_of(head)));
+      this->tags = terms_.block->block();
+    } else if (this->record_ != 0 && !terms_.keep_deadline) {
+      return this->record_;
+    }
     return this->build_from(value_, inherit || terms_.has_deadline, inherit ? head.deadline_ms : terms_.deadline_ms,
                             inherit ? head.span : terms_.span);
   }
@@ -448,6 +458,28 @@ class DeadlineChange : public ChangeBase<Sync> {
  private:
   std::uint64_t deadline_ms_;
   Span span_;
+};
+
+// The same entry with other metadata: a change that is told, as anybody who mirrors entries has to know.
+template <class Sync>
+class MetadataChange : public ChangeBase<Sync> {
+ public:
+  MetadataChange(Space<Sync>& space, Thread<Sync>& t, std::string_view key, std::string_view metadata) noexcept
+      : ChangeBase<Sync>(space, t, key), metadata_(metadata) {}
+
+  Decision judge(const Head<Sync>& head) noexcept {
+    this->note(head);
+    return head.present ? Decision::kPut : Decision::kKeep;
+  }
+  std::uint64_t record(Thread<Sync>&, const Head<Sync>& head) noexcept {
+    block_.set_metadata(this->tags_of(head), metadata_);
+    this->tags = block_.block();
+    return this->build_from(head.bytes(), head.has_deadline, head.deadline_ms, head.span);
+  }
+
+ private:
+  std::string_view metadata_;
+  TagBlock block_;
 };
 
 }  // namespace tern::detail

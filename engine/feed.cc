@@ -168,18 +168,21 @@ void Feed::let_go(Thr& t) noexcept {
 
 // What `c` names stays when the guard is over. False: as many hold the record as can.
 bool Feed::keep(std::uint64_t record, Change& c) noexcept {
-  const std::size_t bytes = c.key.size() + c.value.size() + c.tags.size();
+  const std::size_t bytes = c.key.size() + c.value.size() + c.tags.size() + c.metadata.size();
   if (bytes <= std::min(kCopiedEach, sizeof copied_ - copied_bytes_)) {
     char* const key = copied_ + copied_bytes_;
     char* const value = key + c.key.size();
     char* const tags = value + c.value.size();
+    char* const metadata = tags + c.tags.size();
     if (!c.key.empty()) std::memcpy(key, c.key.data(), c.key.size());
     if (!c.value.empty()) std::memcpy(value, c.value.data(), c.value.size());
     if (!c.tags.empty()) std::memcpy(tags, c.tags.data(), c.tags.size());
+    if (!c.metadata.empty()) std::memcpy(metadata, c.metadata.data(), c.metadata.size());
     copied_bytes_ += static_cast<unsigned>(bytes);
     c.key = {key, c.key.size()};
     c.value = {value, c.value.size()};
     c.tags = {tags, c.tags.size()};
+    c.metadata = {metadata, c.metadata.size()};
     return true;
   }
   if (!store_.core.space.try_hold(*store_.core.space.record(record))) return false;
@@ -199,7 +202,9 @@ Change Feed::describe(std::uint64_t record, Stamp s) const noexcept {
     c.value = {value.data, value.size};
   }
   if (c.kind == ChangeKind::kPut && s.has_ext()) {
-    if (const std::string_view block = space.tags_of(r, s); !block.empty()) c.tags = block.substr(tags_begin(block));
+    const std::string_view block = space.tags_of(r, s);
+    c.tags = tags_in(block);
+    c.metadata = metadata_in(block);
   }
   c.version = r.hold_word().version();
   c.stamp = s.stamp();

@@ -12,6 +12,13 @@
 
 namespace tern::detail {
 
+Error fill(TagBlock& block, const SetOptions& o) noexcept {
+  if (o.metadata.size() > kMetadataBytesMax) return {Status::kTooLarge, Field::kMetadata};
+  if (!block.set(o.tags, o.lease)) return {Status::kInvalidArgument, Field::kTags};
+  if (!o.metadata.empty()) block.set_metadata(o.metadata);
+  return {};
+}
+
 Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBlock& tags) noexcept {
   if (o.if_absent && (o.if_present || o.if_version)) return {Status::kInvalidArgument, Field::kConditions};
   if (o.ttl && o.keep_ttl) return {Status::kInvalidArgument, Field::kTtl};
@@ -22,10 +29,13 @@ Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBloc
   terms.if_version = o.if_version;
   terms.keep_deadline = o.keep_ttl;
   terms.keep = !o.evictable;
-  if (!o.tags.empty() || o.lease != 0) {
-    if (!tags.set(o.tags, o.lease)) return {Status::kInvalidArgument, Field::kTags};
+  if (o.keep_metadata && !o.metadata.empty()) return {Status::kInvalidArgument, Field::kMetadata};
+  if (!o.tags.empty() || o.lease != 0 || !o.metadata.empty()) {
+    if (const Error e = fill(tags, o); e.status != Status::kOk) return e;
     terms.tags = tags.block();
   }
+  terms.keep_metadata = o.keep_metadata;
+  terms.block = &tags;
   if (o.ttl) {
     if (o.ttl->count() <= 0) return {Status::kInvalidArgument, Field::kTtl};
     const DeadlineAt d = deadline_after(call, o.ttl->count());
@@ -96,11 +106,31 @@ Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
   core.accessed(call.thread(), key, h);
   Lookup<Entry> answer{Entry()};
   if (!answer->value.assign(h.bytes())) return Status::kOutOfMemory;
+  if (!answer->metadata.assign(core.space.metadata_of(*h.record, h.stamp))) return Status::kOutOfMemory;
   answer->version = h.version;
   if (h.has_deadline) {
     const std::uint64_t now = core.time.now();
     answer->ttl = std::chrono::milliseconds(h.deadline_ms > now ? h.deadline_ms - now : 1);
   }
+  return answer;
+}
+
+Lookup<Value> get_metadata(Context c, std::string_view key) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return get_metadata(d, k); });
+  auto& core = call.core();
+  const Guard<StdSync> guard(core.space, call.thread());
+  const std::uint64_t hash = core.hash_of(key);
+  const HeadT h = core.head(hash, key);
+  if (!h.present) {
+    call.thread().counters.misses.add();
+    return Status::kNotFound;
+  }
+  call.thread().counters.hits.add();
+  core.note_hit(*h.record, hash);
+  core.accessed(call.thread(), key, h);
+  Lookup<Value> answer{Value()};
+  if (!answer->assign(core.space.metadata_of(*h.record, h.stamp))) return Status::kOutOfMemory;
   return answer;
 }
 
@@ -306,6 +336,17 @@ Result<Update::Kind> update(Context c, std::string_view key, UpdateFn fn) noexce
   return change.answer.kind();
 }
 
+Result<bool> set_metadata(Context c, std::string_view key, std::string_view metadata) noexcept {
+  const Call call(c, key);
+  if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return set_metadata(d, k, metadata); });
+  if (metadata.size() > kMetadataBytesMax) return {Status::kTooLarge, Field::kMetadata};
+  auto& core = call.core();
+  MetadataChange<StdSync> change(core.space, call.thread(), key, metadata);
+  const Committed done = core.write(call.thread(), core.hash_of(key), key, change);
+  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  return done.outcome == Outcome::kPut;
+}
+
 namespace {
 
 Result<bool> set_deadline(const Call& call, std::string_view key, std::uint64_t deadline_ms) noexcept {
@@ -382,6 +423,7 @@ Result<std::uint64_t> publish(DraftState& draft, const SetOptions& o) noexcept {
   if (o.idle) return {Status::kInvalidArgument, Field::kIdle};  // the record is made, and has no word for it
   if (!o.tags.empty()) return {Status::kInvalidArgument, Field::kTags};  // nor room for these
   if (o.lease != 0) return {Status::kInvalidArgument, Field::kLease};    // as above
+  if (!o.metadata.empty() || o.keep_metadata) return {Status::kInvalidArgument, Field::kMetadata};  // as above
   if (const Error e = make_terms(call, o, terms, tags); e.status != Status::kOk) return e;
   SetChange<StdSync> change(core.space, call.thread(), key, terms, draft.record);
   if (o.return_previous != nullptr) change.copy_previous(copy_to_value, o.return_previous);

@@ -237,12 +237,13 @@ class Scan {
   Result<bool> show(const ViewsNow::Step& step) noexcept {
     const VisitNow visit(call_.core(), call_.thread(), step.record, step.count);
     for (unsigned i = 0; i != step.count; ++i) {
-      ViewEntry entry{detail::own_key(step.key[i]), {}, step.version(i), {}};
+      ViewEntry entry{detail::own_key(step.key[i]), {}, step.version(i), {}, {}};
       if (!keys_only_) {
         entry.value = step.value(i);
         const HeadNow& h = step.head[i];
-        if (step.whole[i] == nullptr && h.has_deadline) {
-          entry.ttl = std::chrono::milliseconds(h.deadline_ms > view_.now_ms ? h.deadline_ms - view_.now_ms : 1);
+        if (step.whole[i] == nullptr) {
+          if (h.has_deadline) entry.ttl = std::chrono::milliseconds(h.deadline_ms > view_.now_ms ? h.deadline_ms - view_.now_ms : 1);
+          entry.metadata = call_.core().space.metadata_of(*h.record, h.stamp);
         }
       }
       const bool more = wants_more(entry);

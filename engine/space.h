@@ -370,6 +370,10 @@ class Space {
     return {at, tag_block_bytes(at)};
   }
 
+  std::string_view metadata_of(const Rec& r, Stamp s) const noexcept {
+    return s.has_ext() ? metadata_in(tags_of(r, s)) : std::string_view{};
+  }
+
   // Of a record that was built with has_word; a copy has none.
   [[gnu::noinline]] Word& word_behind(const Rec& r, Stamp s) const noexcept {
     const Bytes key = key_of(r, s);

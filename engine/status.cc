@@ -95,6 +95,7 @@ const char* field_name(Field field) noexcept {
     case Field::kCodec: return "codec";
     case Field::kScanThreads: return "scan_threads";
     case Field::kSizeAware: return "size_aware";
+    case Field::kMetadata: return "metadata";
   }
   return "unknown";
 }

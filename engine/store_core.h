@@ -366,6 +366,8 @@ inline DeadlineAt deadline_after(const Call& call, std::int64_t ttl_ms) noexcept
 
 // What a set's options ask for; an error names what can't be.
 Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBlock& tags) noexcept;
+// Tags, lease and metadata. What is wrong with them.
+Error fill(TagBlock& block, const SetOptions& o) noexcept;
 
 // Of a transaction, before it gives up.
 inline constexpr unsigned kTransactTurns = 16;

@@ -122,9 +122,26 @@ Lookup<Entry> View::get_entry(std::string_view key) const noexcept {
   const auto outcome = ViewsNow(call.core()).read(call.thread(), view, call.core().hash_of(key), key,
                                                   [&](const HeadNow& h) {
                                                     copied = answer->value.assign(h.bytes());
+                                                    copied = copied && answer->metadata.assign(call.core().space.metadata_of(*h.record, h.stamp));
                                                     answer->version = h.version;
                                                     answer->ttl = ttl_of(h, view);
                                                   });
+  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
+  if (!copied) return Status::kOutOfMemory;
+  return answer;
+}
+
+Lookup<Value> View::get_metadata(std::string_view key) const noexcept {
+  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
+  if (stored.error().status != Status::kOk) return stored.error();
+  key = stored.view();
+  const Call call(stored.context(), key);
+  if (!call.ok()) return call.error(key);
+  Lookup<Value> answer{Value()};
+  bool copied = true;
+  const auto outcome = ViewsNow(call.core()).read(
+      call.thread(), handle_of(index_, stamp_, now_ms_), call.core().hash_of(key), key,
+      [&](const HeadNow& h) { copied = answer->assign(call.core().space.metadata_of(*h.record, h.stamp)); });
   if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
   if (!copied) return Status::kOutOfMemory;
   return answer;
@@ -202,7 +219,7 @@ Result<bool> View::walk(FunctionRef<bool(const ViewEntry&)> fn) const noexcept {
     for (unsigned i = 0; i != step.count; ++i) {
       const HeadNow& h = step.head[i];
       if (detail::name_of(step.key[i]) != name) continue;
-      if (!fn(ViewEntry{detail::own_key(step.key[i]), h.bytes(), h.version, ttl_of(h, view)})) return false;
+      if (!fn(ViewEntry{detail::own_key(step.key[i]), h.bytes(), h.version, ttl_of(h, view), core.space.metadata_of(*h.record, h.stamp)})) return false;
     }
   }
   if (ended) return Status::kViewExpired;

@@ -101,7 +101,7 @@ const char* parse_record(const char* from, std::uint64_t left, std::uint32_t for
     if (left - at < sizeof(std::uint16_t)) return "a record is cut off";
     r.tags = {from + at, detail::tag_block_bytes(from + at)};
     if (left - at < r.tags.size()) return "a record is cut off";
-    if (!detail::is_tag_block(r.tags)) return "a record's tags are none";
+    if (!detail::is_tag_block(r.tags, format_version >= kMetadataFormatVersion)) return "a record's tags are none";
   }
   const std::uint64_t end = r.unpadded_bytes();
   if (left < r.bytes()) return "a record is cut off";

@@ -15,8 +15,8 @@
 //   24  [X]   62..20 deadline in milliseconds since 1970, by the wall clock | the rest 0
 //       [EXT] 61 TAGS | 60..48 span (idle or stale time) | 47..32 key length | 31..0 value length; if one of the four is needed
 //       key, value, [TAGS], zeros up to a multiple of 8
-//       [TAGS] 15..0 bytes of it all, the lease if there is one, then for each tag its length in a byte and its bytes
-//              (engine/tags.h); from version 2 on
+//       [TAGS] 15 METADATA | 12..0 bytes of it all, the lease if there is one, for each tag its length in a byte and its bytes,
+//              metadata and their length if there are any (engine/tags.h); from version 2 on, metadata from version 5 on
 // What an arena keeps outside of the record (extents) lies in it here. There is one way to write a record: any other is
 // damage.
 #ifndef TERN_PERSIST_FORMAT_H_
@@ -38,8 +38,9 @@ inline constexpr char kMagic[8] = {'T', 'E', 'R', 'N', 'S', 'N', 'A', 'P'};
 // 1: no tags; blocks lie in the directory's order, and are salted with their number there. 2: tags; blocks lie as they were
 // done, and are salted with their offset. What an older version wrote is read as it is.
 // 3: blocks may be packed by LZ4 (codec.h).
-// 4: blocks may be packed by Zstd, too. What needs no newer version is written in an older one.
-inline constexpr std::uint32_t kFormatVersion = 4;
+// 4: blocks may be packed by Zstd, too. 5: entries may have metadata. What needs no newer version is written in an older one.
+inline constexpr std::uint32_t kFormatVersion = 5;
+inline constexpr std::uint32_t kMetadataFormatVersion = 5;
 inline constexpr std::uint32_t kPlainFormatVersion = 2;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 inline constexpr std::size_t kHeaderBytes = 4096;
@@ -55,7 +56,7 @@ inline constexpr std::uint64_t kPackedPlainMax = 1 << 20;
 enum class Codec : std::uint32_t { kNone = 0, kLz4 = 1, kZstd = 2 };
 // The first version whose files may have it.
 constexpr std::uint32_t version_of(Codec codec) noexcept { return kPlainFormatVersion + static_cast<std::uint32_t>(codec); }
-static_assert(version_of(Codec::kZstd) == kFormatVersion);
+static_assert(version_of(Codec::kZstd) < kMetadataFormatVersion && kMetadataFormatVersion == kFormatVersion);
 
 struct Header {
   char magic[8];
@@ -139,6 +140,7 @@ struct FileRecord {
   unsigned type = 0;
   bool keep = false;
 
+  bool has_metadata() const noexcept { return !detail::metadata_in(tags).empty(); }
   bool has_ext() const noexcept {
     return key.size() > detail::kShortKeyMax || value.size() > detail::kShortValueMax || span.bits() != 0 || !tags.empty();
   }

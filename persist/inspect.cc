@@ -83,7 +83,7 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
       e = reader.for_each_record(b, shard, buffer, keys, trouble, [&](const FileRecord& r, std::uint64_t) noexcept -> Error {
         const detail::DirectoryPart part = detail::directory_part(r.key);
         if (part == detail::DirectoryPart::kOther) return {};
-        SnapshotEntry entry{detail::own_key(r.key), detail::name_of(r.key), nullptr, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}};
+        SnapshotEntry entry{detail::own_key(r.key), detail::name_of(r.key), nullptr, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}, {}};
         SnapshotNamespace made;
         if (part == detail::DirectoryPart::kRules) {
           detail::NameRules rules;
@@ -99,6 +99,7 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
           return true;
         });
         entry.tags = {tags, tag_count};
+        entry.metadata = detail::metadata_in(r.tags);
         if (r.has_deadline) entry.expires_at = since_1970(r.deadline_wall_ms);
         goes_on = fn(entry);
         return goes_on ? Error{} : Error{Status::kCancelled, Field::kNone};

@@ -199,6 +199,7 @@ class Saver {
     for (unsigned i = 0; i != walker_count_; ++i) {
       header_.block_count += walkers_[i]->blocks().count();
       header_.version_max = std::max(header_.version_max, walkers_[i]->version_max());
+      if (walkers_[i]->has_metadata()) header_.format_version = kMetadataFormatVersion;
     }
     const std::uint64_t of_shards = std::uint64_t{header_.shard_count} * sizeof(ShardEntry);
     header_.directory_bytes = of_shards + header_.block_count * sizeof(BlockEntry);

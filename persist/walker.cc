@@ -194,6 +194,7 @@ unsigned Walker::take(Thr& t, std::uint64_t first) noexcept {
     }
     const FileRecord r = file_record(step_.head[i], step_.key[i]);
     if (r.version > version_max_) version_max_ = r.version;
+    if (r.has_metadata()) has_metadata_ = true;
     const std::uint64_t bytes = r.bytes();
     if (bytes > kRecordInBlockMax) {
       if (!core_.space.try_hold(*step_.head[i].record)) {

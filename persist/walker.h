@@ -104,6 +104,7 @@ class Walker {
   const Trouble& trouble() const noexcept { return trouble_; }
   const BlockList& blocks() const noexcept { return blocks_; }
   std::uint64_t version_max() const noexcept { return version_max_; }
+  bool has_metadata() const noexcept { return has_metadata_; }  // some entry that it wrote
 
  private:
   using ViewsNow = detail::Views<detail::StdSync>;
@@ -140,6 +141,7 @@ class Walker {
   Trouble trouble_;
   BlockList blocks_;
   std::uint64_t version_max_ = 0;
+  bool has_metadata_ = false;
   std::uint64_t entries_ = 0;  // of the shard
   char* buffer_ = nullptr;
   Packer packer_;

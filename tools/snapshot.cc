@@ -66,10 +66,10 @@ TextEntries entries_of(const std::string& path) {
   const auto read = read_snapshot(path, [&](const SnapshotEntry& e) {
     if (e.made != nullptr) {
       names[e.ns] = e.made->name;
-      entries.emplace(TextKey(std::string(e.made->name), ""), TextEntry{namespace_text(e.made->options), {}, 0, true, {}});
+      entries.emplace(TextKey(std::string(e.made->name), ""), TextEntry{namespace_text(e.made->options), {}, 0, true, {}, {}});
       return true;
     }
-    TextEntry t{std::string(e.value), {}, e.idle.count(), e.evictable, {e.tags.begin(), e.tags.end()}};
+    TextEntry t{std::string(e.value), {}, e.idle.count(), e.evictable, {e.tags.begin(), e.tags.end()}, std::string(e.metadata)};
     if (e.expires_at) t.expires_at_ms = e.expires_at->count();
     if (e.ns != 0) {
       named[e.ns].emplace_back(e.key, std::move(t));
@@ -176,9 +176,10 @@ int dump_snapshot_file(const SnapshotCommand& c) {
     if (e.ns != 0) std::printf("%u: ", e.ns);
     std::string tags;
     for (const std::string_view tag : e.tags) tags += (tags.empty() ? ", tags " : " ") + shown(tag, 60);
-    std::printf("%s = %s  (%zu bytes, version %llu%s%s%s)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(), e.value.size(),
+    const std::string metadata = e.metadata.empty() ? "" : ", metadata " + shown(e.metadata, 60);
+    std::printf("%s = %s  (%zu bytes, version %llu%s%s%s%s)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(), e.value.size(),
                 static_cast<unsigned long long>(e.version), e.expires_at ? (", expires " + instant(*e.expires_at)).c_str() : "",
-                e.evictable ? "" : ", never evicted", tags.c_str());
+                e.evictable ? "" : ", never evicted", tags.c_str(), metadata.c_str());
     return c.limit == 0 || ++shown_entries != c.limit;
   }, &fault);
   if (!read) fail(fault, read.error());
@@ -238,6 +239,7 @@ int import_snapshot_file(const SnapshotCommand& c) {
     how.evictable = e.evictable;
     const std::vector<std::string_view> tags(e.tags.begin(), e.tags.end());
     how.tags = tags;
+    how.metadata = e.metadata;
     if (e.idle_ms != 0) how.idle = milliseconds(e.idle_ms);
     if (e.expires_at_ms && e.idle_ms == 0) {
       how.ttl = milliseconds(*e.expires_at_ms) - clock.now();

@@ -1,10 +1,11 @@
 // `tern snapshot`: a file looked at, verified, converted, written out as text and made from text.
 //
 // Forms of text
-//   ndjson  a line an entry, {"key": ..., "value": ..., "expires_at_ms": ..., "idle_ms": ..., "evictable": false, "tags": [...]};
-//           bytes that are no UTF-8 as "key_base64", "value_base64" and "tags_base64". On the way in, a line without these names is a tree (below).
-//   csv     key,value,expires_at_ms,idle_ms,evictable,tags after a line with these names; quotes as RFC 4180 has them, bytes as
-//           they are. The tags are a line of CSV again, in one field.
+//   ndjson  a line an entry, {"key": ..., "value": ..., "expires_at_ms": ..., "idle_ms": ..., "evictable": false, "tags": [...],
+//           "metadata": ...}; bytes that are no UTF-8 as "key_base64", "value_base64", "tags_base64" and "metadata_base64". On
+//           the way in, a line without these names is a tree (below).
+//   csv     key,value,expires_at_ms,idle_ms,evictable,tags, and namespace and metadata where there are any, after a line with
+//           these names; quotes as RFC 4180 has them, bytes as they are. The tags are a line of CSV again, in one field.
 //   json    one tree: nested objects, a key's parts between separators; leaves are strings. On the way in other leaves
 //           (numbers, true, null, arrays) become their JSON text. What a tree can't say is an error that names the key.
 // Entries are written in the order of their keys, so that one text gives one file of text again.

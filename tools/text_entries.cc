@@ -159,10 +159,20 @@ bool read_fields(std::istream& in, std::uint64_t& line, std::vector<std::string>
   }
 }
 
-constexpr std::size_t kColumnCount = 7;
-constexpr const char* kColumns = "key,value,expires_at_ms,idle_ms,evictable,tags,namespace";
-constexpr const char* kColumnsOfDefault = "key,value,expires_at_ms,idle_ms,evictable,tags";
-bool has_namespaces(const TextEntries& entries) { return !entries.empty() && !entries.rbegin()->first.ns.empty(); }
+// The last ones are written where they are needed.
+constexpr std::string_view kColumns = "key,value,expires_at_ms,idle_ms,evictable,tags,namespace,metadata";
+constexpr std::size_t kColumnCount = 8, kColumnsAlways = 6, kColumnsWithNamespaces = 7;
+std::string_view first_columns(std::size_t count) {
+  std::size_t end = 0;
+  for (; count != 0; --count) end = kColumns.find(',', end + 1);
+  return kColumns.substr(0, end);
+}
+std::size_t columns_needed(const TextEntries& entries) {
+  for (const auto& [key, e] : entries) {
+    if (!e.metadata.empty()) return kColumnCount;
+  }
+  return !entries.empty() && !entries.rbegin()->first.ns.empty() ? kColumnsWithNamespaces : kColumnsAlways;
+}
 
 std::int64_t number(const std::string& text, std::uint64_t line) {
   std::int64_t n = 0;
@@ -220,6 +230,7 @@ void write_ndjson(std::ostream& out, const TextEntries& entries) {
     if (e.idle_ms != 0) out << ",\"idle_ms\":" << e.idle_ms;
     if (!e.evictable) out << ",\"evictable\":false";
     write_tags(out, e.tags);
+    if (!e.metadata.empty()) out << ',' << member("metadata", e.metadata);
     out << "}\n";
   }
 }
@@ -253,6 +264,8 @@ void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry
           e.evictable = member_value.get<bool>();
         } else if (name == "tags" || name == "tags_base64") {
           e.tags = tags_under(member_value, name);
+        } else if (name == "metadata" || name == "metadata_base64") {
+          e.metadata = *bytes_under(object, "metadata");
         } else if (name != "key" && name != "value" && name != "key_base64" && name != "value_base64" &&
                    name != "namespace" && name != "namespace_base64") {
           throw std::runtime_error("\"" + name + "\" has no meaning here");
@@ -269,8 +282,8 @@ void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry
 }
 
 void write_csv(std::ostream& out, const TextEntries& entries) {
-  const bool names = has_namespaces(entries);
-  out << (names ? kColumns : kColumnsOfDefault) << "\n";
+  const std::size_t columns = columns_needed(entries);
+  out << first_columns(columns) << "\n";
   for (const auto& [key, e] : entries) {
     out << csv_field(key.key) << ',' << csv_field(e.value) << ',';
     if (e.expires_at_ms && e.idle_ms == 0) out << *e.expires_at_ms;
@@ -279,7 +292,8 @@ void write_csv(std::ostream& out, const TextEntries& entries) {
     std::string tags;
     for (const std::string& tag : e.tags) tags += (tags.empty() ? "" : ",") + csv_field(tag);
     out << ',' << (e.evictable ? "" : "false") << ',' << (tags.empty() ? "" : csv_field(tags));
-    if (names) out << ',' << (key.ns.empty() ? "" : csv_field(key.ns));
+    if (columns >= kColumnsWithNamespaces) out << ',' << (key.ns.empty() ? "" : csv_field(key.ns));
+    if (columns == kColumnCount) out << ',' << (e.metadata.empty() ? "" : csv_field(e.metadata));
     out << "\n";
   }
 }
@@ -290,7 +304,7 @@ void read_csv(std::istream& in, const TakeEntry& take) {
   if (!read_fields(in, line, fields)) throw std::runtime_error("line 1: the names of the columns are missing");
   std::string names;
   for (const auto& f : fields) names += (names.empty() ? "" : ",") + f;
-  if (!std::string_view(kColumns).starts_with(names) || fields.size() < 2) fail(1, "the columns are not " + std::string(kColumns));
+  if (!kColumns.starts_with(names) || fields.size() < 2) fail(1, "the columns are not " + std::string(kColumns));
   const std::size_t columns = fields.size();
   while (read_fields(in, line, fields)) {
     if (fields.size() == 1 && fields[0].empty()) continue;
@@ -309,6 +323,7 @@ void read_csv(std::istream& in, const TakeEntry& take) {
       std::uint64_t tags_line = line - 1;
       read_fields(tags, tags_line, e.tags);
     }
+    e.metadata = std::move(fields[7]);
     if (fields[0].empty() && fields[6].empty()) fail(line, "the key is empty");
     take({std::move(fields[6]), std::move(fields[0])}, std::move(e));
   }
@@ -319,8 +334,8 @@ void write_tree(std::ostream& out, const TextEntries& entries, const std::string
   for (const auto& [whole, e] : entries) {
     if (!whole.ns.empty()) throw std::runtime_error("a tree can't hold namespaces: '" + whole.ns + "'");
     const std::string& key = whole.key;
-    if (e.expires_at_ms || e.idle_ms != 0 || !e.evictable || !e.tags.empty()) {
-      throw std::runtime_error("a tree can't say how long '" + key + "' lives, that it is not evictable, or its tags");
+    if (e.expires_at_ms || e.idle_ms != 0 || !e.evictable || !e.tags.empty() || !e.metadata.empty()) {
+      throw std::runtime_error("a tree can't say how long '" + key + "' lives, that it is not evictable, its tags or its metadata");
     }
     if (!quoted(key) || !quoted(e.value)) throw std::runtime_error("a tree can't hold bytes that are no UTF-8: '" + key + "'");
     Json* node = &root;

@@ -23,6 +23,7 @@ struct TextEntry {
   std::int64_t idle_ms = 0;
   bool evictable = true;
   std::vector<std::string> tags{};
+  std::string metadata{};
   friend bool operator==(const TextEntry&, const TextEntry&) = default;
 };
 // A key of a namespace; of the default one, where that has no name. Without a key: what the namespace is, and the entry's value

@@ -27,7 +27,8 @@ std::string good_file(persist::Codec codec) {
     r.version = i + 1;
     r.has_deadline = i % 2 != 0;
     r.deadline_wall_ms = r.has_deadline ? 2'000'000'000'000 : 0;
-    if (i >= 2) r.tags = std::string_view("\x09\0\3tag\2a\0", 9);
+    if (i == 2) r.tags = std::string_view("\x09\0\3tag\2a\0", 9);
+    if (i == 3) r.tags = std::string_view("\x0f\x80\3tag\2a\0meta\4\0", 15);
     r.span = i == 1 ? detail::Span::idle(1'000) : detail::Span();
     block += test::record_bytes(r);
   }

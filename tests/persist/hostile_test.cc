@@ -15,7 +15,7 @@ namespace {
 
 class HostileFile : public SnapshotTest {
  protected:
-  explicit HostileFile(SnapshotCodec codec = SnapshotCodec::kNone) : options(small_options(&clock)) {
+  explicit HostileFile(SnapshotCodec codec = SnapshotCodec::kNone) : options(small_options(&clock)), is_packed(codec != SnapshotCodec::kNone) {
     options.memory_bytes = 4 * kMiB;
     const Store store = open_or_fail(options);
     EXPECT_TRUE(store.set("a", "1").ok());
@@ -25,7 +25,8 @@ class HostileFile : public SnapshotTest {
     EXPECT_TRUE(store.set("d", pattern(100), {.evictable = false}).ok());
     const std::string_view tags[] = {"t", "tag"};
     EXPECT_TRUE(store.set("e", "5", {.tags = tags}).ok());
-    if (codec != SnapshotCodec::kNone) {
+    EXPECT_TRUE(store.set("f", "6", {.tags = tags, .metadata = "about f"}).ok());
+    if (is_packed) {  // and of a version that has nothing more
       EXPECT_TRUE(store.set("f", std::string(600, 'f')).ok());
     }
     save_or_fail(store, {.codec = codec});
@@ -54,6 +55,7 @@ class HostileFile : public SnapshotTest {
   void forge(unsigned rounds, unsigned reasons_wanted);
 
   Options options;
+  const bool is_packed;
   std::string bytes;
   Contents before;
 };
@@ -150,7 +152,7 @@ void HostileFile::forge(unsigned rounds, unsigned reasons_wanted) {
   }
   EXPECT_GT(accepted, 0u) << "changes of values and times make another good file";
   EXPECT_GE(reasons.size(), reasons_wanted) << "as many of the checks were met";
-  if (header_of(bytes).format_version > 2) {
+  if (is_packed) {
     EXPECT_TRUE(reasons.contains("a packed block can't be unpacked to its size"));
   }
 }
@@ -304,6 +306,49 @@ TEST_F(HostileFile, TagsThatNoSetMakesAreDamage) {
   reseal(old);
   EXPECT_EQ(open_bytes(old), (Error{Status::kCorrupt, Field::kPath}));
   EXPECT_STREQ(fault.reason, "a record's lengths have bits that a file has not");
+}
+
+TEST_F(HostileFile, MetadataThatNoSetMakesAreDamage) {
+  const auto with_block = [&](const std::string& block, std::string_view value = "v") {
+    persist::FileRecord r;
+    r.key = "k";
+    r.value = value;
+    r.version = 1;
+    r.tags = block;
+    return record_bytes(r);
+  };
+  const auto number = [](std::size_t n) {
+    const auto word = static_cast<std::uint16_t>(n);
+    return std::string(reinterpret_cast<const char*>(&word), 2);
+  };
+  // Tags, then so many bytes of metadata, which say that they are `said`; the block is `more` bytes longer than it says.
+  const auto block = [&](const std::string& tags, std::size_t metadata, std::size_t said, std::size_t more = 0) {
+    const std::size_t size = 2 + tags.size() + metadata + 2;
+    return number(0x8000 | (size - more)) + tags + std::string(metadata, 'm') + number(said);
+  };
+  const std::string lease("\0\1\0\0\0\0\0\0\0", 9);
+  for (const std::string& good : {block("", 1, 1), block("\1a", 4'096, 4'096), block(lease, 9, 9), block(lease + "\1a", 9, 9)}) {
+    EXPECT_EQ(open_bytes(file_around(with_block(good), 1)), Error{}) << good.size();
+  }
+  const std::string bad[] = {
+      block("", 0, 0),         block("\1a", 0, 0),      block("\1a", 5, 0),      block("", 4'097, 4'097), block("\1a", 3, 2),
+      block("\1a", 3, 4),      block("\1a", 3, 6),      block("\1a", 3, 0xFFFF), block("\2a", 3, 3),      block("", 5, 5, 1),
+      block("", 12, 3),        block(lease.substr(0, 8), 9, 9), number(0x8002),   number(0x8004) + number(0),
+      number(0x2000 | 5) + "m" + number(1), number(0x4000 | 5) + "m" + number(1), number(0xA000 | 5) + "m" + number(1), number(5) + "m" + number(1),
+  };
+  for (const std::string& b : bad) {
+    EXPECT_EQ(open_bytes(file_around(with_block(b), 1)), (Error{Status::kCorrupt, Field::kPath})) << testing::PrintToString(b.substr(0, 20));
+  }
+  // In a file of a version that had none, they are none.
+  for (std::uint32_t version : {2u, 3u, 4u}) {
+    std::string old = file_around(with_block(block("", 3, 3)), 1);
+    persist::Header h = header_of(old);
+    h.format_version = version;
+    std::memcpy(old.data(), &h, sizeof h);
+    reseal(old);
+    EXPECT_EQ(open_bytes(old), (Error{Status::kCorrupt, Field::kPath})) << version;
+    EXPECT_STREQ(fault.reason, "a record's tags are none");
+  }
 }
 
 TEST_F(HostileFile, ADeadlineAtTheEndOfTimeIsOne) {

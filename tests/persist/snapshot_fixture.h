@@ -25,11 +25,13 @@ struct Saved {
   std::string value;
   std::uint64_t version = 0;
   std::optional<milliseconds> ttl;
+  std::string metadata{};
   friend bool operator==(const Saved&, const Saved&) = default;
 };
 inline void PrintTo(const Saved& s, std::ostream* out) {
   *out << s.value.size() << " bytes, version " << s.version;
   if (s.ttl) *out << ", " << s.ttl->count() << " ms";
+  if (!s.metadata.empty()) *out << ", " << s.metadata.size() << " bytes of metadata";
 }
 using Contents = std::map<std::string, Saved>;
 
@@ -39,7 +41,7 @@ inline Contents contents_of(const Store& store) {
   EXPECT_TRUE(view.ok());
   const Result<bool> walked = view->for_each([&](const ViewEntry& e) {
     const bool is_new =
-        contents.emplace(std::string(e.key), Saved{std::string(e.value), e.version, e.ttl}).second;
+        contents.emplace(std::string(e.key), Saved{std::string(e.value), e.version, e.ttl, std::string(e.metadata)}).second;
     EXPECT_TRUE(is_new) << "twice";
     return true;
   });

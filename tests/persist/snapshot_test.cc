@@ -129,6 +129,68 @@ TEST_F(SnapshotTest, TagsComeBackWhole) {
   }
 }
 
+// Metadata alone, and beside tags, lifetimes, long keys and values.
+unsigned fill_with_metadata(const Store& store) {
+  const std::string_view red[] = {"red", "blue"};
+  const std::string most = pattern(kMetadataBytesMax, 9);
+  EXPECT_TRUE(store.set("m1", "v", {.metadata = "a"}).ok());
+  EXPECT_TRUE(store.set("m2", "", {.ttl = 60s, .metadata = most}).ok());
+  EXPECT_TRUE(store.set("m3", "v", {.idle = 127s, .tags = red, .metadata = std::string_view("\0\0\0", 3)}).ok());
+  EXPECT_TRUE(store.set(pattern(300, 7), pattern(300, 5), {.evictable = false, .tags = red, .metadata = most}).ok());
+  EXPECT_TRUE(store.set("m4", pattern(16'300), {.metadata = most}).ok());   // over the edge of a block of its own
+  EXPECT_TRUE(store.set("m5", pattern(300'000), {.metadata = most}).ok());  // in an extent
+  EXPECT_TRUE(store.set(pattern(40'000, 8), pattern(300'000, 6), {.ttl = 90s, .tags = red, .metadata = most}).ok());
+  for (unsigned i = 0; i != 300; ++i) EXPECT_TRUE(store.set(numbered("m of many", i), pattern(i), {.metadata = pattern(1 + i, i)}).ok());
+  EXPECT_TRUE(store.set("no metadata", "v").ok());
+  return 2 + 1;  // that are red
+}
+
+TEST_F(SnapshotTest, MetadataComeBackWhole) {
+  Options options = small_options(&clock);
+  options.shard_count = 8;
+  const Store store = open_or_fail(options);
+  fill_with_tags(store);
+  save_or_fail(store);
+  EXPECT_EQ(inspect_snapshot(path)->format_version, 2u) << "whoever knows no metadata can read it";
+  ASSERT_TRUE(store.set("lone", "v", {.metadata = "m"}).ok());
+  for (const SnapshotCodec codec : {SnapshotCodec::kNone, SnapshotCodec::kLz4, SnapshotCodec::kZstd}) {
+    const auto saved = store.save(path, {.keep = 1, .threads = 3, .codec = codec});
+    if (saved.status() == Status::kUnsupported) continue;
+    ASSERT_TRUE(saved.ok());
+    EXPECT_EQ(inspect_snapshot(path)->format_version, 5u) << "whoever knows none refuses it";
+    EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), contents_of(store));
+  }
+  ASSERT_TRUE(store.clear().ok());
+  fill_with_metadata(store);
+  const Lease lease = *store.lease(1h);
+  ASSERT_TRUE(store.set("of a lease", "v", {.lease = lease.id(), .metadata = "m"}).ok());
+  const Contents before = contents_of(store);
+  EXPECT_EQ(before.at("m3").metadata, std::string(3, '\0'));
+  save_or_fail(store, {.keep = 1});
+  std::map<std::string, std::string> in_file;
+  EXPECT_TRUE(*read_snapshot(path, [&](const SnapshotEntry& e) {
+    if (!e.metadata.empty()) in_file[std::string(e.key)] = e.metadata;
+    return true;
+  }));
+  EXPECT_EQ(in_file.size(), 308u);
+  for (const auto& [key, metadata] : in_file) EXPECT_EQ(before.at(key).metadata, metadata);
+  for (const bool copy : {true, false}) {
+    options.shard_count = copy ? 4 : 2;
+    const Store again = reopen_or_fail(options, {.own = false, .copy = copy});
+    EXPECT_EQ(again.get_metadata("m5")->view(), pattern(kMetadataBytesMax, 9)) << "also of one that is still to come";
+    EXPECT_EQ(contents_of(again), before);
+    ASSERT_TRUE(again.append("m3", "+").ok());
+    EXPECT_EQ(again.get_metadata("m3")->view(), std::string(3, '\0'));
+    ASSERT_TRUE(*again.set_metadata("m3", "other"));
+    ASSERT_TRUE(again.del_tag("blue").ok());
+    EXPECT_TRUE(again.get("m3").missing());
+    EXPECT_EQ(contents_of(again).size(), before.size() - 3);
+    EXPECT_TRUE(*again.lease_of(lease.id()).revoke());
+    EXPECT_TRUE(again.get("of a lease").missing());
+    EXPECT_TRUE(whole(again));
+  }
+}
+
 // format_1.tern was written by the version that had format 1.
 TEST_F(SnapshotTest, AFileOfAnOlderFormatIsReadAsItIs) {
   const std::string old = TERN_TEST_DATA "/format_1.tern";
@@ -220,6 +282,7 @@ TEST_F(SnapshotTest, SavedByAnyNumberOfThreadsIsTheSame) {
   const Store store = open_or_fail(options);
   fill_with_everything(store);
   fill_with_tags(store);
+  fill_with_metadata(store);
   const Contents before = contents_of(store);
   for (const unsigned threads : {1u, 2u, 3u, 16u}) {
     EXPECT_EQ(save_or_fail(store, {.keep = 1, .threads = threads}).entries, before.size());

@@ -48,6 +48,14 @@ TextEntries with_namespaces() {
   return entries;
 }
 
+TextEntries with_metadata() {
+  TextEntries entries = with_namespaces();
+  entries["about"] = {"a", {}, 0, true, {}, "text, \"quoted\""};
+  entries["about in bytes"] = {"b", 4'000'000'000'000, 0, true, {"red"}, pattern(4'096, 3)};
+  entries[{"users", "about"}] = {"u", {}, 127, false, {}, std::string("\0", 1)};
+  return entries;
+}
+
 TextEntries tree() {
   TextEntries entries;
   for (const char* key : {"a", "app.config.debug", "app.config.level", "app.name", ".first", "last.", "two..dots", "b.c.d.e"}) {
@@ -96,6 +104,9 @@ TEST(TextEntriesTest, ComeBackAsTheyWere) {
   const TextEntries named = with_namespaces();
   EXPECT_EQ(from_ndjson(written([&](std::ostream& o) { write_ndjson(o, named); })), named);
   EXPECT_EQ(from_csv(written([&](std::ostream& o) { write_csv(o, named); })), named);
+  const TextEntries about = with_metadata();
+  EXPECT_EQ(from_ndjson(written([&](std::ostream& o) { write_ndjson(o, about); })), about);
+  EXPECT_EQ(from_csv(written([&](std::ostream& o) { write_csv(o, about); })), about);
   const TextEntries nested = tree();
   EXPECT_EQ(from_tree(written([&](std::ostream& o) { write_tree(o, nested, "."); })), nested);
 }
@@ -125,7 +136,7 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_NE(ndjson("{\"key\":").find("line 1: "), std::string::npos);
   const auto csv = [](const std::string& text) { return message_of([&] { from_csv(text); }); };
   EXPECT_EQ(csv(""), "line 1: the names of the columns are missing");
-  EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable,tags,namespace");
+  EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable,tags,namespace,metadata");
   EXPECT_EQ(csv("key,value\nk,v,w\n"), "line 2: another number of fields than columns");
   EXPECT_EQ(csv("key,value\nk,\"v\n"), "line 2: a quote that isn't closed");
   EXPECT_EQ(csv("key,value\nk,\"v\"w\n"), "line 2: bytes after a closing quote");
@@ -141,6 +152,8 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_NE(to_tree({{"a", {"\xff", {}, 0, true}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", 5, 0, true}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", {}, 0, true, {"t"}}}}), "");
+  EXPECT_NE(to_tree({{"a", {"1", {}, 0, true, {}, "m"}}}), "");
+  EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"metadata\":1}"), "line 1: \"metadata\" is no string");
 }
 
 class SnapshotCommandTest : public test::SnapshotTest {};
@@ -152,6 +165,8 @@ TEST_F(SnapshotCommandTest, AFileOfTextGoesInAndComesOutByteForByte) {
     std::string text;
   } cases[] = {{"ndjson", written([&](std::ostream& o) { write_ndjson(o, with_namespaces()); })},
                {"csv", written([&](std::ostream& o) { write_csv(o, with_namespaces()); })},
+               {"ndjson", written([&](std::ostream& o) { write_ndjson(o, with_metadata()); })},
+               {"csv", written([&](std::ostream& o) { write_csv(o, with_metadata()); })},
                {"ndjson", written([&](std::ostream& o) { write_ndjson(o, all); })},
                {"csv", written([&](std::ostream& o) { write_csv(o, all); })},
                {"json", written([&](std::ostream& o) { write_tree(o, tree(), "."); })}};

@@ -122,6 +122,7 @@ TERN_API Lookup<std::size_t> get(Context, std::string_view key, char* out, std::
 TERN_API Lookup<std::size_t> get(Context, const Token& token, char* out, std::size_t out_size) noexcept;
 TERN_API Lookup<Value> get(Context, std::string_view key) noexcept;
 TERN_API Lookup<Entry> get_entry(Context, std::string_view key) noexcept;
+TERN_API Lookup<Value> get_metadata(Context, std::string_view key) noexcept;
 TERN_API Lookup<HeldValue> hold(Context, std::string_view key) noexcept;
 TERN_API Lookup<bool> visit(Context, std::string_view key, VisitFn fn) noexcept;
 TERN_API Result<bool> exists(Context, std::string_view key) noexcept;
@@ -141,6 +142,7 @@ TERN_API Result<std::int64_t> increment(Context, std::string_view key, std::int6
 TERN_API Result<double> increment_float(Context, std::string_view key, double delta, double initial) noexcept;
 TERN_API Result<std::size_t> append(Context, std::string_view key, std::string_view bytes) noexcept;
 TERN_API Result<Update::Kind> update(Context, std::string_view key, UpdateFn fn) noexcept;
+TERN_API Result<bool> set_metadata(Context, std::string_view key, std::string_view metadata) noexcept;
 TERN_API Result<bool> expire_at(Context, std::string_view key, std::chrono::milliseconds deadline) noexcept;
 TERN_API Result<bool> expire(Context, std::string_view key, std::chrono::milliseconds ttl) noexcept;
 TERN_API Result<bool> persist(Context, std::string_view key) noexcept;
@@ -220,8 +222,11 @@ class Operations {
     return detail::get(ctx(), token, out.data(), out.size());
   }
 
-  // Value, version and remaining lifetime of one moment.
+  // Value, version, remaining lifetime and metadata of one moment.
   Lookup<Entry> get_entry(std::string_view key) const noexcept { return detail::get_entry(ctx(), key); }
+
+  // What the entry has beside its value (SetOptions::metadata), without the value; found and empty: nothing. A read as get is.
+  Lookup<Value> get_metadata(std::string_view key) const noexcept { return detail::get_metadata(ctx(), key); }
 
   // Calls fn(std::string_view value) on the store's own bytes, which stay valid during the call. fn may call the
   // store; it must not throw. Found: whether it was called.
@@ -252,7 +257,7 @@ class Operations {
 
   // --- writes of one key ---------------------------------------------------------------------------------------
 
-  // Inserts or replaces; clears the lifetime. Answers the key's new version.
+  // Inserts or replaces; clears lifetime, tags and metadata. Answers the key's new version.
   Result<std::uint64_t> set(std::string_view key, std::string_view value) const noexcept {
     return detail::set(ctx(), key, value);
   }
@@ -278,7 +283,7 @@ class Operations {
   }
 
   // Replaces the value if it equals `expected`: whether it did. A missing key is false. Never fails without cause.
-  // Keeps the lifetime.
+  // Keeps lifetime, tags and metadata.
   Result<bool> compare_and_swap(std::string_view key, std::string_view expected,
                                 std::string_view desired) const noexcept {
     return detail::compare_and_swap(ctx(), key, expected, desired);
@@ -292,7 +297,7 @@ class Operations {
   }
 
   // Adds to a decimal number kept as text and answers the sum; a missing key counts as `initial`. wrong_type if the
-  // value is no number, out_of_range if the sum leaves the type: then nothing was changed. Keeps the lifetime.
+  // value is no number, out_of_range if the sum leaves the type: then nothing was changed. Keeps lifetime, tags and metadata.
   Result<std::int64_t> increment(std::string_view key, std::int64_t delta = 1, std::int64_t initial = 0) const noexcept {
     return detail::increment(ctx(), key, delta, initial);
   }
@@ -301,16 +306,23 @@ class Operations {
     return detail::increment_float(ctx(), key, delta, initial);
   }
   // Adds bytes at the end of the value, creates it if missing; answers the new size. too_large past the limit.
-  // Keeps the lifetime.
+  // Keeps lifetime, tags and metadata.
   Result<std::size_t> append(std::string_view key, std::string_view bytes) const noexcept {
     return detail::append(ctx(), key, bytes);
   }
   // fn(std::optional<std::string_view> current) -> Update decides on the key's state, atomically for the key: it
   // is called again when another write came between, at most 64 times (then: conflict). It must not throw or write
-  // its own key. Keeps the lifetime.
+  // its own key. Keeps lifetime, tags and metadata.
   template <class Fn>
   Result<Update::Kind> update(std::string_view key, Fn&& fn) const noexcept {
     return detail::update(ctx(), key, detail::UpdateFn(fn));
+  }
+
+  // Gives the entry other metadata (up to 4,096 bytes: else too_large (metadata); none: takes them away) and leaves it all else:
+  // whether the key was live. The key's version grows, so a compare_and_swap_version of who has read it before fails; watches
+  // are told a put of the same value (WatchOptions::on_change_only passes it over). Copies the value within the store.
+  Result<bool> set_metadata(std::string_view key, std::string_view metadata) const noexcept {
+    return detail::set_metadata(ctx(), key, metadata);
   }
 
   // Gives the key a deadline from now; <= 0 removes it now. Whether the key was live. No copy of the value when it

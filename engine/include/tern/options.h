@@ -188,6 +188,8 @@ struct NamespaceOptions {
   unsigned share_percent = 0;
 };
 
+inline constexpr std::size_t kMetadataBytesMax = 4'096;
+
 // What a write asks for beside its value. Conditions are judged on the key's state at the moment of the write.
 struct SetOptions {
   // Lifetime from now, > 0 and up to 139 years. Absent: the entry lives until it is removed.
@@ -214,6 +216,13 @@ struct SetOptions {
   // increment, update, compare_and_swap and expire keep it attached. Costs an entry 19 bytes (9 beside tags), and its reads a
   // second look-up. Not with Draft::publish.
   LeaseId lease = 0;
+  // Bytes of the user's own beside the value, up to 4,096: too_large (metadata) past that. They are copied. What they mean is the
+  // user's affair; metadata.h has names and values in them. A set without them clears those that the entry had; append, increment,
+  // update, compare_and_swap, expire and Lease::attach keep them; set_metadata changes them alone. Cost 8 bytes an entry and 4 more
+  // (2 beside tags or a lease), and nothing where there are none. Not together with keep_metadata, nor with Draft::publish.
+  std::string_view metadata{};
+  // Keep those that the key has at the moment of the write. Not with Draft::publish.
+  bool keep_metadata = false;
   // Only while this lock is held with this token, at the moment of the write: else mismatch (fence), and nothing was changed.
   // The set is a batch of two then (WriteBatch::require_fence), with an allocation of private memory. Not with
   // return_previous, in a batch, nor with Draft::publish.

@@ -45,6 +45,7 @@ struct ViewEntry {
   std::string_view value{};
   std::uint64_t version = 0;
   std::optional<std::chrono::milliseconds> ttl{};  // from the view's opening; none: no deadline
+  std::string_view metadata{};                     // SetOptions::metadata; empty: it has none
 };
 
 // Which keys a scan shows: those for which all of it holds. Refers to the caller's bytes.

@@ -162,6 +162,7 @@ struct SnapshotEntry {
   std::chrono::milliseconds idle{};                       // 0: none
   bool evictable = true;
   std::span<const std::string_view> tags{};
+  std::string_view metadata{};
 };
 // Calls fn for each entry, verified, in no order that means anything, until it answers false; fn must not throw, and what it
 // is shown is good during the call. True: all were shown. Memory: the directory, and one block or one long entry at a time.

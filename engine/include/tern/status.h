@@ -100,6 +100,7 @@ enum class Field : std::uint16_t {
   kCodec,        // of a snapshot's blocks
   kScanThreads,
   kSizeAware,
+  kMetadata,     // of an entry
 };
 
 // Static, lower-case, the spelling of the documentation: "out_of_memory", "memory_bytes".

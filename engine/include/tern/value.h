@@ -59,6 +59,7 @@ struct Entry {
   Value value{};
   std::uint64_t version = 0;                       // grows with each change of the key, also across removals
   std::optional<std::chrono::milliseconds> ttl{};    // what remains, >= 1 ms; none: no deadline
+  Value metadata{};                                // SetOptions::metadata; empty: it has none
 };
 
 // The answers of get_many, in the order asked, in one buffer that is reused from call to call: a reader that keeps

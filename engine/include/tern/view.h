@@ -63,6 +63,7 @@ class TERN_API View : public InOrder<View> {
   Lookup<Value> get(std::string_view key) const noexcept;
   Lookup<std::size_t> get(std::string_view key, std::span<char> out) const noexcept;
   Lookup<Entry> get_entry(std::string_view key) const noexcept;
+  Lookup<Value> get_metadata(std::string_view key) const noexcept;
   Result<bool> exists(std::string_view key) const noexcept;
   // At most 65,536 keys; `out` says nothing if the call fails.
   Result<void> get_many(std::span<const std::string_view> keys, Values& out) const noexcept;

@@ -83,6 +83,7 @@ struct Change {
   std::uint64_t lost = 0;      // of a gap
   ChangeScope scope = ChangeScope::kAll;  // of kInvalidate
   std::string_view tags{};     // of a put: each tag behind one byte with its length
+  std::string_view metadata{};  // of a put: SetOptions::metadata
   // Of a put: it took the place of a value that had expired and that nobody had removed yet; no kExpire is told for that one.
   bool after_expired = false;
   // Of a change that a batch or transaction made: which one, a number that grows with each, and of how many changes it consists,

@@ -24,6 +24,7 @@ struct Known {
   std::optional<milliseconds> deadline;
   std::uint64_t version = 0;
   bool is_tagged = false;
+  std::string metadata{};
 };
 using Model = std::map<std::string, Known>;
 
@@ -35,6 +36,8 @@ struct Asked {
   std::optional<milliseconds> ttl;
   bool keep_ttl = false, if_absent = false, if_present = false, is_tagged = false;
   std::optional<std::uint64_t> version;  // of kVersion; if_version of a set
+  bool keep_metadata = false;
+  std::string metadata{};
 };
 using List = std::vector<Asked>;
 
@@ -110,6 +113,8 @@ class Run {
     if (how % 4 == 0) a.ttl = milliseconds(how / 4 + 1);
     if (how % 4 == 1) a.keep_ttl = true;
     if (how % 4 == 3) a.is_tagged = true;
+    if (how % 16 == 7) a.metadata = "of " + a.value.substr(0, how);
+    a.keep_metadata = how % 16 == 1 || how % 16 == 11;
     if (how % 32 == 2) a.if_absent = true;
     if (how % 32 == 6) a.if_present = true;
     if (how % 32 == 10) a.version = now != nullptr ? now->version + how / 128 : how;
@@ -132,7 +137,9 @@ class Run {
           o.if_present = a.if_present;
           o.if_version = a.version;
           if (a.is_tagged) o.tags = kTags;
-          if (a.ttl || a.keep_ttl || a.if_absent || a.if_present || a.version || a.is_tagged) {
+          o.metadata = a.metadata;
+          o.keep_metadata = a.keep_metadata;
+          if (a.ttl || a.keep_ttl || a.if_absent || a.if_present || a.version || a.is_tagged || a.keep_metadata) {
             batch.set(a.key, a.value, o);
           } else {
             batch.set(a.key, a.value);
@@ -168,10 +175,11 @@ class Run {
       if (a.kind == Asked::kDel) present_.erase(a.key);
       if (a.kind == Asked::kDel && batch.version(i) != 0) fail("a removal has a version");
       if (a.kind != Asked::kSet) continue;
-      Known e{a.value, {}, 0, a.is_tagged};
+      Known e{a.value, {}, 0, a.is_tagged, a.metadata};
       if (a.ttl) e.deadline = clock_.at + *a.ttl;
       const auto was = before.find(a.key);
       if (a.keep_ttl && was != before.end() && is_live(was->second)) e.deadline = was->second.deadline;
+      if (a.keep_metadata && was != before.end() && is_live(was->second)) e.metadata = was->second.metadata;
       present_[a.key] = e;
     }
     for (std::size_t i = 0; i != asked.size(); ++i) {
@@ -235,7 +243,7 @@ class Run {
     if (!r) return fail("set");
     if (*r <= newest_[k]) fail("a set's version isn't the key's newest");
     newest_[k] = *r;
-    present_[k] = {v, {}, *r, false};
+    present_[k] = {v, {}, *r, false, {}};
   }
   void del() {
     const std::string k = key(in_.below(kKeys));
@@ -263,7 +271,7 @@ class Run {
         const auto it = viewed_.find(k);
         if (!r && !r.missing()) fail("a view's get");
         if (static_cast<bool>(r) != (it != viewed_.end())) fail("a view gained or lost a key");
-        if (r && (r->value.view() != it->second.value || r->version != it->second.version)) fail("a view has moved");
+        if (r && (r->value.view() != it->second.value || r->version != it->second.version || r->metadata.view() != it->second.metadata)) fail("a view has moved");
       }
       view_.close();
       return;
@@ -340,6 +348,7 @@ class Run {
       if (!r) continue;
       if (r->value.view() != now->value) return fail("another value of " + k.substr(0, 8));
       if (r->version != now->version) return fail("another version of " + k.substr(0, 8));
+      if (r->metadata.view() != now->metadata) return fail("other metadata of " + k.substr(0, 8));
       if (r->ttl.has_value() != now->deadline.has_value()) return fail("a deadline too many or too few");
       if (r->ttl && *r->ttl != *now->deadline - clock_.at) return fail("another lifetime");
     }

@@ -31,6 +31,7 @@ struct Known {
   std::uint64_t version = 0;  // 0: a call wrote it that tells no version
   unsigned tags = 0;          // a bit for each of OperationModel::kTags
   std::size_t lease = 0;      // its place in OperationModel::leases_, plus one; 0: none
+  std::string metadata{};
 };
 
 struct KnownLease {
@@ -145,15 +146,22 @@ class OperationModel {
     const Known* e = live(k);
     return e == nullptr ? std::nullopt : e->deadline;
   }
-  // By a call that keeps the lifetime, the tags and the lease, and tells no version.
+  std::string metadata() {
+    constexpr std::size_t kSizes[] = {1, 9, 200, kMetadataBytesMax, kMetadataBytesMax + 1};  // the last is too large
+    const unsigned b = in_.byte();
+    return std::string(kSizes[b % 5], static_cast<char>(b / 5));
+  }
+  // By a call that keeps the lifetime, the tags, the lease and the metadata, and tells no version.
   void changed(std::string_view k, std::string_view v) {
     const Known* e = live(k);
     const unsigned tags = e != nullptr ? e->tags : 0;
     const std::size_t lease = e != nullptr ? e->lease : 0;
+    const std::string metadata = e != nullptr ? e->metadata : "";
     wrote(k, v, deadline_of(k), 0);
     Known& now = entries_.find(k)->second;
     now.tags = tags;
     now.lease = lease;
+    now.metadata = metadata;
   }
   std::optional<milliseconds> deadline_after(const SetOptions& o, std::string_view k) {
     if (o.keep_ttl) return deadline_of(k);
@@ -165,7 +173,7 @@ class OperationModel {
   }
   bool may_be_full() {
     std::size_t bytes = 0;
-    for (const auto& [k, e] : entries_) bytes += k.size() + e.value.size() + 64;
+    for (const auto& [k, e] : entries_) bytes += k.size() + e.value.size() + e.metadata.size() + 64;
     for (const auto& [h, v] : held_) bytes += v.size();
     return bytes > std::size_t{3} << 20;
   }

@@ -107,7 +107,9 @@ class Run : OperationModel {
         {"revoke", &Run::revoke},
         {"attach", &Run::attach},
     }};
-    const Entry& e = kOperations[code % kOperations.size()];
+    // Beside the others, whose codes stay what they are in the corpus.
+    constexpr Entry kMore[] = {{"set_metadata", &Run::set_metadata}, {"get_metadata", &Run::get_metadata}};
+    const Entry& e = code >= 0x7e ? kMore[code & 1] : kOperations[code % kOperations.size()];
     op_ = e.name;
     (this->*e.run)();
   }
@@ -150,9 +152,28 @@ class Run : OperationModel {
     Known* e = live(k);
     if (!found(r, e)) return;
     expect_value(r->value.view(), e->value);
+    expect_value(r->metadata.view(), e->metadata);
     expect(r->ttl.has_value() == e->deadline.has_value(), "a deadline too many or too few");
     if (r->ttl && e->deadline) expect(*r->ttl == *e->deadline - clock_.at, "another lifetime");
     learn_version(k, *e, r->version);
+  }
+  void get_metadata() {
+    const std::string k = key();
+    const auto r = call([&](auto& h) { return h.get_metadata(k); });
+    const Known* e = live(k);
+    if (found(r, e)) expect_value(r->view(), e->metadata);
+  }
+  void set_metadata() {
+    const std::string k = key(), m = in_.byte() % 4 == 0 ? "" : metadata();
+    Known* const e = live(k);
+    const auto r = call([&](auto& h) { return h.set_metadata(k, m); });
+    if (refused(r.status())) return;
+    expect_status(r.status(), m.size() > kMetadataBytesMax ? Status::kTooLarge : Status::kOk);
+    if (!r) return;
+    expect(*r == (e != nullptr), "another answer");
+    if (e == nullptr) return;
+    changed(k, std::string(e->value));
+    live(k)->metadata = m;
   }
   void learn_version(const std::string& k, Known& e, std::uint64_t version) {
     note(version);
@@ -207,7 +228,10 @@ class Run : OperationModel {
     Value previous("left over");
     const bool wants_previous = in_.byte() % 2 == 0;
     if (wants_previous) o.return_previous = &previous;
-    const unsigned tags = in_.byte() % 8;
+    const unsigned beside = in_.byte(), tags = beside % 8;
+    const std::string given = beside >= 0xc0 ? metadata() : "";
+    o.metadata = given;
+    o.keep_metadata = (beside & 0xc0) == 0x80;
     std::vector<std::string_view> named;
     for (unsigned i = 0; i != 3; ++i) {
       if ((tags >> i & 1) != 0) named.push_back(kTags[i]);
@@ -220,6 +244,8 @@ class Run : OperationModel {
     const auto r = call([&](auto& h) { return h.set(k, v, o); });
     if (refused(r.status())) return;
     Status expected = judge(k, v.size(), o);
+    const bool contradicts = (o.if_absent && (o.if_present || o.if_version)) || (o.ttl && o.keep_ttl);
+    if (given.size() > kMetadataBytesMax && !contradicts) expected = Status::kTooLarge;
     const bool malformed =
         expected == Status::kTooLarge || expected == Status::kInvalidArgument || expected == Status::kOutOfRange;
     if (lease != nullptr && !lives(*lease) && !malformed) expected = Status::kNotFound;
@@ -231,7 +257,9 @@ class Run : OperationModel {
     note(*r);
     if (wants_previous) expect_value(previous.view(), before);
     const std::optional<milliseconds> deadline = deadline_after(o, k);
+    const std::string kept = e != nullptr ? e->metadata : "";
     expect(wrote(k, v, deadline, *r), "the version didn't grow");
+    entries_.find(k)->second.metadata = o.keep_metadata ? kept : given;
     entries_.find(k)->second.tags = tags;
     entries_.find(k)->second.lease = place_of(lease);
   }

@@ -23,6 +23,7 @@ struct Known {
   std::string value;
   std::optional<milliseconds> deadline;
   bool is_tagged = false;
+  std::string metadata{};
 };
 using Model = std::map<std::string, Known>;
 
@@ -93,10 +94,12 @@ class Run {
     SetOptions o;
     o.ttl = ttl;
     if (b % 4 == 1) o.tags = kTags;
+    const std::string metadata = b % 8 == 1 || b % 4 == 2 ? "of " + v.substr(0, b) : "";
+    o.metadata = metadata;
     const auto r = store_.set(k, v, o);
     if (r.status() == Status::kOutOfMemory) return;
     if (!r) return fail("set");
-    present_[k] = {v, ttl ? std::optional(clock_.at + *ttl) : std::nullopt, b % 4 == 1};
+    present_[k] = {v, ttl ? std::optional(clock_.at + *ttl) : std::nullopt, b % 4 == 1, metadata};
   }
   // Some of it at one moment.
   void batch() {
@@ -114,7 +117,7 @@ class Run {
       if (how % 4 == 1) o.tags = kTags;
       const std::string v(how, 'b');
       batch_.set(k, v, o);
-      after[k] = {v, std::nullopt, how % 4 == 1};
+      after[k] = {v, std::nullopt, how % 4 == 1, {}};
     }
     const auto r = store_.write(batch_);
     if (r.status() == Status::kOutOfMemory) return;
@@ -135,7 +138,7 @@ class Run {
   void set_many() {
     for (unsigned i = 0, n = in_.byte(); i != n; ++i) {
       const std::string k = "m" + std::to_string((i * 7 + n) % key_count_);
-      if (store_.set(k, "many")) present_[k] = {"many", std::nullopt, false};
+      if (store_.set(k, "many")) present_[k] = {"many", std::nullopt, false, {}};
     }
   }
   void del() {
@@ -176,10 +179,11 @@ class Run {
     if (store_.stats().views_ended == 0) fail("view_expired, but none was ended");
     return true;
   }
-  void check(const Open& o, const std::string& k, std::string_view v, std::optional<milliseconds> ttl) {
+  void check(const Open& o, const std::string& k, std::string_view v, std::optional<milliseconds> ttl, std::string_view metadata) {
     const auto it = o.model.find(k);
     if (it == o.model.end()) return fail("a view has a key too many: " + k.substr(0, 20));
     if (v != it->second.value) return fail("a view has another value of " + k.substr(0, 20));
+    if (metadata != it->second.metadata) return fail("a view has other metadata of " + k.substr(0, 20));
     if (ttl.has_value() != it->second.deadline.has_value()) return fail("a view has a deadline too many or too few");
     if (ttl && *ttl != *it->second.deadline - o.at) fail("a view has another lifetime");
   }
@@ -189,7 +193,7 @@ class Run {
     const std::string k = key();
     const Lookup<Entry> r = o->view.get_entry(k);
     if (has_ended(*o, r.status())) return;
-    if (r) return check(*o, k, r->value.view(), r->ttl);
+    if (r) return check(*o, k, r->value.view(), r->ttl, r->metadata.view());
     if (!r.missing()) return fail("get_entry of a view");
     if (o->model.count(k) != 0) fail("a view lacks " + k.substr(0, 20));
   }
@@ -200,11 +204,11 @@ class Run {
     std::string last;
     const bool grows = in_.byte() % 2 == 0;
     const Result<bool> r = o->view.for_each([&](const ViewEntry& e) {
-      check(*o, std::string(e.key), e.value, e.ttl);
+      check(*o, std::string(e.key), e.value, e.ttl, e.metadata);
       ++seen;
       if (grows && seen % 4 == 0) {
         const std::string k = "g" + std::to_string(grown_++ % 4'000);
-        if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt, false};
+        if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt, false, {}};
       }
       return difference_.empty();
     });
@@ -257,10 +261,10 @@ class Run {
       const std::size_t before = seen.size();
       const Result<bool> r = o->view.scan(wanted, cursor, [&](const ViewEntry& e) {
         seen.emplace_back(e.key);
-        if (!wanted.keys_only) check(*o, seen.back(), e.value, e.ttl);
+        if (!wanted.keys_only) check(*o, seen.back(), e.value, e.ttl, e.metadata);
         if (seen.size() % 16 == 5) {
           const std::string k = "g" + std::to_string(grown_++ % 4'000);
-          if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt, false};
+          if (store_.set(k, "grown")) present_[k] = {"grown", std::nullopt, false, {}};
         }
         return seen.size() - before != stops_after;
       });

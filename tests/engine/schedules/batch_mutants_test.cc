@@ -15,6 +15,7 @@ namespace {
 TERN_FOUND(StampEarly, Mutant::kBatchStampEarly, beside_a_view, 2)
 TERN_FOUND(LateInstall, Mutant::kBatchLateInstall, two_batches_and_a_writer, 3)
 TERN_FOUND(WithoutFreeze, Mutant::kBatchWithoutFreeze, keep_ttl_beside_a_touch, 2)
+TERN_FOUND(StaleMetadata, Mutant::kBatchStaleMetadata, keep_metadata_beside_others, 2)
 TERN_FOUND(VersionByStore, Mutant::kBatchVersionByStore, two_batches, 2, Chains::kKeptByAView)
 TERN_FOUND(LookLate, Mutant::kBatchLookLate, two_batches, 2)
 TERN_FOUND(CutOffUnderAView, Mutant::kNolinkOnUnequalStamp, beside_a_view, 2)

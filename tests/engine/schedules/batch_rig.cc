@@ -133,7 +133,7 @@ bool BatchRigBase::batch(int t, std::initializer_list<Ask> asked, bool judged) {
       return std::all_of(asked, asked + size, [&](const Ask& a) { return plain(static_cast<std::uint32_t>(&a - asked)); });
     }
     bool plain(std::uint32_t i) const {
-      return asked[i].what == What::kDel || (asked[i].what == What::kSet && !asked[i].keep_ttl);
+      return asked[i].what == What::kDel || (asked[i].what == What::kSet && !asked[i].keep_ttl && !asked[i].keep_metadata);
     }
     void read_plain(std::uint32_t i, tern::detail::BatchOperation::Kind& kind, std::string_view& value) const {
       kind = asked[i].what == What::kSet ? tern::detail::BatchOperation::Kind::kSet : tern::detail::BatchOperation::Kind::kDel;
@@ -150,6 +150,7 @@ bool BatchRigBase::batch(int t, std::initializer_list<Ask> asked, bool judged) {
                                                       : Require::kValue;
       if (out.kind == Is::kSet || a.what == What::kRequireValue) out.value = {&a.value, 1};
       out.terms.keep_deadline = a.keep_ttl;
+      out.terms.keep_metadata = a.keep_metadata;
     }
     void tell(std::uint32_t i, std::uint64_t version) {
       for (const auto& [of, told] : self->told_) {
@@ -174,6 +175,12 @@ bool BatchRigBase::set(int t, unsigned key, char value) {
   auto& call = begin(t, op);
   finish(call, tern::detail::base::put(rig.core(), rig.thread(t), keys[key].hash, keys[key].view(), {&value, 1}).outcome);
   return !call.op.refused;
+}
+
+bool BatchRigBase::set_metadata(int t, unsigned key, std::string_view metadata) {
+  touched_ = true;
+  tern::detail::MetadataChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view(), metadata);
+  return rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change).outcome == Outcome::kPut;
 }
 
 void BatchRigBase::del(int t, unsigned key) {

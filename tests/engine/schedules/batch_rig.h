@@ -31,6 +31,7 @@ struct Ask {
   unsigned key;
   char value = '0';
   bool keep_ttl = false;
+  bool keep_metadata = false;
 };
 
 enum class Chains : std::uint8_t { kShort, kKeptByAView };
@@ -62,6 +63,8 @@ class BatchRigBase {
   // `judged`: its answer is part of the history.
   bool batch(int t, std::initializer_list<Ask> asked, bool judged = true);
   bool set(int t, unsigned key, char value);
+  // No part of the history: the value stays.
+  bool set_metadata(int t, unsigned key, std::string_view metadata);
   void del(int t, unsigned key);
   void add(int t, unsigned key);
   char get(int t, unsigned key);

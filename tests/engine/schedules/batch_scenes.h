@@ -143,6 +143,23 @@ struct Scene {
     return {[&] { b.batch(0, {{kSet, 2, '4', true}, {kSet, 1, '4'}}); }, two[1], [&] { b.add(2, 2); }};
   }
 
+  // Whether the batch comes before or after them.
+  Threads keep_metadata_beside_others() {
+    b.rig.at_end = [this] {
+      tern::detail::Guard<typename BatchRig<M>::Sync> guard(b.rig.core().space, b.rig.own());
+      const auto head = b.rig.core().head(b.keys[0].hash, b.keys[0].view());
+      if (!head.present || b.rig.core().space.metadata_of(*head.record, head.stamp) != "m") b.rig.complain("metadata were lost");
+    };
+    return {[&] { b.batch(0, {{kSet, 0, 'a', false, true}, {kSet, 1, 'a'}}); },
+            [&] {
+              if (!b.set_metadata(1, 0, "m")) b.rig.complain("a key that is there was not found");
+            }};
+  }
+  Threads keep_metadata_beside_others_and_a_helper() {
+    const Threads two = keep_metadata_beside_others();
+    return {two[0], two[1], [&] { b.get(2, 0); b.set(2, 1, 'c'); }};
+  }
+
   BatchRig<M> b;
 };
 

@@ -46,6 +46,8 @@ TERN_HOLDS(BatchConditions, OnAnAbsentKey, condition_on_an_absent_key, 2, kTwo)
 TERN_HOLDS(BatchConditions, FailingBesideAView, failing_beside_a_view, 3, kThree)
 TERN_HOLDS(BatchLifetimes, KeptBesideATouch, keep_ttl_beside_a_touch, 2, kTwo)
 TERN_HOLDS(BatchLifetimes, KeptBesideATouchAndAnIncrement, touch_increment_and_batch, 3, kThree)
+TERN_HOLDS(BatchMetadata, KeptBesideOthers, keep_metadata_beside_others, 2, kTwo)
+TERN_HOLDS(BatchMetadata, KeptBesideOthersAndAHelper, keep_metadata_beside_others_and_a_helper, 3, kThree)
 
 TEST(Batches, TwoOverOlderVersions) {
   Plain s(3, Chains::kKeptByAView);
