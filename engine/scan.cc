@@ -57,8 +57,9 @@ class Wanted {
       }
     }
     if (regex_ != nullptr && regex_->is_bounded()) {
-      range.raise_low(stored(regex_->first()), true);
-      range.lower_high(stored(regex_->last()), true);
+      // Of bytes as they are kept: folded, "A", the first of "[A_]", would come behind "_".
+      range.raise_low(stored(regex_->first(), false), true);
+      range.lower_high(stored(regex_->last(), false), true);
     }
   }
   Wanted(const Wanted&) = delete;
@@ -91,9 +92,9 @@ class Wanted {
   static constexpr std::string_view kEndOfDefault{"\xFF\x00\x01", 3};
   static constexpr unsigned kBoundsMax = 9;
 
-  std::string_view stored(std::string_view bytes) noexcept {
+  std::string_view stored(std::string_view bytes, bool is_text = true) noexcept {
     detail::StoredBound& bound = bounds_[count_++];
-    if (!bound.assign(context_, bytes)) has_failed = true;
+    if (!bound.assign(context_, bytes, is_text)) has_failed = true;
     return bound.view();
   }
 

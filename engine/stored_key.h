@@ -86,15 +86,15 @@ class StoredKey {
 // The beginning of keys, or a bound on them: anything, and whole keys too.
 class StoredBound {
  public:
-  // False: no memory.
-  bool assign(const Context& c, std::string_view bytes) noexcept {
+  // `is_text`: the caller's, which namespaces that fold case fold. False: no memory.
+  bool assign(const Context& c, std::string_view bytes, bool is_text = true) noexcept {
     const NameRules* const rules = rules_of(c);
     if (rules == nullptr && (bytes.empty() || !is_named(bytes))) {
       view_ = bytes;
       return true;
     }
     if (!bytes_.assign(NameMark(name_of(c)), bytes)) return false;
-    if (rules != nullptr && rules->fold_case) fold(bytes_.data() + kNameBytes, bytes.size());
+    if (is_text && rules != nullptr && rules->fold_case) fold(bytes_.data() + kNameBytes, bytes.size());
     view_ = bytes_.view();
     return true;
   }

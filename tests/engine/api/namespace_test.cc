@@ -1,5 +1,6 @@
 // Namespaces: the same keys in each, and nothing of one is seen through another; their own rules, figures and removals.
 #include <tern/namespace.h>
+#include <tern/regex.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -386,6 +387,35 @@ TEST_P(NamespaceTest, FoldsChecksAndNormalisesKeysIfItIsToldTo) {
   ASSERT_TRUE(folds.set("X1", "v"));
   ASSERT_TRUE(folds.del_prefix("X"));
   EXPECT_TRUE(folds.get("x1").missing());
+
+  // Bounds, watches and views too.
+  for (const char* key : {"A1", "b2", "C3", "_x", "ax"}) ASSERT_TRUE(folds.set(key, "v"));
+  const auto scanned = [](const auto& from, const ScanOptions& options) {
+    std::vector<std::string> seen;
+    EXPECT_TRUE(from.scan(options, [&](std::string_view key) { return seen.emplace_back(key), true; }));
+    return seen;
+  };
+  EXPECT_EQ(scanned(folds, {.from = "A1", .to = "C"}), (std::vector<std::string>{"a1", "ax", "b2"}));
+  EXPECT_EQ(scanned(folds, {.after = "AX"}), (std::vector<std::string>{"b2", "c3"}));
+  EXPECT_EQ(scanned(folds, {.prefix = "A", .reverse = true}), (std::vector<std::string>{"ax", "a1"}));
+  Result<Watch> prefix = folds.watch_prefix("B"), glob = folds.watch_glob("B?");
+  ASSERT_TRUE(prefix && glob);
+  ASSERT_TRUE(folds.set("B2", "w"));
+  EXPECT_EQ(told(*prefix), (std::vector<std::string>{"b2=w"}));
+  EXPECT_EQ(told(*glob), (std::vector<std::string>{"b2=w"}));
+  const Result<View> view = folds.view();
+  ASSERT_TRUE(view);
+  EXPECT_EQ(value_of(*view, "B2"), "w");
+  EXPECT_EQ(scanned(*view, {.prefix = "B"}), (std::vector<std::string>{"b2"}));
+  if (Regex::supported()) {
+    // An expression is for the keys as they are kept, and its bounds don't lie among folded ones.
+    const Regex kept = *Regex::compile("[A_]x"), folded = *Regex::compile("[A_]x", {.fold_case = true}), none = *Regex::compile("A1");
+    EXPECT_EQ(scanned(folds, {.regex = &kept}), (std::vector<std::string>{"_x"}));
+    EXPECT_EQ(scanned(folds, {.regex = &folded}), (std::vector<std::string>{"_x", "ax"}));
+    EXPECT_EQ(scanned(folds, {.regex = &none}), (std::vector<std::string>{}));
+    EXPECT_EQ(*folds.del_regex(kept), 1u);
+  }
+  EXPECT_EQ(*folds.del_pattern("[A-B]*"), 3u);
 
   const Namespace checks = ns_or_fail(store, "checks", {.separator = '/', .check_paths = true});
   char into[8];
