@@ -62,11 +62,19 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
   std::filesystem::resize_file(path, bytes.size());
 }
 
+// Where files of a few MiB need no disk, for tests that make thousands of them; the usual place where there is none.
+inline std::filesystem::path folder_in_memory() {
+  const std::filesystem::path memory = "/dev/shm";
+  std::error_code error;
+  const bool is_there = ::access(memory.c_str(), W_OK) == 0 && std::filesystem::space(memory, error).available >= (std::uint64_t{64} << 20);
+  return is_there && !error ? memory : std::filesystem::path(testing::TempDir());
+}
+
 // A folder that is empty before each test and gone after it.
 class Folder {
  public:
-  explicit Folder(const std::string& name)
-      : path_(std::filesystem::path(testing::TempDir()) / ("tern-" + name + "-" + std::to_string(::getpid()))) {
+  explicit Folder(const std::string& name, const std::filesystem::path& in = testing::TempDir())
+      : path_(in / ("tern-" + name + "-" + std::to_string(::getpid()))) {
     std::filesystem::remove_all(path_);
     std::filesystem::create_directories(path_);
   }
@@ -93,7 +101,8 @@ inline constexpr milliseconds kSavedAt{1'700'000'000'000};
 
 class SnapshotTest : public testing::Test {
  protected:
-  SnapshotTest() : folder(testing::UnitTest::GetInstance()->current_test_info()->name()), path(folder.file()) {}
+  explicit SnapshotTest(const std::filesystem::path& in = testing::TempDir())
+      : folder(testing::UnitTest::GetInstance()->current_test_info()->name(), in), path(folder.file()) {}
 
   SaveReport save_or_fail(const Store& store, SaveOptions options = {}) {
     options.fault = &fault;
