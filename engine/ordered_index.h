@@ -331,7 +331,7 @@ class OrderedIndex {
   };
   // kComing: it is the node's to bring along, see whether that has happened. kLater: the same, and there is no memory.
   enum class Linked : std::uint8_t { kYes, kAgain, kComing, kLater, kNoMemory };
-  enum class Replaced : std::uint8_t { kYes, kNo, kNoMemory, kOther };  // kOther: see grow()
+  enum class Replaced : std::uint8_t { kYes, kNo, kNoMemory };
 
   const Node& node_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Node>(offset_of(word)); }
   Leaf& leaf_of(std::uint64_t word) const noexcept { return *space_.heap.template at<Leaf>(offset_of(word)); }
@@ -527,63 +527,6 @@ class OrderedIndex {
   Replaced replace(Thr& t, const Slot& slot, std::uint64_t word, std::size_t depth) noexcept {
     const Node& n = node_of(word);
     for (int i = 0; n.has_hints != 0 && i < static_cast<int>(n.words()); i += 8) prefetch_near(&n.hint(i));
-    const Replaced grown = grow(t, slot, word, depth);
-    return grown == Replaced::kOther ? replace_any(t, slot, word, depth) : grown;
-  }
-
-  // What almost every insertion needs, in half the instructions: all words of a node and the leaf that is coming, beside them.
-  // kOther: something else is to be done, from the beginning.
-  [[gnu::always_inline]] Replaced grow(Thr& t, const Slot& slot, std::uint64_t word, std::size_t depth) noexcept {
-    const Node& n = node_of(word);
-    const unsigned count = n.count;
-    if (count >= kSortedMax || left_behind_.load(std::memory_order_relaxed) != 0) return Replaced::kOther;  // as below
-    std::uint64_t child[kSortedMax + 1];
-    bool is_whole = true;
-    for (unsigned i = 0; i <= count; ++i) {
-      child[i] = freeze(n.child(static_cast<int>(i)));
-      is_whole &= i == 0 || child[i] != 0;
-    }
-    const std::uint64_t coming = freeze(n.coming());
-    if (coming == 0 || !is_whole || leaf_of(coming).seen().kind() == LeafState::kRemoved) return Replaced::kOther;
-    const std::string_view prefix = n.prefix(), key = leaf_of(coming).key();
-    if (key.size() <= depth + prefix.size() || key.substr(depth, prefix.size()) != prefix) return Replaced::kOther;
-    Sync::point("index.frozen");
-    const auto byte = static_cast<unsigned char>(key[depth + prefix.size()]);
-    const unsigned at = n.lower(byte);  // none of them has it
-    const std::size_t bytes = Node::size_of(count + 1, prefix.size(), true);
-    const std::uint64_t to = allocate(t, bytes);
-    if (to == 0) return Replaced::kNoMemory;
-    t.counters.index_bytes.add(space_.heap.block_bytes(to));
-    Sync::plain_write(space_.heap.at(to), bytes);
-    Node& m = *new (space_.heap.at(to)) Node{static_cast<std::uint16_t>(count + 1), n.prefix_bytes,
-                                             static_cast<std::uint16_t>(Node::words_behind(count + 1, prefix.size())), 1};
-    (new (&m.coming()) Word)->store(0, std::memory_order_relaxed);  // [branch] comes with the swap that links it, for all of them
-    std::memcpy(m.bytes(), n.bytes(), at - 1);
-    m.bytes()[at - 1] = byte;
-    std::memcpy(m.bytes() + at, n.bytes() + at - 1, count + 1 - at);
-    std::memcpy(m.prefix_data(), prefix.data(), prefix.size());
-    const bool has_hints = n.has_hints != 0;
-    const auto put = [&m](unsigned i, const Child& c) {
-      (new (&m.child(static_cast<int>(i))) Word)->store(c.word, std::memory_order_relaxed);  // [branch] the same
-      *new (&m.hint(static_cast<int>(i))) Hint = c.hint;
-    };
-    const auto hint = [&](unsigned i) { return has_hints && !is_inner(child[i]) ? std::uint64_t{n.hint(static_cast<int>(i))} : 0; };
-    for (unsigned i = 0; i != at; ++i) put(i, {child[i], hint(i)});
-    put(at, child_of(coming));
-    for (unsigned i = at; i <= count; ++i) put(i + 1, {child[i], hint(i)});
-    std::uint64_t expected = word;
-    Sync::point("index.replace");
-    if (!slot.word->compare_exchange_strong(expected, to | kInner, std::memory_order_seq_cst)) {  // [branch] seq_cst
-      free_node(t, to);
-      return Replaced::kNo;
-    }
-    t.counters.index_bytes.add(0 - space_.heap.block_bytes(offset_of(word)));
-    space_.retire_block(t, offset_of(word));
-    return Replaced::kYes;
-  }
-
-  [[gnu::noinline]] Replaced replace_any(Thr& t, const Slot& slot, std::uint64_t word, std::size_t depth) noexcept {
-    const Node& n = node_of(word);
     const std::string_view prefix = n.prefix();
     Entries below, above;
     std::uint64_t gone[258];
