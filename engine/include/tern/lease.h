@@ -64,7 +64,7 @@ class TERN_API Lease {
   // How long it has, at least 1 ms; a miss: it has ended.
   Lookup<std::chrono::milliseconds> remaining() const noexcept;
 
-  // Attaches an entry that is there, in place of the lease that it has; value, tags and lifetime stay, its version grows.
+  // Attaches an entry that is there, in place of the lease that it has; value, tags, metadata and lifetime stay, its version grows.
   // False: there is no such entry. Watches aren't told: no value has changed.
   Result<bool> attach(std::string_view key) const noexcept;
   // One of a namespace of the same store; else invalid_argument (name).

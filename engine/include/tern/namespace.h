@@ -36,7 +36,7 @@ inline constexpr std::size_t kNamespaceNameBytesMax = 63;
 struct NamespaceStats {
   std::uint64_t entries = 0;  // those past their deadline, or cleared, that nobody has removed yet among them
   std::uint64_t bytes = 0;    // of the budget, in whole blocks
-  std::uint64_t hits = 0;     // of get, get_entry, visit, hold, exists and get_or_load; calls with many keys aren't counted
+  std::uint64_t hits = 0;     // of get, get_entry, get_metadata, visit, hold, exists and get_or_load; calls with many keys aren't counted
   std::uint64_t misses = 0;
   std::uint64_t evicted = 0;
 };

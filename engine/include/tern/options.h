@@ -195,7 +195,7 @@ struct SetOptions {
   // Lifetime from now, > 0 and up to 139 years. Absent: the entry lives until it is removed.
   std::optional<std::chrono::milliseconds> ttl{};
   // Time to idle: the entry lives until it has not been read or written for so long; > 0 and up to 8.6 years, rounded up
-  // by less than a 63rd. get, get_entry, exists, visit, hold, get_or_load, get_many (not at one moment) are reads. The deadline
+  // by less than a 63rd. get, get_entry, get_metadata, exists, visit, hold, get_or_load, get_many (not at one moment) are reads. The deadline
   // is moved only when an eighth of the time has gone by since it was last, so an entry lives 7/8 to 1 of `idle` past its
   // last read. Costs an entry 16 bytes, and such a read a look at the clock. expire() and persist() take it away. Not
   // together with ttl or keep_ttl, nor with Draft::publish.
