@@ -144,6 +144,9 @@ enum class Mutant : unsigned char {
   kRoundLeaverStays,          // who leaves is still counted among those who have arrived
   kRoundPastToken,            // rounds go on although a token may ask for what was read
   // locks
+  kLetGoTwice,                // what a ring has let go is taken off the account when that is so, and once more when it comes free
+  kRollUnasked,               // who looks at a watch's line believes it although another has it by now
+  kRollClaimedBlindly,        // a watch takes a line that another has taken meanwhile
   kLockTurnUnrung,            // who leaves the queue wakes nobody
   kLockBellReadLate,          // a waiter reads its bell after it has looked whether its turn has come
   kLockRungOutside,           // who leaves rings the next one's bell after it has let go of the mutex

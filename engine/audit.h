@@ -77,9 +77,9 @@ class Audit {
   Audit(const Audit&) = delete;
   Audit& operator=(const Audit&) = delete;
 
-  // Every byte that the heap has handed out is in the table, in limbo or in a magazine. Not so while values are held
+  // Every byte that the heap has handed out is in the table, in limbo or in a magazine; and what only holds keep is counted. Not so while values are held
   // or drafts are open: their records may be in none of these.
-  bool accounts_agree() const noexcept { return allocated_bytes == table_bytes + limbo_bytes + cached_bytes; }
+  bool accounts_agree() const noexcept { return allocated_bytes == table_bytes + limbo_bytes + cached_bytes && orphans_agree_; }
 
   unsigned findings = 0;
   std::uint64_t allocated_bytes = 0;
@@ -92,9 +92,11 @@ class Audit {
   std::uint64_t expiring_ = 0, with_ticket_ = 0;  // of the shard under way
   std::uint64_t notes_ = 0, left_ = 0, left_bytes_ = 0;
   std::uint64_t slots_ = 0;
+  std::int64_t orphan_bytes_ = 0;  // that aren't let go
   std::uint64_t* orphans_ = nullptr;
   std::size_t orphan_count_ = 0, orphans_room_ = 0;
   bool orphans_lost_ = false;
+  bool orphans_agree_ = true;
   struct Named {
     std::uint64_t entries = 0, bytes = 0;
   };
@@ -121,7 +123,9 @@ class Audit {
   // Of a hold that is to be dropped: the record, if it is in no chain any more.
   std::uint64_t in_limbo(const Core<Sync>& core, std::uint64_t offset) noexcept {
     if ((offset & Space<Sync>::kOnlyHold) == 0) return with_key_holder(core, offset);
-    note_if_orphan(core, offset & ~Space<Sync>::kOnlyHold);
+    const std::uint64_t record = offset & ~Space<Sync>::kMarks;
+    note_if_orphan(core, record);
+    if ((offset & Space<Sync>::kLetGo) != 0) orphan_bytes_ -= static_cast<std::int64_t>(core.space.bytes_of(record));
     return 0;
   }
   void note_if_orphan(const Core<Sync>& core, std::uint64_t record) noexcept {
@@ -151,7 +155,11 @@ class Audit {
     if (orphans_lost_) fail(report, "audit: no private memory to note what only holds keep");
     std::sort(orphans_, orphans_ + orphan_count_);
     const std::uint64_t* const end = std::unique(orphans_, orphans_ + orphan_count_);
-    for (const std::uint64_t* o = orphans_; o != end; ++o) table_bytes += block(core, *o);
+    for (const std::uint64_t* o = orphans_; o != end; ++o) {
+      table_bytes += block(core, *o);
+      orphan_bytes_ += static_cast<std::int64_t>(core.space.bytes_of(*o));
+    }
+    orphans_agree_ = std::max<std::int64_t>(orphan_bytes_, 0) == static_cast<std::int64_t>(core.space.orphan_bytes());
   }
 
   template <class Report>

@@ -1,5 +1,5 @@
 // Bus: what a store's watches share: a bell for those who sleep, and the descriptors of those who wait in an epoll loop.
-// Rung by a writer that finds `sleepers` set (events.h): then only. And who is called within ticks.
+// Rung by a writer that finds `sleepers` set (events.h): then only. And who is called within ticks, and how far each is.
 #ifndef TERN_ENGINE_BUS_H_
 #define TERN_ENGINE_BUS_H_
 
@@ -9,6 +9,7 @@
 #include "alloc/platform.h"
 #include "alloc/platform_bell.h"
 #include "engine/tick_calls.h"
+#include "engine/watch_roll.h"
 
 namespace tern::detail {
 
@@ -49,6 +50,7 @@ class Bus {
 
   alloc::platform::Bell bell;
   TickCalls ticks;
+  WatchRoll<StdSync> roll;
 
  private:
   struct Descriptor : std::atomic<int> {

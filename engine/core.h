@@ -494,6 +494,7 @@ class Core {
   bool take_from_events(Thr& t, std::uint64_t bytes, Room& room) noexcept {
     if (in_group(t) || (room.from_events == kTakeEventsMax && bytes != 0) || space.orphan_bytes() == 0) return false;
     ++room.from_events;
+    t.lacks_tomb = false;
     bool some;
     {
       Grd guard(space, t);
@@ -610,6 +611,8 @@ class Core {
 
   // Makes room ahead of need, a bounded step. True: some was made.
   bool maintain_room(Thr& t) noexcept {
+    // What is to be removed needs a record that says so, and events may have them all.
+    if (Room room; t.lacks_tomb && take_from_events(t, 0, room)) [[unlikely]] return true;
     if (!evicts || !eviction.wants_step()) return false;
     bool some;
     {

@@ -296,6 +296,8 @@ struct alignas(64) EventState {
   Word sleepers{};
   EventRounds<Sync> rounds;
   alignas(64) Word shortened{};  // how often want of memory took events
+  Word lost{};       // changes, in all gaps of all listeners
+  Word gaps{};
   Word pinned{};     // records that listeners hold for their callers
 };
 

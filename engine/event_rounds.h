@@ -1,7 +1,7 @@
 // EventRounds: up to where everybody who listens has read, without anybody knowing another's place. What everybody has read needs no
 // place in a ring; and a ring that lies in the cache costs its writers a third of one that doesn't.
 //
-//   word    63 HISTORY | 62..16 number | 15..0 arrived      a round is on while the number is odd
+//   word    63 HISTORY | 62..18 number | 17..0 arrived      a round is on while the number is odd
 //
 // A listener that has read much opens a round. Each that comes to the end of the rings, in a poll that began after that, arrives;
 // the last one closes it. A writer notes the tail of its ring, then the number n (RoundMark): what lay before that tail was read by
@@ -26,6 +26,8 @@
 #include "alloc/sync.h"
 
 namespace tern::detail {
+
+inline constexpr unsigned kListenersBits = 18;  // how many may listen
 
 // Which tail a ring had at which number. Of both the low bits: what is too old to be told apart is taken for newer.
 class RoundMark {
@@ -103,10 +105,10 @@ class EventRounds {
 
  private:
   static constexpr std::uint64_t kHistory = std::uint64_t{1} << 63;
-  static constexpr unsigned kArrivedBits = 16;
+  static constexpr unsigned kArrivedBits = kListenersBits;
   static constexpr bool is_on(std::uint64_t number) noexcept { return number % 2 != 0; }
   static constexpr std::uint64_t number_of(std::uint64_t w) noexcept { return (w & ~kHistory) >> kArrivedBits; }
-  static constexpr std::uint64_t arrived_of(std::uint64_t w) noexcept { return w & ((1 << kArrivedBits) - 1); }
+  static constexpr std::uint64_t arrived_of(std::uint64_t w) noexcept { return w & ((std::uint64_t{1} << kArrivedBits) - 1); }
   static constexpr std::uint64_t word_of(std::uint64_t number, std::uint64_t arrived) noexcept {
     return (number << kArrivedBits | arrived) & ~kHistory;
   }

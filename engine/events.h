@@ -7,13 +7,13 @@
 //
 // Who listens is one word on the line of the view clock, which each write reads anyway:
 //
-//   listeners   63..48 how many | 47..0 from     0: nobody
+//   listeners   63..46 how many | 45..0 from, in units of 4     0: nobody
 //
 // A record needs to be told if its stamp is past `from`, and it isn't told yet. A listener is in the word before it moves
 // the clock to take its own stamp, s; so whoever stamps past s sees it, although the word is read relaxed. `from` is not
 // past any listener's s: it was the clock when the first of those who listen came. What was stamped before is told to
 // nobody, however late it is replaced; a listener passes over what has a stamp of s or less, so what was told in between
-// does no harm.
+// does no harm, nor what is told because `from` is rounded down.
 //
 // Records that change nothing for a reader are born with the flag and so never told: a batch's placeholders, a negative
 // answer over nothing and its end, a record that only got another deadline.
@@ -21,7 +21,9 @@
 // Memory. The rings are one extent, made when somebody listens for the first time, and kept: a store without listeners
 // pays nothing for them. A record that is current costs the ring nothing; one that was replaced or removed stays while a
 // cell names it. The bytes of such records are counted where they become so (Space::reclaim): past the rings' share
-// each record that is told pushes up to kPassedEach of its ring's oldest out. A write that found no room, although it
+// each record that is told pushes up to kPassedEach of its ring's oldest out. What a ring lets go counts as gone at once,
+// although it goes with the grace period: else each record told until then would push out as much again. So does what was pushed
+// out before reclamation came by to count it: nobody knows yet whether it is current, so of that no more than half a share. A write that found no room, although it
 // has evicted what it could, does so on all rings (shorten). What everybody who listens has read goes before that (event_rounds.h).
 //
 // Who sleeps sets `sleepers` and looks at the tails once more; who told moved the tail before it looks at `sleepers`.
@@ -58,7 +60,7 @@ class Events {
   using State = EventState<Sync>;
 
   static constexpr unsigned kPassedEach = 4;
-  static constexpr std::uint64_t kListenersMax = 0xFFFF;
+  static constexpr std::uint64_t kListenersMax = (1 << kListenersBits) - 1;
 
   explicit Events(Spc& space) noexcept : space_(space), state_(space.events) {}
 
@@ -145,7 +147,7 @@ class Events {
     std::uint64_t w = word.load(std::memory_order_relaxed);  // the swap decides
     for (;;) {
       if (count_of(w) == kListenersMax) return false;
-      const std::uint64_t to = w == 0 ? kOne | from : w + kOne;
+      const std::uint64_t to = w == 0 ? kOne | from >> kFromShift : w + kOne;
       Sync::point("event.listen");
       if (!word.compare_exchange_weak(w, to, std::memory_order_seq_cst)) continue;  // [listen] seq_cst
       if (w == 0) {
@@ -184,9 +186,12 @@ class Events {
   }
 
  private:
-  static constexpr std::uint64_t kOne = std::uint64_t{1} << 48;
-  static constexpr std::uint64_t count_of(std::uint64_t word) noexcept { return word >> 48; }
-  static constexpr std::uint64_t from_of(std::uint64_t word) noexcept { return word & (kOne - 1); }
+  static constexpr unsigned kFromShift = 2;
+  static constexpr unsigned kFromBits = 64 - kListenersBits;
+  static_assert(kFromBits + kFromShift == 48, "how many, and a stamp");
+  static constexpr std::uint64_t kOne = std::uint64_t{1} << kFromBits;
+  static constexpr std::uint64_t count_of(std::uint64_t word) noexcept { return word >> kFromBits; }
+  static constexpr std::uint64_t from_of(std::uint64_t word) noexcept { return (word & (kOne - 1)) << kFromShift; }
 
   struct Host {
     Spc& space;
@@ -232,9 +237,14 @@ class Events {
     });
   }
 
-  void keep_to_share(Host& host, Ring& ring) noexcept {
+  struct PassingHost : Host {
+    void release(std::uint64_t record) const noexcept { this->space.retire_hold(this->t, record, this->space.events.bytes_max / 2); }
+  };
+  void keep_to_share(const Host& host, Ring& ring) noexcept {
+    if (!is_past_share()) [[likely]] return;
+    PassingHost passing{host};
     for (unsigned n = 0; n != kPassedEach && is_past_share(); ++n) {
-      if (!ring.pass(host)) return;
+      if (!ring.pass(passing)) return;
     }
   }
   bool is_past_share() const noexcept {

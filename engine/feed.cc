@@ -57,11 +57,13 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
   }
   const unsigned first = one ? core.table.shard_index(core.hash_of(key)) : 0;
   const unsigned count = one ? 1 : core.table.shard_count();
-  const std::size_t bytes = sizeof(Feed) + count * sizeof(std::uint64_t);
-  void* memory = alloc::private_allocate_aligned(bytes, alignof(Feed));
+  // Its place in the rings is before it: with what a poll that finds nothing looks at, on one page.
+  const std::size_t before = (count * sizeof(std::uint64_t) + alignof(Feed) - 1) / alignof(Feed) * alignof(Feed);
+  void* memory = alloc::private_allocate_aligned(before + sizeof(Feed), alignof(Feed));
   if (memory == nullptr) return Status::kOutOfMemory;
-  Feed* feed = new (memory) Feed(store);
-  auto* positions = reinterpret_cast<std::uint64_t*>(static_cast<std::byte*>(memory) + sizeof(Feed));
+  auto* positions = static_cast<std::uint64_t*>(memory);
+  Feed* feed = new (static_cast<std::byte*>(memory) + before) Feed(store);
+  feed->memory_start_ = memory;
   feed->filter_ = std::move(filter);
   feed->interest_ = interest;
   feed->name_ = name;
@@ -77,18 +79,22 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
   feed->progress_ms_ = static_cast<std::uint64_t>(options.progress.count());
   feed->next_mark_ms_ = feed->now_ms() + feed->progress_ms_;
   const bool is_whole = (feed->memory_ != nullptr || !(options.previous || options.on_change_only)) &&
-                        (feed->gather_ != nullptr || !options.gather || one);
+                        (feed->gather_ != nullptr || !options.gather || one) && (feed->line_ = store.bus.roll.enter()) != nullptr;
   store.add_handle();
   Error error{Status::kOutOfMemory, is_whole ? Field::kWatches : Field::kNone};
   if (!is_whole) {
     // It is refused.
   } else if (feed->place_.enter(first, count, positions)) {
     error = feed->begin(options, positions);
-    if (error.status == Status::kOk) return feed;
+    if (error.status == Status::kOk) {
+      feed->line_->begin(first, count, feed->place_.read(), feed->now_ms());
+      return feed;
+    }
     if (Thr* t = store.thread()) feed->place_.end(*t);
   } else if (feed->place_.events().listeners() < Events<Sync>::kListenersMax) {
     error.field = Field::kRingBytes;
   }
+  if (feed->line_ != nullptr) store.bus.roll.leave(*feed->line_);
   KeyMemory::destroy(feed->memory_);
   Gather<Subscription<Sync>::Next>::destroy(feed->gather_);
   feed->~Feed();
@@ -136,8 +142,9 @@ void Feed::close() noexcept {
   end(t);
   KeyMemory::destroy(memory_);
   Gather<Subscription<Sync>::Next>::destroy(gather_);
+  void* const memory = memory_start_;
   this->~Feed();
-  alloc::private_free(this);
+  alloc::private_free(memory);
   store.drop_handle();
 }
 
@@ -154,6 +161,7 @@ void Feed::end(Thr* t) noexcept {
   }
   if (has_view_) Views<Sync>(store_.core).close(t, view_);
   if (descriptor_ >= 0) store_.bus.close_descriptor(descriptor_);
+  store_.bus.roll.leave(*line_);
   if (t != nullptr) place_.end(*t);
 }
 
@@ -264,6 +272,7 @@ Result<std::size_t> Feed::poll(std::span<Change> out) noexcept {
     const unsigned listed = kept_count_;
     is_behind_ = gather_ != nullptr ? follow_gathered(*t, out, n) : follow(*t, out, n);
     if (!is_behind_) place_.read_all(round);
+    tell_place();
     if (kept_count_ != listed) store_.core.space.events.pinned.fetch_add(kept_count_ - listed, std::memory_order_relaxed);  // a figure
   }
   if (progress_ms_ != 0 && !is_behind_ && n != out.size() && mark_is_due()) {
@@ -395,7 +404,7 @@ bool Feed::follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
       auto& next = group[i];
       if (!place_.is_own(next) || !is_for_it(next, out[n])) continue;
       if (next.what == EventSeen::kGap) {
-        lost_ += next.lost;
+        note_gap(next.lost);
       } else if (!keep(next.record, out[n])) {  // it is told again next time
         for (unsigned back = taken; back-- != i;) place_.step_back(group[back]);
         return true;
@@ -435,6 +444,7 @@ bool Feed::skip(Thr& t) noexcept {
   const std::uint64_t round = place_.begin_poll();
   const bool some = gather_ != nullptr ? skip_gathered(t) : skip_all(t);
   if (!some) place_.read_all(round);
+  tell_place();
   return some;
 }
 bool Feed::skip_all(Thr& t) noexcept {

@@ -59,6 +59,7 @@ class Feed {
   Result<Value> token() const noexcept;
   std::uint64_t lost() const noexcept { return lost_; }
   std::uint64_t lag() const noexcept { return place_.lag(); }
+  std::uint64_t id() const noexcept { return line_->id(); }
   StoreCore& store() noexcept { return store_; }
 
  private:
@@ -98,6 +99,16 @@ class Feed {
   std::uint64_t now_ms() const noexcept { return store_.core.time.now(); }
   // Until the interval since the last poll that answered something is over.
   std::uint64_t held_back_ms() const noexcept;
+  // Others may ask how far it is.
+  void tell_place() noexcept {
+    if (!line_->is_told(place_.read())) line_->tell(place_.read(), now_ms());
+  }
+  void note_gap(std::uint64_t lost) noexcept {
+    lost_ += lost;
+    auto& events = store_.core.space.events;
+    events.lost.fetch_add(lost, std::memory_order_relaxed);  // a figure
+    events.gaps.fetch_add(1, std::memory_order_relaxed);     // a figure
+  }
   bool mark_is_due() const noexcept {
     return progress_ms_ != 0 && (gather_ == nullptr || gather_->is_empty()) && now_ms() >= next_mark_ms_;
   }
@@ -113,6 +124,7 @@ class Feed {
   }
 
   StoreCore& store_;
+  void* memory_start_ = nullptr;  // it lies in
   Subscription<Sync> place_;
   KeyFilter filter_;
   KeyInterest* interest_ = nullptr;
@@ -126,6 +138,7 @@ class Feed {
   bool is_behind_ = false;  // the last poll stopped before it had looked at everything
   int descriptor_ = -1;
   std::uint64_t lost_ = 0;
+  WatchRoll<Sync>::Line* line_ = nullptr;
   Gather<Subscription<Sync>::Next>* gather_ = nullptr;  // what waits in it is held
   std::size_t gathered_bytes_ = 0, gathered_bytes_max_ = 0;
   std::uint64_t interval_ms_ = 0, not_before_ms_ = 0;

@@ -63,7 +63,7 @@ void Feed::tell_gathered(Thr& t, std::span<Change> out, std::size_t& n) noexcept
     gather_->pop();
     const bool is_told = is_for_it(next, out[n]);
     if (next.what == EventSeen::kGap) {
-      lost_ += next.lost;
+      note_gap(next.lost);
     } else {
       let_go_gathered(t, next.record, !is_told);
       if (!is_told) continue;

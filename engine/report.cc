@@ -15,6 +15,36 @@ namespace tern {
 
 using detail::Call;
 
+namespace {
+
+// fn(const Seen&, behind, share) for each watch that hasn't looked at everything: how many positions it is behind, and of what is
+// in the rings, the part that it has yet to look at.
+template <class Fn>
+void for_each_slow_watch(detail::StoreCore& store, Fn&& fn) {
+  const detail::Events<detail::StdSync> events(store.core.space);
+  if (events.ring(0) == nullptr) return;
+  std::uint64_t ends = 0, there = 0;
+  const auto there_of = [&](unsigned shard, std::uint64_t end) {
+    const std::uint64_t first = events.ring(shard)->first();
+    return end > first ? end - first : 0;
+  };
+  for (unsigned i = 0; i != events.shards(); ++i) {
+    const std::uint64_t end = events.ring(i)->end();
+    ends += end;
+    there += there_of(i, end);
+  }
+  store.bus.roll.for_each([&](const auto& watch) {
+    const bool of_one = watch.count == 1;
+    const std::uint64_t end = of_one ? events.ring(watch.first)->end() : ends;
+    if (end <= watch.read) return;
+    const std::uint64_t behind = end - watch.read;
+    const std::uint64_t unread = std::min(behind, of_one ? there_of(watch.first, end) : there);
+    fn(watch, behind, there == 0 ? 0.0 : static_cast<double>(unread) / static_cast<double>(there));
+  });
+}
+
+}  // namespace
+
 Stats Store::stats() const noexcept {
   Stats s;
   const Call call(context(), Call::Keys::kNone);  // of a snapshot that serves: what has come
@@ -73,6 +103,9 @@ Stats Store::stats() const noexcept {
   s.watches = detail::Events<detail::StdSync>(core.space).listeners();
   s.event_bytes = core.space.orphan_bytes();
   s.events_shortened = core.space.events.shortened.load(std::memory_order_relaxed);  // a figure
+  for_each_slow_watch(call.store(), [&](const auto&, std::uint64_t behind, double) { s.watch_lag = std::max(s.watch_lag, behind); });
+  s.watch_gaps = core.space.events.gaps.load(std::memory_order_relaxed);  // a figure
+  s.watch_lost = core.space.events.lost.load(std::memory_order_relaxed);  // as above
   s.epoch = core.space.epoch.current();
   s.owed = call.store().owed();
   s.keeper_turns = call.store().keeper.turns();
@@ -197,6 +230,14 @@ void Store::visit_holders(FunctionRef<void(const Holder&)> fn) const noexcept {
     if (announced == 0 || &t == &call.thread() || announced + 1 >= epoch) return;
     fn(Holder{Holder::Kind::kParkedThread, t.owner.load(std::memory_order_relaxed) - 1,
               t.epoch.limbo_bytes.load(std::memory_order_relaxed), epoch - announced});
+  });
+  const std::uint64_t orphans = core.space.orphan_bytes(), held = call.store().held_bytes();
+  const std::uint64_t in_rings = orphans > held ? orphans - held : 0;
+  for_each_slow_watch(call.store(), [&](const auto& watch, std::uint64_t behind, double share) {
+    Holder h{Holder::Kind::kSlowWatch, watch.number, static_cast<std::uint64_t>(static_cast<double>(in_rings) * share)};
+    h.age = std::chrono::milliseconds(now > watch.since_ms ? now - watch.since_ms : 0);
+    h.behind = behind;
+    fn(h);
   });
 }
 

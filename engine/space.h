@@ -139,6 +139,7 @@ struct Thread {
   std::uint64_t random;
   std::uint64_t work;      // units done, ever: records freed, bags, victims, tickets and blocks looked at
   std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket
+  bool lacks_tomb;         // there was none for a removal, in the reserve either
   Counters<Sync> counters;
   Geometry<Sync> geometry;
   // Of eviction's queues, see there.
@@ -506,7 +507,10 @@ class Space {
         if (offset == 0) offset = heap.allocate_reserve(t.cache);
         return offset != 0;
       });
-      if (offset == 0) return 0;
+      if (offset == 0) {
+        t.lacks_tomb = true;
+        return 0;
+      }
     }
     Rec& r = *new (heap.at(offset)) Rec;
     r.w0.store(born(Stamp::pending(Stamp::kTomb | (by_reference ? Stamp::kHasExt : 0),
@@ -593,15 +597,30 @@ class Space {
   }
   void free_extent(std::uint64_t offset) noexcept { drop_extent(offset); }
 
-  // The same for a hold: whoever found the record through its holder may still be at it.
+  // The same for a hold: whoever found the record through its holder may still be at it. What waits for its last holder counts
+  // as gone from now on (kLetGo); so does what may come to that before the hold is dropped (kForeseen), up to so many bytes.
   static constexpr std::uint64_t kOnlyHold = std::uint64_t{1} << 61;
-  void retire_hold(Thr& t, std::uint64_t offset) noexcept {
-    const bool last = record(offset)->hold_word().orphan();
+  static constexpr std::uint64_t kLetGo = std::uint64_t{1} << 60;
+  static constexpr std::uint64_t kForeseen = std::uint64_t{1} << 59;
+  static constexpr std::uint64_t kMarks = kPlainBlock | kPlainExtent | kOnlyHold | kLetGo | kForeseen;
+  void retire_hold(Thr& t, std::uint64_t offset, std::uint64_t foreseen_bytes_max = 0) noexcept {
     if (planted<Sync>(Mutant::kEventReleasedAtOnce)) return drop_hold(t, offset);
-    epoch.retire(*this, t, offset | kOnlyHold, last ? bytes_of(offset) : 0);
+    std::uint64_t marks = kOnlyHold | kLetGo;
+    std::uint64_t bytes = 0;
+    if (record(offset)->hold_word().orphan()) {
+      bytes = bytes_of(offset);
+      orphan_bytes_.fetch_sub(bytes, std::memory_order_relaxed);  // a figure
+    } else if (foreseen_bytes_.load(std::memory_order_relaxed) < foreseen_bytes_max) {  // a figure
+      foreseen_bytes_.fetch_add(bytes_of(offset), std::memory_order_relaxed);          // as above
+      orphan_bytes_.fetch_sub(bytes_of(offset), std::memory_order_relaxed);            // as above
+      marks |= kForeseen;
+    } else {
+      marks = kOnlyHold;
+    }
+    epoch.retire(*this, t, offset | marks, bytes);
   }
   void reclaim_soon(std::uint64_t offset) const noexcept {
-    if constexpr (!Sync::kWordwise) prefetch_near(heap.at(offset & ~(kPlainBlock | kPlainExtent | kOnlyHold)));
+    if constexpr (!Sync::kWordwise) prefetch_near(heap.at(offset & ~kMarks));
   }
   void free_block(Thr& t, std::uint64_t offset) noexcept {
     Sync::plain_write(heap.at(offset), heap.block_bytes(offset));
@@ -610,10 +629,12 @@ class Space {
 
   // After the grace period. No new hold can appear now: a hold is taken inside a guard that found the record linked.
   void reclaim(Thr& t, std::uint64_t offset) noexcept {
-    if ((offset & (kPlainBlock | kPlainExtent | kOnlyHold)) != 0) [[unlikely]] {
-      if ((offset & kPlainExtent) != 0) return free_extent(offset & ~kPlainExtent);
-      if ((offset & kOnlyHold) != 0) return drop_hold(t, offset & ~kOnlyHold);
-      return free_block(t, offset & ~kPlainBlock);
+    if ((offset & kMarks) != 0) [[unlikely]] {
+      const std::uint64_t at = offset & ~kMarks;
+      if ((offset & kPlainExtent) != 0) return free_extent(at);
+      if ((offset & kOnlyHold) == 0) return free_block(t, at);
+      if ((offset & kForeseen) != 0) foreseen_bytes_.fetch_sub(bytes_of(at), std::memory_order_relaxed);  // a figure
+      return (offset & kLetGo) != 0 ? drop_let_go(t, at) : drop_hold(t, at);
     }
     Rec& r = *record(offset);
     std::uint64_t m = r.meta.load(std::memory_order_acquire);  // [hold] acquire
@@ -629,7 +650,7 @@ class Space {
 
   // Of a plain record that nobody holds, when there is room at hand for its block. False: nothing has happened.
   [[gnu::always_inline]] bool reclaim_at_hand(Thr& t, std::uint64_t offset) noexcept {
-    if ((offset & (kPlainBlock | kPlainExtent | kOnlyHold)) != 0) [[unlikely]] return false;
+    if ((offset & kMarks) != 0) [[unlikely]] return false;
     const Rec& r = *record(offset);
     const Hold hold(r.meta.load(std::memory_order_acquire));  // [hold] acquire
     if (hold.holds() != 0 || r.stamp_word().has_ext()) [[unlikely]] return false;
@@ -658,6 +679,19 @@ class Space {
     }
   }
 
+  // The same of one that is off the account already: if others keep it, or it is current, that was wrong.
+  void drop_let_go(Thr& t, std::uint64_t offset) noexcept {
+    const std::uint64_t bytes = bytes_of(offset);  // afterwards it may be gone
+    const Hold before(record(offset)->meta.fetch_sub(Hold::kOne, std::memory_order_acq_rel));  // [hold] acq_rel
+    Sync::point("hold.dropped");
+    if (before.holds() != 1 || !before.orphan()) {
+      orphan_bytes_.fetch_add(bytes, std::memory_order_relaxed);  // a figure
+      return;
+    }
+    if (planted<Sync>(Mutant::kLetGoTwice)) orphan_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    free_record(t, offset);
+  }
+
   // In small steps, until found() says that there is what it looks for; a bounded number of them.
   template <class Found>
   void reclaim_until(Thr& t, Found&& found) noexcept {
@@ -669,7 +703,7 @@ class Space {
   static constexpr unsigned kReclaimSteps = 8;
   static constexpr std::uint64_t kReclaimUnits = 256;
 
-  // Of records that are in no slot's chain any more and wait for their last holder.
+  // Of records that are in no slot's chain any more and wait for their last holder, if he hasn't let go already.
   std::uint64_t orphan_bytes() const noexcept {
     const std::uint64_t n = orphan_bytes_.load(std::memory_order_relaxed);  // a figure; who takes may be counted first
     return n >> 63 != 0 ? 0 : n;
@@ -730,6 +764,7 @@ class Space {
 
   typename Sync::template Atomic<Thr*> threads_{};
   Word orphan_bytes_{};
+  Word foreseen_bytes_{};  // taken off it before they were on it
   Word thread_count_{};  // states ever made; a number for each
 };
 

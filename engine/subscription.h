@@ -47,7 +47,8 @@ class Subscription {
     cells_ = events_.cells();
     arrived_ = 0;
     if (!events_.enter()) return false;
-    for (unsigned i = 0; i != count_; ++i) positions_[i] = events_.ring(first_ + i)->tail();
+    read_ = 0;
+    for (unsigned i = 0; i != count_; ++i) read_ += positions_[i] = events_.ring(first_ + i)->tail();
     Sync::point("event.subscribed");
     return true;
   }
@@ -59,6 +60,7 @@ class Subscription {
     for (unsigned i = 0; i != count_; ++i) {
       const auto* const ring = events_.ring(first_ + i);
       if (ring == nullptr || positions[i] < ring->first() || positions[i] > ring->end()) return false;
+      read_ += positions[i] - positions_[i];
       positions_[i] = positions[i];
     }
     stamp_ = stamp;
@@ -118,7 +120,11 @@ class Subscription {
     return taken.stamp.stamp() > stamp_ || planted<Sync>(Mutant::kEventOldDelivered);
   }
   // What was answered last comes again.
-  void step_back(const Next& last) noexcept { positions_[last.shard - first_] = last.sequence; }
+  void step_back(const Next& last) noexcept {
+    std::uint64_t& position = positions_[last.shard - first_];
+    read_ -= position - last.sequence;
+    position = last.sequence;
+  }
   // Whether there may be something; outside of guards.
   bool has_more() const noexcept {
     for (unsigned i = 0; i != count_; ++i) {
@@ -126,6 +132,8 @@ class Subscription {
     }
     return false;
   }
+  // Where it stands in all of its rings together.
+  std::uint64_t read() const noexcept { return read_; }
   // Positions that it is behind.
   std::uint64_t lag() const noexcept {
     std::uint64_t sum = 0;
@@ -164,7 +172,9 @@ class Subscription {
       out.sequence = position;
       out.lost = seen.lost;
       out.record = seen.record;
-      position += seen.what == EventSeen::kGap ? seen.lost : 1;
+      const std::uint64_t step = seen.what == EventSeen::kGap ? seen.lost : 1;
+      position += step;
+      read_ += step;
       return true;
     }
     return false;
@@ -182,6 +192,7 @@ class Subscription {
   std::uint64_t arrived_ = 0;    // the round in which it arrived last
   std::uint64_t taken_ = 0;      // changes, since it opened a round
   std::uint64_t stamp_ = 0;
+  std::uint64_t read_ = 0;
   std::uint64_t* positions_ = nullptr;
 };
 

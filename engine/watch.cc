@@ -77,5 +77,6 @@ Result<Value> Watch::token() const noexcept {
 }
 std::uint64_t Watch::lost() const noexcept { return feed_ == nullptr ? 0 : feed_->lost(); }
 std::uint64_t Watch::lag() const noexcept { return feed_ == nullptr ? 0 : feed_->lag(); }
+std::uint64_t Watch::id() const noexcept { return feed_ == nullptr ? 0 : feed_->id(); }
 
 }  // namespace tern

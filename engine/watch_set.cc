@@ -131,6 +131,7 @@ Result<int> WatchSet::descriptor() noexcept {
 }
 std::uint64_t WatchSet::lost() const noexcept { return set_ == nullptr ? 0 : set_->feed().lost(); }
 std::uint64_t WatchSet::lag() const noexcept { return set_ == nullptr ? 0 : set_->feed().lag(); }
+std::uint64_t WatchSet::id() const noexcept { return set_ == nullptr ? 0 : set_->feed().id(); }
 
 void WatchSet::for_each_filter(const Change& change, FunctionRef<void(std::uint32_t)> fn) noexcept {
   if (set_ == nullptr || change.kind == ChangeKind::kGap || change.kind == ChangeKind::kProgress) return;

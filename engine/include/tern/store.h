@@ -95,6 +95,9 @@ struct Stats {
   std::uint64_t watches = 0;             // that listen now; a set counts as one
   std::uint64_t event_bytes = 0;         // replaced or removed records that events, watches or held values keep
   std::uint64_t events_shortened = 0;    // how often want of memory took events that nobody had read yet
+  std::uint64_t watch_lag = 0;           // changes that the slowest watch has yet to look at
+  std::uint64_t watch_gaps = 0;          // gaps that watches were told of, since open
+  std::uint64_t watch_lost = 0;          // changes lost in them: each watch's own, added up
   std::uint64_t huge_page_bytes = 0;     // what the system granted when last asked
   std::uint64_t buckets = 0;
   std::uint64_t threads = 0;             // registered thread states
@@ -136,14 +139,16 @@ struct Census {
 
 // Something that keeps memory from being reused.
 struct Holder {
-  enum class Kind : std::uint8_t { kHeldValues, kView, kParkedThread };
+  enum class Kind : std::uint8_t { kHeldValues, kView, kParkedThread, kSlowWatch };
   Kind kind = Kind::kHeldValues;
-  std::uint64_t id = 0;           // thread: the system's thread id; view: its stamp
+  std::uint64_t id = 0;           // thread: the system's thread id; view: its stamp; watch: Watch::id, WatchSet::id
   // Held values: bytes kept. Thread: bytes in limbo. View: older versions that it needs, those included that another view
-  // needs, too; 0 once it was ended to make room.
+  // needs, too; 0 once it was ended to make room. Watch: of the replaced records that the rings keep, the part that falls on
+  // changes which it has yet to look at, an estimate; others may have to look at them, too.
   std::uint64_t bytes = 0;
   std::uint64_t epochs_behind = 0;  // thread: how old the epoch is that it announces
-  std::chrono::milliseconds age{0};  // view: since it was opened
+  std::chrono::milliseconds age{0};  // view: since it was opened; watch: since it last looked at a change, or began
+  std::uint64_t behind = 0;  // watch: changes that it has yet to look at, those included that it has lost by now
 };
 
 // operations.h, and the scans of scan.h as a Store's.
@@ -280,6 +285,7 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // unavailable (no thread). Dropping the last handle ends a save that is under way, and waits for the file operation that it is in.
   Result<void> save_periodically(std::string_view path, const PeriodicSave& how = {}) const noexcept;
 
+  // O(threads, shards and watches).
   Stats stats() const noexcept;
   // Bytes of the budget that the key's record takes.
   Lookup<std::size_t> memory_usage(std::string_view key) const noexcept;
@@ -290,7 +296,8 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   // is written meanwhile may be missed or come twice. Errors: closed, out_of_memory (for the thread's state). Lock-free.
   Result<Census> census(FunctionRef<void(std::string_view key, unsigned reads)> fn) const noexcept;
   Result<Census> census() const noexcept { return census([](std::string_view, unsigned) {}); }
-  // Calls fn(const Holder&) for each; O(threads).
+  // Calls fn(const Holder&) for each; O(threads, shards and watches). A watch that has looked at everything is none; one that is a
+  // few changes behind for a moment is: look at `behind` and `age`. fn may call the store.
   template <class Fn>
   void holders(Fn&& fn) const noexcept {
     visit_holders(FunctionRef<void(const Holder&)>(fn));

@@ -26,7 +26,7 @@
 //
 // While anybody watches, each change in the store costs its writer a few atomic operations on its shard's ring, whoever
 // and however many it is for. Each watch reads the changes of its shards itself (a key's watch has one shard), at its
-// own cost: thousands of filters belong into one WatchSet (watch_set.h); callbacks are in dispatcher.h. At most 65,535 watches a store. One
+// own cost: thousands of filters belong into one WatchSet (watch_set.h); callbacks are in dispatcher.h. At most 262,143 watches a store. One
 // thread at a time may use a Watch; which one doesn't matter.
 #ifndef TERN_WATCH_H_
 #define TERN_WATCH_H_
@@ -178,6 +178,8 @@ class TERN_API Watch {
   std::uint64_t lost() const noexcept;
   // Changes of the store that it has yet to look at.
   std::uint64_t lag() const noexcept;
+  // As which Store::holders names it; no other watch of the store has had it. 0: it is closed.
+  std::uint64_t id() const noexcept;
 
  private:
   friend class Store;

@@ -82,6 +82,7 @@ class TERN_API WatchSet {
   Result<int> descriptor() noexcept;
   std::uint64_t lost() const noexcept;
   std::uint64_t lag() const noexcept;
+  std::uint64_t id() const noexcept;
 
   // fn(number) for each filter that a change of the last poll is for, in no order; of kInvalidate all that it touches. Nothing for a gap. Mustn't add or remove.
   void for_each_filter(const Change& change, FunctionRef<void(std::uint32_t filter)> fn) noexcept;

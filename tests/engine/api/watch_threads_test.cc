@@ -16,6 +16,7 @@
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <random>
 #include <set>
@@ -23,6 +24,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "tests/engine/api/store_fixture.h"
@@ -465,6 +467,138 @@ TEST(WatchThreads, GatheredBatchesComeAsAWhole) {
   EXPECT_TRUE(whole(store));
 }
 
+// By the million, with validators of a few words a key. Each writer has keys of its own and counts its changes of each: every eighth
+// is a removal, the others are sets of the number. So what is told of a key is the next number, exactly, unless its shard had a gap.
+class Counting {
+ public:
+  Counting(bool tiny_rings, std::uint64_t changes) : each_(changes / kWriters), tiny_(tiny_rings), last_(kWriters * kOfEach) {
+    Options o = small_options();
+    o.memory_bytes = 64 * kMiB;
+    o.shard_count = kShards;
+    o.ring_bytes = tiny_rings ? kShards * 64 * 64 : 8 * kMiB;
+    store_ = open_or_fail(o);
+  }
+  void run() {
+    Watch fast = std::move(*store_.watch_prefix("")), slow = std::move(*store_.watch_prefix(""));
+    Counts of_fast(last_.size()), of_slow(last_.size());
+    std::atomic<unsigned> writing{kWriters};
+    std::vector<std::thread> threads;
+    for (unsigned w = 0; w != kWriters; ++w) {
+      threads.emplace_back([&, w] {
+        write(w);
+        --writing;
+      });
+    }
+    threads.emplace_back([&] {
+      while (writing != 0) {
+        of_fast.poll(fast, 256);
+        lag_ = fast.lag();
+      }
+    });
+    while (writing != 0) {
+      for (int i = 0; i != 50; ++i) std::this_thread::yield();
+      of_slow.poll(slow, tiny_ ? 16 : 256);
+    }
+    for (std::thread& t : threads) t.join();
+    for (auto [watch, counts] : {std::pair{&fast, &of_fast}, std::pair{&slow, &of_slow}}) {
+      while (counts->poll(*watch, 256) != 0) {
+      }
+      EXPECT_EQ(counts->wrong, "");
+      EXPECT_EQ(counts->told + counts->lost, each_ * kWriters);
+      EXPECT_EQ(counts->lost, watch->lost());
+      for (unsigned k = 0; k != last_.size() && counts->lost == 0; ++k) EXPECT_EQ(counts->of_key[k].last, last_[k]) << k;
+    }
+    EXPECT_EQ(store_.stats().watch_lost, fast.lost() + slow.lost());
+    if (tiny_) {
+      EXPECT_GT(slow.lost(), 0u);
+    } else {
+      EXPECT_EQ(fast.lost(), 0u);
+    }
+  }
+
+ private:
+  static constexpr unsigned kShards = 4, kOfEach = 512;
+  static constexpr std::uint64_t kLagMax = 4'000;
+
+  struct Counts {
+    explicit Counts(std::size_t keys) : of_key(keys) {}
+    struct Key {
+      std::uint64_t last = 0;
+      std::uint64_t gaps = 0;  // of its shard, by then
+      bool is_guessed = false;  // a removal after a gap doesn't say which it is
+    };
+    std::vector<Key> of_key;
+    std::uint64_t position[kShards] = {}, gaps[kShards] = {};
+    std::uint64_t told = 0, lost = 0;
+    std::string wrong;
+
+    std::size_t poll(Watch& watch, std::size_t most) {
+      Change changes[Watch::kPollMax];
+      const Result<std::size_t> n = watch.poll(std::span(changes).first(most));
+      if (!n) return say("a poll fails");
+      for (const Change& c : std::span(changes).first(*n)) hear(c);
+      return *n;
+    }
+    std::size_t say(const char* what) {
+      if (wrong.empty()) wrong = what;
+      return 0;
+    }
+    void hear(const Change& c) {
+      if (c.sequence != position[c.shard]) say("a position is missing, or comes twice");
+      position[c.shard] = c.sequence + (c.kind == ChangeKind::kGap ? c.lost : 1);
+      if (c.kind == ChangeKind::kGap) {
+        ++gaps[c.shard];
+        lost += c.lost;
+        return;
+      }
+      ++told;
+      unsigned k = 0;
+      if (c.key.size() != sizeof k) return void(say("a key that nobody has"));
+      std::memcpy(&k, c.key.data(), sizeof k);
+      Key& key = of_key[k];
+      const bool lost_some = std::exchange(key.gaps, gaps[c.shard]) != gaps[c.shard];
+      std::uint64_t number = key.last + 1;
+      if (c.kind == ChangeKind::kPut) {
+        std::memcpy(&number, c.value.data(), sizeof number);
+      } else if (lost_some) {
+        number = (number + 7) / 8 * 8;  // one of them
+      }
+      if ((number % 8 == 0) != (c.kind == ChangeKind::kDelete)) say("a change of another kind than was made");
+      if (number <= key.last) say("a change comes twice, or out of order");
+      if (key.is_guessed && !lost_some ? number % 8 != 1 : number != key.last + 1 && !lost_some) say("a change is missing");
+      key.is_guessed = lost_some && c.kind == ChangeKind::kDelete;
+      key.last = number;
+    }
+  };
+
+  void write(unsigned w) {
+    std::uint64_t random = w + 1;
+    for (std::uint64_t n = 0; n != each_; ++n) {
+      while (!tiny_ && n % 64 == 0 && lag_ > kLagMax) std::this_thread::yield();
+      random = random * 6'364'136'223'846'793'005u + 1'442'695'040'888'963'407u;
+      const unsigned k = static_cast<unsigned>(random >> 33) % kOfEach * kWriters + w;
+      char key[sizeof k], value[sizeof(std::uint64_t)];
+      std::memcpy(key, &k, sizeof k);
+      const std::uint64_t number = ++last_[k];
+      std::memcpy(value, &number, sizeof value);
+      if (number % 8 == 0) {
+        ASSERT_TRUE(*store_.del({key, sizeof key}));
+      } else {
+        ASSERT_TRUE(store_.set({key, sizeof key}, {value, sizeof value}).ok());
+      }
+    }
+  }
+
+  std::uint64_t each_;
+  bool tiny_;
+  std::vector<std::uint64_t> last_;  // by key, of its writer alone
+  Store store_;
+  std::atomic<std::uint64_t> lag_{0};
+};
+
+const unsigned kChanges = kSanitized ? 200'000u : quick_or_long(2'500'000u, 200'000'000u);
+TEST(WatchThreads, MillionsOfChangesExactlyOnce) { Counting(false, kChanges).run(); }
+TEST(WatchThreads, MillionsOfChangesOrTheirNumber) { Counting(true, kChanges).run(); }
 TEST(WatchThreads, EverythingIsToldOnce) { Watching(false, quick_or_long(4'000u, 2'000'000u)).run(); }
 TEST(WatchThreads, TinyRingsTellWhatIsLost) { Watching(true, quick_or_long(8'000u, 4'000'000u)).run(); }
 

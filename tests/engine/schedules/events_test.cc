@@ -103,6 +103,19 @@ struct Eventful : EventRig<M> {
             },
             [&] { this->poll(1); }};
   }
+  Threads past_the_share() {
+    this->may_lose = true;
+    return {[&] {
+              for (const char* value : {"1", "2", "3", "4", "5"}) {
+                this->set(0, key, value);
+                rig.reclaim(0);
+              }
+            },
+            [&] {
+              this->poll(1);
+              this->set(1, other, "1");
+            }};
+  }
   // The same, of what lies behind the value.
   Threads reading_tags_of_what_gives_way() {
     this->may_lose = true;
@@ -207,22 +220,10 @@ TERN_EVENTS_HOLD(AListenerComesWithAView, coming_with_a_view, 3, 8, false)
 TERN_EVENTS_HOLD(AListenerComesBesideAnother, coming_beside_another, 3, 8, false)
 TERN_EVENTS_HOLD(TheLastListenerLeaves, leaving, 3, 4)
 
-// Past the rings' share each record that is told pushes others out.
+// Past the rings' share (64 bytes: one record) each record that is told pushes others out.
 TEST(Events, PastTheShareTheOldestGiveWay) {
   Plain e(2, 8, true, 64);
-  e.may_lose = true;
-  expect_body_holds("events, share", e.body({[&] {
-                                               e.set(0, e.key, "1");
-                                               e.rig.reclaim(0);
-                                               e.set(0, e.key, "2");
-                                               e.rig.reclaim(0);
-                                               e.set(0, e.key, "3");
-                                             },
-                                             [&] {
-                                               e.poll(1);
-                                               e.set(1, e.other, "1");
-                                             }}),
-                    kBounds);
+  expect_body_holds("events, share", e.body(e.past_the_share()), kBounds);
 }
 
 TEST(Events, NobodyWaitsForAStoppedThread) {
@@ -251,6 +252,7 @@ TEST(EventMutants, EventReleasedAtOnceWhileTheRingWraps) {
 }
 TERN_EVENTS_FAIL(EventGapSwallowed, Mutant::kEventGapSwallowed, wrapping, 3, 2)
 TERN_EVENTS_FAIL(EventFloorPastTail, Mutant::kEventFloorPastTail, shortening, 3, 2)
+TERN_EVENTS_FAIL(LetGoTwice, Mutant::kLetGoTwice, past_the_share, 2, 8, true, 64)
 TERN_EVENTS_FAIL(EventReplacedUntold, Mutant::kEventReplacedUntold, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventBuriedUntold, Mutant::kEventBuriedUntold, burying, 2, 8)
 TERN_EVENTS_FAIL(EventOldDelivered, Mutant::kEventOldDelivered, came_before, 2, 8, false)
