@@ -117,6 +117,13 @@ class Granules {
     return fresh;
   }
 
+  // Whether all of a run have memory behind them.
+  bool is_dirty(std::size_t first, std::size_t n) const noexcept {
+    return for_each_word(first, n, [&](std::size_t w, std::uint64_t mask) {
+      return (dirty_[w].load(std::memory_order_relaxed) & mask) == mask;  // as above
+    });
+  }
+
   // Takes up to `most` granules that are free and dirty out of circulation, from word `w` on
   // downwards, calls drop(first, n) -> bool for each run, and frees them again. The number of
   // granules that were dropped. One word at a time, so that a stopped thread keeps at most 64

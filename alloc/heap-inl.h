@@ -102,8 +102,14 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
   Layout layout;
   if (const Error error = plan(options, layout); error != Error::kNone) return error;
   if (options.region == nullptr) {
-    mapping_ = platform::reserve(layout.range_bytes, platform::kHugePageBytes);
-    if (mapping_ == nullptr) return Error::kOutOfMemory;
+    file_ = options.file;
+    file_at_ = options.file_at;
+    if (!file_.is_open()) {
+      mapping_ = platform::reserve(layout.range_bytes, platform::kHugePageBytes);
+    } else if (platform::truncate_file(file_, file_at_ + layout.range_bytes) == 0) {
+      mapping_ = platform::map_shared(file_, file_at_, layout.range_bytes, platform::kHugePageBytes);
+    }
+    if (mapping_ == nullptr) return close(), Error::kOutOfMemory;
     layout.base = static_cast<std::byte*>(mapping_);
   } else {
     std::memset(layout.base, 0, layout.accounts_at + layout.accounts_bytes);
@@ -119,7 +125,8 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
   first_span_ = layout.pages_at / layout.span_bytes;
   limit_pages_max_ = layout.limit_bytes_max / kPageBytes;
   overhead_pages_ = layout.accounts_bytes / kPageBytes;
-  huge_ = options.huge_pages;
+  huge_ = options.huge_pages && !file_.is_open();
+  if (!back(accounts_, accounts_bytes_)) return close(), Error::kOutOfMemory;
 
   std::byte* next = accounts_;
   const std::size_t span_count = layout.pages_bytes / layout.span_bytes;
@@ -127,7 +134,7 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
   next += Spans<Sync>::bytes_of(span_count);
   granules_.open(next, layout.pages_bytes / kGranuleBytes);
   next += Granules<Sync>::bytes_of(layout.pages_bytes / kGranuleBytes);
-  table_.open(next, base_, options.table_bytes_max, options.huge_pages && mapping_ != nullptr);
+  table_.open(next, base_, options.table_bytes_max, huge_ && mapping_ != nullptr);
   next += TableRange<Sync>::bytes_of(options.table_bytes_max);
   class_by_span_ = reinterpret_cast<std::uint8_t*>(next);
 
@@ -148,7 +155,7 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
   resident_.store(0, std::memory_order_relaxed);
   if (!budget_.try_charge(overhead_pages_)) return close(), Error::kInvalidArgument;
   resident_.store(overhead_pages_, std::memory_order_relaxed);
-  if (options.huge_pages) {
+  if (huge_) {
     // Not for the spans of the reserve, which are the first of the range: until a store is full it touches nothing of them
     // but the bitmap that each has inside, and that would be a huge page for the kernel to find and zero, for each, at open.
     const std::size_t reserve = layout.reserve_spans * layout.span_bytes / platform::kHugePageBytes * platform::kHugePageBytes;
@@ -157,7 +164,7 @@ Error BasicHeap<Sync, Shape>::open(const HeapOptions& options) noexcept {
   }
   huge_ = huge_ && huge_advised_ != 0;
   if (options.prefault && !fault_in()) return close(), Error::kOutOfMemory;
-  if (!fill_reserve(layout.limit_bytes / kPageBytes)) return close(), Error::kInvalidArgument;
+  if (!fill_reserve(layout.limit_bytes / kPageBytes)) return close(), file_.is_open() ? Error::kOutOfMemory : Error::kInvalidArgument;
   return Error::kNone;
 }
 
@@ -173,13 +180,13 @@ bool BasicHeap<Sync, Shape>::fault_in() noexcept {
   if (front != 0) {
     if (mapping_ != nullptr && huge_ && platform::advise_huge(base_, front))
       table_.note_advised(front);
-    if (!platform::populate(base_, front)) return false;
+    if (!back(base_, front) || !platform::populate(base_, front)) return false;
     resident_.fetch_add(table_.prefaulted(front), std::memory_order_relaxed);
   }
   std::size_t granules = (limit - front - accounts_bytes_) / kGranuleBytes;
   if (granules > granules_.count()) granules = granules_.count();
   if (!platform::populate(accounts_, accounts_bytes_)) return false;
-  if (!platform::populate(pages_, granules * kGranuleBytes)) return false;
+  if (!back(pages_, granules * kGranuleBytes) || !platform::populate(pages_, granules * kGranuleBytes)) return false;
   resident_.fetch_add(granules_.mark_dirty(0, granules) * kGranulePages, std::memory_order_relaxed);
   return true;
 }
@@ -420,7 +427,11 @@ std::size_t BasicHeap<Sync, Shape>::new_span(unsigned cls) noexcept {
       budget_.refund(span_pages());
       return kNone;
     }
-    become_resident(granule, span_granules_);
+    if (!become_resident(granule, span_granules_)) {
+      granules_.release(granule, span_granules_);
+      budget_.refund(span_pages());
+      return kNone;
+    }
     span = granule / span_granules_;
   }
   // Plain: this thread owns the span alone, and others read it only through a block that they were
@@ -455,12 +466,15 @@ Offset BasicHeap<Sync, Shape>::allocate_extent(std::size_t bytes) noexcept {
   if (!charge(granules * kGranulePages)) return 0;
   std::size_t first = granules_.claim_run(granules);
   while (first == kNone && release_empty_span()) first = granules_.claim_run(granules);
+  if (first != kNone && !become_resident(first, granules)) {
+    granules_.release(first, granules);
+    first = kNone;
+  }
   if (first == kNone) {
     budget_.refund(granules * kGranulePages);
     return 0;
   }
   extent_granules_.fetch_add(granules, std::memory_order_relaxed);
-  become_resident(first, granules);
   unpoison(granule_at(first), granules * kGranuleBytes);
   return first_unit_ + first * (kGranuleBytes / kUnitBytes);
 }
@@ -481,6 +495,10 @@ template <class Sync, class Shape>
 bool BasicHeap<Sync, Shape>::commit_table(std::size_t at, std::size_t bytes) noexcept {
   if (at > table_.bytes() || bytes > table_.bytes() - at) return false;
   if (!charge(bytes / kPageBytes)) return false;
+  if (!back(base_ + at, bytes)) {
+    budget_.refund(bytes / kPageBytes);
+    return false;
+  }
   add_resident(table_.commit(at, bytes, budget_.look().limit() / 16));
   return true;
 }
@@ -494,9 +512,10 @@ void BasicHeap<Sync, Shape>::uncommit_table(std::size_t at, std::size_t bytes) n
 // --- residence -------------------------------------------------------------------------
 
 // Before granules that were claimed are touched: counts them, with their neighbours where a huge
-// page will come.
+// page will come. False: they lie in a file, and there is no room for its pages.
 template <class Sync, class Shape>
-void BasicHeap<Sync, Shape>::become_resident(std::size_t first, std::size_t granules) noexcept {
+bool BasicHeap<Sync, Shape>::become_resident(std::size_t first, std::size_t granules) noexcept {
+  if (file_.is_open() && !granules_.is_dirty(first, granules) && !back(granule_at(first), granules * kGranuleBytes)) return false;
   std::size_t end = first + granules;
   if constexpr (kGranuleBytes < platform::kHugePageBytes) {
     constexpr std::size_t kUnit = platform::kHugePageBytes / kGranuleBytes;
@@ -510,6 +529,7 @@ void BasicHeap<Sync, Shape>::become_resident(std::size_t first, std::size_t gran
     add_resident(fresh * kGranulePages);
     if (budget_.look().used() >= kTouchedAheadBytes / kPageBytes) met_fresh_.store(true, std::memory_order_relaxed);  // a hint
   }
+  return true;
 }
 
 template <class Sync, class Shape>
@@ -521,7 +541,8 @@ void BasicHeap<Sync, Shape>::add_resident(std::uint64_t pages) noexcept {
   const std::size_t wanted =
       static_cast<std::size_t>((now - limit + kGranulePages - 1) / kGranulePages);
   const std::size_t dropped = granules_.drop_free(wanted, [&](std::size_t first, std::size_t n) {
-    return platform::decommit(granule_at(first), n * kGranuleBytes);
+    return file_.is_open() ? platform::decommit_shared(granule_at(first), n * kGranuleBytes)
+                           : platform::decommit(granule_at(first), n * kGranuleBytes);
   });
   resident_.fetch_sub(dropped * kGranulePages, std::memory_order_relaxed);
   decommitted_.fetch_add(dropped * kGranulePages, std::memory_order_relaxed);
@@ -548,7 +569,8 @@ bool BasicHeap<Sync, Shape>::touch_ahead(std::size_t bytes_max) noexcept {
   // Taken meanwhile, uncharged: so nobody gives it back to the kernel. There are more addresses than budget.
   const std::size_t first = granules_.claim_group(static_cast<unsigned>(group), true);
   if (first == kNone) return false;
-  const std::size_t fresh = granules_.mark_dirty(first, group);
+  const bool is_backed = back(granule_at(first), group * kGranuleBytes);
+  const std::size_t fresh = is_backed ? granules_.mark_dirty(first, group) : 0;
   if (fresh != 0) {
     resident_.fetch_add(fresh * kGranulePages, std::memory_order_relaxed);
     platform::populate(granule_at(first), group * kGranuleBytes);  // in vain where memory is out: then who needs it finds out

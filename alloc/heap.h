@@ -48,6 +48,7 @@
 #include "alloc/budget.h"
 #include "alloc/granules.h"
 #include "alloc/platform.h"
+#include "alloc/platform_shared.h"
 #include "alloc/poison.h"
 #include "alloc/private_memory.h"
 #include "alloc/size_classes.h"
@@ -70,6 +71,10 @@ struct HeapOptions {
   std::size_t table_bytes_max = 0;   // range for the table at the front; a multiple of 64 KiB
   void* region = nullptr;            // the caller's memory instead of a mapping; kept by the caller
   std::size_t region_bytes = 0;
+  // Instead of a mapping of no file: the range is this file's from `file_at` on, a multiple of 2 MiB, and the file gets as long as
+  // that. Outlives the heap. Small pages, unless the file system gives others by itself.
+  platform::File file{};
+  std::uint64_t file_at = 0;
   bool huge_pages = true;  // ask for them; refusal is no error
   bool prefault = false;   // fault memory_bytes in at open
   // What a thread's magazine of one class may hold: this many bytes, and no more than 1/512 of the
@@ -172,6 +177,10 @@ class BasicHeap {
   std::byte* base() const noexcept { return base_; }
   // Bytes from base() on that belong to the heap; most of them untouched.
   std::size_t range_bytes() const noexcept { return range_bytes_; }
+  // In a forked child, of a heap in a file: what it writes from here on is its own. False: the system refuses.
+  bool make_private() noexcept {
+    return file_.is_open() && platform::make_private(base_, range_bytes_, file_, file_at_);
+  }
   template <class T = std::byte>
   T* at(Offset offset) const noexcept {
     return reinterpret_cast<T*>(base_ + offset * kUnitBytes);
@@ -413,7 +422,11 @@ class BasicHeap {
   void thin_out_reserve(std::uint64_t limit_pages) noexcept;
   bool release_empty_span() noexcept;
   bool charge(std::uint64_t pages) noexcept;
-  void become_resident(std::size_t first, std::size_t granules) noexcept;
+  bool become_resident(std::size_t first, std::size_t granules) noexcept;
+  // Of memory in a file: its pages are there before they are touched. False: the file system has no room.
+  bool back(const std::byte* at, std::size_t bytes) noexcept {
+    return !file_.is_open() || platform::back_file(file_, file_at_ + static_cast<std::uint64_t>(at - base_), bytes) == 0;
+  }
   void add_resident(std::uint64_t pages) noexcept;
 
   // Read by every call, written by open.
@@ -448,6 +461,8 @@ class BasicHeap {
   std::size_t accounts_bytes_ = 0;
   std::byte* accounts_ = nullptr;
   void* mapping_ = nullptr;  // null: the caller's region
+  platform::File file_;      // what is mapped, if it is a file
+  std::uint64_t file_at_ = 0;
   bool huge_ = false;
   std::uint64_t huge_asked_ = 0, huge_advised_ = 0;  // bytes of the page range
 };

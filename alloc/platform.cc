@@ -35,6 +35,7 @@ int planned_fault(FaultPlan& plan, Site site, const FileCall* about) noexcept {
   plan.failed.fetch_add(1, std::memory_order_relaxed);
   if (plan.error != 0) return plan.error;
   if (site == Site::kStartThread) return EAGAIN;
+  if (site == Site::kBack) return ENOSPC;
   return site <= Site::kPopulate || site == Site::kPrivateAllocate ? ENOMEM : EIO;
 }
 

@@ -38,6 +38,7 @@ enum class Site : std::uint8_t {
   kFileSize,
   kLock,
   kWriteback,  // asking that writing begins; only advice
+  kBack,       // room for a mapped file's pages (platform_shared.h)
   kPrivateAllocate,  // process-private memory (private_memory.h)
   kCount,
 };

@@ -54,6 +54,10 @@ struct CoreOptions {
   bool align_records = false;
   bool huge_pages = true;
   bool prefault = false;
+  // Where the store lies in a file (alloc/heap.h), and its roots in another part of that (table.h).
+  alloc::platform::File file{};
+  std::uint64_t file_at = 0;
+  std::byte* roots = nullptr;
   Time time;
 };
 
@@ -97,6 +101,8 @@ class Core {
     h.region_bytes = o.region_bytes;
     h.huge_pages = o.huge_pages;
     h.prefault = o.prefault;
+    h.file = o.file;
+    h.file_at = o.file_at;
     if (const alloc::Error e = space.heap.open(h); e != alloc::Error::kNone) return e;
     space.seed = o.seed;
     space.geometry.hash_keys = simd::derive_keys(o.seed);
@@ -116,7 +122,8 @@ class Core {
     bound.weigher_user = o.weigher_user;
     space.short_values_below = o.weigher != nullptr ? 0 : Space<Sync>::kShortWayBytesMax + 1;
     set_limbo_limits(o.memory_bytes);
-    if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets)) return alloc::Error::kOutOfMemory;
+    if (o.roots != nullptr) space.points.lie_in(Roots<Sync>::points(o.roots));
+    if (!table.open(space, o.shard_count, chunk_shift, table_bytes_, o.first_buckets, o.roots)) return alloc::Error::kOutOfMemory;
     if (o.ordered) table.set_ordered(&index);
     if (o.eviction) {
       if (!eviction.open(table, time, bound, {o.entries_max, table_bytes_, o.eviction_setting, o.region == nullptr, o.size_aware})) return alloc::Error::kOutOfMemory;

@@ -227,6 +227,9 @@ class Points {
     return false;
   }
 
+  // kMax words that are 0 and that others may read: the homes of its points from here on. Before anything else.
+  void lie_in(Word* homes) noexcept { home_ = homes; }
+
   Word hand{};  // a SweepHand
 
  private:
@@ -263,7 +266,8 @@ class Points {
   alignas(128) Word used_{};
   Word end_{};  // slots beyond are free and have always been
   Word next_tally_{};
-  Word home_[kMax]{};
+  Word own_[kMax]{};
+  Word* home_ = own_;  // or where the file that the heap lies in has them (table.h)
   Tally tally_[kTallies];
 };
 

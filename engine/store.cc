@@ -37,7 +37,7 @@ LiveStores& live_stores() noexcept {
     auto* s = new (memory) LiveStores;  // never destroyed: threads may end after static destructors have run
     alloc::platform::at_fork([] { live_stores().mutex.lock(); }, [] { live_stores().mutex.unlock(); },
                              [] {
-                               for (StoreCore* c = live_stores().first; c != nullptr; c = c->next_live) c->close();
+                               for (StoreCore* c = live_stores().first; c != nullptr; c = c->next_live) c->leave_to_parent();
                                live_stores().mutex.unlock();
                              });
     return s;
@@ -61,7 +61,7 @@ struct Registrations {
     const std::lock_guard<std::mutex> lock(live.mutex);
     for (Registration* r = first; r != nullptr;) {
       for (StoreCore* c = live.first; c != nullptr; c = c->next_live) {
-        if (c->id == r->store_id) c->core.release_thread(*r->state);
+        if (c->id == r->store_id && !c->is_parents()) c->core.release_thread(*r->state);
       }
       Registration* next = r->next;
       alloc::private_free(r);
@@ -189,12 +189,19 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
 
 }  // namespace
 
-Result<StoreCore*> StoreCore::open(const Options& options, FirstTable table) noexcept {
+Result<StoreCore*> StoreCore::open(const Options& options, FirstTable table, Backing* backing) noexcept {
   [[maybe_unused]] static const bool chosen = (choose_reads(best_reads()), choose_writes(best_reads()), true);
   Plan plan;
   if (const Error e = make_plan(options, plan); e.status != Status::kOk) return e;
   const std::uint32_t buckets_expected = plan.core.first_buckets;
   if (table == FirstTable::kSmall) plan.core.first_buckets = kFirstBuckets;
+  if (backing != nullptr) {
+    if (options.memory != nullptr) return Error{Status::kInvalidArgument, Field::kMemory};
+    plan.core.roots = backing->roots(plan.core.shard_count);
+    if (plan.core.roots == nullptr) return Status::kOutOfMemory;
+    plan.core.file = backing->file();
+    plan.core.file_at = backing->heap_at();
+  }
   void* memory = alloc::private_allocate_aligned(sizeof(StoreCore), alignof(StoreCore));
   if (memory == nullptr) return Status::kOutOfMemory;
   auto* store = new (memory) StoreCore;
@@ -213,6 +220,7 @@ Result<StoreCore*> StoreCore::open(const Options& options, FirstTable table) noe
     if (opened == alloc::Error::kOutOfMemory) return Status::kOutOfMemory;
     return Error{Status::kInvalidArgument, options.memory != nullptr ? Field::kMemory : Field::kMemoryBytes};
   }
+  store->backing = backing;
   if (plan.shrink_floor_bytes != 0) store->watch_memory(options, plan.shrink_floor_bytes);
   store->buckets_expected = buckets_expected;
   store->value_bytes_max = plan.value_bytes_max;
@@ -223,7 +231,7 @@ Result<StoreCore*> StoreCore::open(const Options& options, FirstTable table) noe
   store->full = options.full;
   store->scan_threads = options.scan_threads;
   if (!options.name.empty()) std::memcpy(store->name, options.name.data(), options.name.size());
-  if (options.huge_pages) {
+  if (options.huge_pages && backing == nullptr) {
     const alloc::Stats s = store->core.space.heap.stats();
     if (s.huge_asked_bytes != 0 && s.huge_granted_bytes == 0) store->log("huge pages were refused: small pages are used");
   }
@@ -246,6 +254,7 @@ Result<StoreCore*> StoreCore::open(const Options& options, FirstTable table) noe
 }
 
 void StoreCore::destroy() noexcept {
+  if (is_parents_) return;
   {
     LiveStores& live = live_stores();
     const std::lock_guard<std::mutex> lock(live.mutex);
@@ -253,8 +262,23 @@ void StoreCore::destroy() noexcept {
     if (next_live != nullptr) next_live->previous_live = previous_live;
     if (live.first == this) live.first = next_live;
   }
+  Backing* const file = backing;
   this->~StoreCore();
   alloc::private_free(this);
+  if (file == nullptr) return;
+  file->~Backing();
+  alloc::private_free(file);
+}
+
+// Others have their mutexes: only this thread is here. Of a store in a file a copy is left, for values that are held; what
+// of it is freed goes nowhere, as the parent changes the pages that haven't been copied.
+void StoreCore::leave_to_parent() noexcept {
+  if (backing != nullptr) {
+    core.space.heap.make_private();
+    backing->in_forked_child();
+    is_parents_ = true;
+  }
+  close();
 }
 
 void StoreCore::drop_handle() noexcept {
@@ -317,6 +341,7 @@ void Call::begin_slowly(const Context& c, std::string_view key) noexcept {
 }
 
 void StoreCore::let_go() noexcept {
+  if (is_parents_) return;
   if (Attachment* const a = periodic.exchange(nullptr, std::memory_order_acquire)) {  // [periodic] acquire
     a->~Attachment();
     alloc::private_free(a);

@@ -73,6 +73,18 @@ class Attachment {
   virtual void tell(Stats&) const noexcept {}
 };
 
+// The file that a store lies in (persist/arena_file.h): goes after the store's memory.
+class Backing {
+ public:
+  virtual ~Backing() = default;
+  virtual alloc::platform::File file() const noexcept = 0;
+  virtual std::uint64_t heap_at() const noexcept = 0;
+  // Room for Roots<StdSync>::bytes(shards), zero; null: there is none.
+  virtual std::byte* roots(unsigned shards) noexcept = 0;
+  // In a forked child: nothing that is done here reaches the parent's.
+  virtual void in_forked_child() noexcept = 0;
+};
+
 // Entries that the store is to have and has not yet: a snapshot that serves while it is loaded (persist/). A call on one
 // key brings what concerns that key; a call on more than one, all of it. Safe from any thread; waits, if another thread is at
 // the same piece, for that thread: only calls made before everything has come do.
@@ -93,7 +105,12 @@ class StoreCore {
   using Thr = Thread<Sync>;
 
   enum class FirstTable : std::uint8_t { kOfExpectedEntries, kSmall };
-  static Result<StoreCore*> open(const Options& options, FirstTable table = FirstTable::kOfExpectedEntries) noexcept;
+  // `backing`, in private memory, is the store's if it opens.
+  static Result<StoreCore*> open(const Options& options, FirstTable table = FirstTable::kOfExpectedEntries,
+                                 Backing* backing = nullptr) noexcept;
+  // In a forked child, of a store in a file: it is closed, its memory is a copy, and nothing of it goes back.
+  void leave_to_parent() noexcept;
+  bool is_parents() const noexcept { return is_parents_; }
 
   // What a call meets. On a line that a read has loaded.
   enum class Mode : std::uint8_t { kServing, kIncoming, kComplete /* on its way to serving */, kClosed };
@@ -203,6 +220,7 @@ class StoreCore {
   std::atomic<std::uint64_t> drafts{0};
   std::uint64_t id = 0;
   char name[64] = {};
+  Backing* backing = nullptr;  // in private memory; null: the store is the process's alone
   // Of snapshots (persist/).
   Attachment* attachment = nullptr;  // in private memory
   std::uint32_t buckets_expected = 0;  // of each shard: Options::entries_expected
@@ -225,6 +243,7 @@ class StoreCore {
   Thr* register_thread() noexcept;
   Thr* thread_cache_hit() const noexcept;
 
+  bool is_parents_ = false;
   alignas(128) std::atomic<bool> short_ways_open_{true};
   std::atomic<Mode> mode_{Mode::kServing};
   Incoming* incoming_ = nullptr;  // as long as the store lives

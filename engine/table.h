@@ -143,6 +143,23 @@ template <class Sync>
   return *reinterpret_cast<Bucket<Sync>*>(s.first + at + (at & g.chunk_of_row) * g.other_shards);
 }
 
+// What is needed beside the heap to find its entries: where points lie, heads, and shards with their version floors. In private memory as
+// a rule. Where the heap lies in a file, these lie there too: who finds it after its process has died has what was so at that moment,
+// and nothing is kept twice.
+template <class Sync>
+struct Roots {
+  using Word = typename Sync::template Atomic<std::uint64_t>;
+  static constexpr unsigned kShardsMax = 1024;
+  static constexpr std::size_t kHeadsAt = 4096;  // before them, the homes of the points
+  static constexpr std::size_t kShardsAt = kHeadsAt + kShardsMax * sizeof(ShardHead<Sync>);
+  static constexpr std::size_t bytes(unsigned shards) noexcept { return kShardsAt + shards * sizeof(Shard<Sync>); }
+  static_assert(Points<Sync>::kMax * sizeof(Word) <= kHeadsAt && kShardsAt % alignof(Shard<Sync>) == 0);
+
+  static Word* points(std::byte* at) noexcept { return reinterpret_cast<Word*>(at); }
+  static ShardHead<Sync>* heads(std::byte* at) noexcept { return reinterpret_cast<ShardHead<Sync>*>(at + kHeadsAt); }
+  static Shard<Sync>* shards(std::byte* at) noexcept { return reinterpret_cast<Shard<Sync>*>(at + kShardsAt); }
+};
+
 template <class Sync>
 class OrderedIndex;
 
@@ -168,6 +185,7 @@ class Table {
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
   ~Table() {
+    if (in_roots_) return;
     alloc::private_free(shards_);
     alloc::private_free(heads_);
   }
@@ -182,20 +200,22 @@ class Table {
     return shift;
   }
 
-  // The heap is open. False: no memory for the first buckets.
+  // The heap is open. `roots`: Roots::bytes(shard_count) zero bytes that outlive the table; null: private memory. False: no memory for the
+  // first buckets.
   bool open(Space<Sync>& space, unsigned shard_count, unsigned chunk_shift, std::size_t table_bytes_max,
-            std::uint32_t first_buckets) noexcept {
+            std::uint32_t first_buckets, std::byte* roots = nullptr) noexcept {
     space_ = &space;
     shard_count_ = shard_count;
     chunk_shift_ = chunk_shift;
     row_shift_ = chunk_shift + static_cast<unsigned>(std::countr_zero(shard_count));
     chunks_max_ = table_bytes_max >> row_shift_;
-    void* memory = alloc::private_allocate_aligned(sizeof(Shd) * shard_count, alignof(Shd));
-    if (memory == nullptr) return false;
-    shards_ = static_cast<Shd*>(memory);
-    memory = alloc::private_allocate_aligned(sizeof(Head) * shard_count, kHeadsAlignment);
-    if (memory == nullptr) return false;
-    heads_ = static_cast<Head*>(memory);
+    in_roots_ = roots != nullptr;
+    shards_ = in_roots_ ? Roots<Sync>::shards(roots)
+                        : static_cast<Shd*>(alloc::private_allocate_aligned(sizeof(Shd) * shard_count, alignof(Shd)));
+    if (shards_ == nullptr) return false;
+    heads_ = in_roots_ ? Roots<Sync>::heads(roots)
+                       : static_cast<Head*>(alloc::private_allocate_aligned(sizeof(Head) * shard_count, kHeadsAlignment));
+    if (heads_ == nullptr) return false;
     Geometry<Sync>& g = space.geometry;
     g.shards = shards_;
     const auto shard_bits = static_cast<unsigned>(std::countr_zero(shard_count));
@@ -229,6 +249,7 @@ class Table {
   OrderedIndex<Sync>* ordered() const noexcept { return ordered_; }
   void set_ordered(OrderedIndex<Sync>* index) noexcept { ordered_ = index; }
   unsigned shard_count() const noexcept { return shard_count_; }
+  unsigned chunk_shift() const noexcept { return chunk_shift_; }
   Shd& shard(unsigned i) const noexcept { return shards_[i]; }
   unsigned shard_index(std::uint64_t hash) const noexcept {
     return static_cast<unsigned>(&shard_of(hash) - shards_);
@@ -394,6 +415,7 @@ class Table {
   OrderedIndex<Sync>* ordered_ = nullptr;
   Shd* shards_ = nullptr;
   Head* heads_ = nullptr;
+  bool in_roots_ = false;
   unsigned shard_count_ = 0;
   unsigned chunk_shift_ = 0;
   unsigned row_shift_ = 0;
