@@ -44,6 +44,7 @@ class Generations {
   std::string_view path() const noexcept { return path_; }
   FileName file(unsigned generation_back) const noexcept;  // 0: PATH
   FileName temporary() const noexcept { return named(".tmp"); }
+  FileName renewed() const noexcept { return named(".new"); }  // of a store in shared memory (arena_file.h)
   FileName lock_name() const noexcept { return named(".lock"); }
 
   // unavailable: somebody else has it. Idempotent.

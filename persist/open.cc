@@ -1,7 +1,6 @@
 // Store::open of a snapshot: every block is read, verified and its records placed in a new store, by several threads that
 // each take whole shards; if one finds damage, the store is thrown away and the generation before is tried.
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <new>
 #include <utility>
@@ -9,7 +8,6 @@
 #include <tern/store.h>
 
 #include "alloc/platform.h"
-#include "alloc/platform_worker.h"
 #include "alloc/private_memory.h"
 #include "engine/store_core.h"
 #include "persist/fault.h"
@@ -18,6 +16,7 @@
 #include "persist/ownership.h"
 #include "persist/placing.h"
 #include "persist/reader.h"
+#include "persist/shard_load.h"
 
 namespace tern::persist {
 namespace {
@@ -25,97 +24,36 @@ namespace {
 namespace platform = alloc::platform;
 using Sync = detail::StdSync;
 
-constexpr unsigned kLoadThreadsMax = 16;
-constexpr unsigned kLoadThreadsByDefaultMax = 8;
 // A packed block says in 64 bytes of the file that it holds forty thousand records. A table is made at once for as many as the
 // file could hold plain, and so many: 15 MiB. It grows where more of them come.
 constexpr std::uint64_t kEntriesTakenOnTrust = 1 << 20;
 
-// What the threads of one load share.
-class Load {
- public:
-  Load(const Reader& reader, detail::StoreCore& store, const Instant& opened) noexcept
-      : reader_(reader), store_(store), core_(store.core), opened_(opened) {
-    const unsigned of_file = reader.header().shard_count, of_store = core_.table.shard_count();
-    // Shards of the file and of the store that hold the same keys, whichever are more: no two groups meet in one.
-    groups_ = of_file < of_store ? of_file : of_store;
-    shards_a_group_ = of_file / groups_;
-  }
+// A file's blocks, for ShardLoad.
+struct FileShards {
+  const Reader& reader;
+  detail::StoreCore& store;
+  const Instant opened;
 
-  Error run(unsigned threads, Trouble& trouble) noexcept {
-    if (threads > groups_) threads = groups_;
-    platform::Worker workers[kLoadThreadsMax];
-    for (unsigned i = 1; i < threads; ++i) {
-      // The system may refuse one: the others do its part.
-      workers[i].start([](void* load) noexcept {
-        static_cast<Load*>(load)->work();
-        return platform::Worker::kEnd;
-      }, this, "tern-open");
-    }
-    work();
-    for (auto& w : workers) w.stop();  // from here on this thread has seen what they did
-    for (const Part& part : parts_) {
-      placed += part.placed;
-      expired += part.expired;
-      left_out += part.left_out;
-      if (!part.trouble.ok()) trouble = part.trouble;
-    }
-    return trouble.ok() ? Error{} : trouble.error;
-  }
-
-  // After run.
-  std::uint64_t placed = 0;
-  std::uint64_t expired = 0;
-  std::uint64_t left_out = 0;
-
- private:
-  // What one thread has done.
-  struct Part {
-    std::uint64_t placed = 0, expired = 0, left_out = 0;
-    Trouble trouble;
-  };
-
-  void work() noexcept {
-    Part& part = parts_[next_part_.fetch_add(1, std::memory_order_relaxed)];  // a number for each thread
-    detail::Thread<Sync>* t = core_.space.register_thread(platform::thread_id() + 1);
-    if (t == nullptr) {
-      part.trouble.refused(reader_.name(), {Status::kOutOfMemory, Field::kNone}, "no memory for a thread's state");
-      return;
-    }
-    BlockBuffer buffer;
-    while (part.trouble.ok() && !stop_.load(std::memory_order_relaxed)) {  // a hint: the load has failed elsewhere
-      const unsigned group = next_group_.fetch_add(1, std::memory_order_relaxed);  // whose turn it is; nothing else
-      if (group >= groups_) break;
-      for (unsigned i = 0; part.trouble.ok() && i != shards_a_group_; ++i) {
-        take_shard(*t, group * shards_a_group_ + i, buffer, part);
+  class Taker {
+   public:
+    explicit Taker(const FileShards& from) noexcept : from_(from) {}
+    bool take(detail::Thread<Sync>& t, unsigned shard, Loaded& loaded, Trouble& trouble) noexcept {
+      const ShardEntry& s = from_.reader.shard(shard);
+      Placing placing(from_.reader, from_.store, from_.opened);
+      for (std::uint64_t b = s.first_block; trouble.ok() && b != s.first_block + s.block_count; ++b) {
+        if (from_.reader.read_block(b, buffer_, trouble).status != Status::kOk) break;
+        placing.place_block(t, shard, b, buffer_, Placing::Others::kNone, trouble);
       }
+      loaded.placed += placing.placed;
+      loaded.expired += placing.expired;
+      loaded.left_out += placing.left_out;
+      return trouble.ok();
     }
-    if (!part.trouble.ok()) stop_.store(true, std::memory_order_relaxed);  // as above
-    core_.release_thread(*t);
-  }
 
-  void take_shard(detail::Thread<Sync>& t, unsigned shard, BlockBuffer& buffer, Part& part) noexcept {
-    const ShardEntry& s = reader_.shard(shard);
-    Placing placing(reader_, store_, opened_);
-    for (std::uint64_t b = s.first_block; b != s.first_block + s.block_count; ++b) {
-      if (reader_.read_block(b, buffer, part.trouble).status != Status::kOk) break;
-      if (placing.place_block(t, shard, b, buffer, Placing::Others::kNone, part.trouble).status != Status::kOk) break;
-    }
-    part.placed += placing.placed;
-    part.expired += placing.expired;
-    part.left_out += placing.left_out;
-  }
-
-  const Reader& reader_;
-  detail::StoreCore& store_;
-  detail::Core<Sync>& core_;
-  const Instant opened_;
-  unsigned groups_ = 1;
-  unsigned shards_a_group_ = 1;
-  Part parts_[kLoadThreadsMax];
-  std::atomic<unsigned> next_part_{0};
-  std::atomic<unsigned> next_group_{0};
-  std::atomic<bool> stop_{false};
+   private:
+    const FileShards& from_;
+    BlockBuffer buffer_;
+  };
 };
 
 // No removed key of the shard, in any life, had a greater version.
@@ -167,19 +105,15 @@ Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& ho
   const Instant opened{wall_ms, store.core.time.now()};
   out.report = {h.generation, h.entries, 0, 0, 0};
   if (how.copy) {
-    unsigned threads = how.threads;
-    if (threads == 0) {
-      threads = platform::hardware_threads();
-      if (threads > kLoadThreadsByDefaultMax) threads = kLoadThreadsByDefaultMax;
-      if (options.maintenance == Maintenance::kTick) threads = 1;
-    }
-    Load work(reader, store, opened);
+    const FileShards shards{reader, store, opened};
+    ShardLoad<FileShards> work(shards, h.shard_count, store, reader.name());
+    Loaded loaded;
     trouble = {};
-    if (const Error e = work.run(threads, trouble); e.status != Status::kOk) {
+    if (const Error e = work.run(load_threads(how.threads, options), loaded, trouble); e.status != Status::kOk) {
       store.drop_handle();
       return e;
     }
-    out.report = {h.generation, work.placed, work.expired, work.left_out, 0};
+    out.report = {h.generation, loaded.placed, loaded.expired, loaded.left_out, 0};
   }
   store.core.space.version_base = version_base;
   raise_floors(reader, store.core);

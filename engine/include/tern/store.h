@@ -10,6 +10,7 @@
 #ifndef TERN_STORE_H_
 #define TERN_STORE_H_
 
+#include <tern/attach.h>
 #include <tern/lease.h>
 #include <tern/lock.h>
 #include <tern/operations.h>
@@ -187,6 +188,17 @@ class TERN_API Store : public Operations<Store>, public InOrder<Store> {
   static Result<Store> open(const Path& path, const Options& options = {}, const SnapshotOptions& how = {}) noexcept {
     return open_snapshot(std::string_view(path), options, how);
   }
+
+  // A store that lies in the file PATH, in shared memory, and goes on where the one before it ended, however that was (attach.h). The
+  // entries are brought over into a new file, which then takes the old one's place: so nothing that a killed process may have left
+  // half-done is gone on with, a call that is killed itself leaves all as it was, and budget, shards, order and eviction may be others
+  // than before. It takes as much memory as both files until it returns, and O(entries) time: persist/README.md has figures. Not
+  // together with Options::memory. With Options::clock, the clock must go on from one life to the next. Errors beside
+  // those of open(): unavailable (path: another store or process has it), corrupt (path: no store's, or damaged), unsupported (path: laid out
+  // by another version, made before the machine started last, or on a file system that can't), invalid_argument (hash_seed or clock: not
+  // the file's), out_of_range (memory_bytes, entries_max or value_bytes_max: the entries don't fit), out_of_memory (the file
+  // system is full), io. AttachOptions::fault says which file and why; after an error the file is as it was.
+  static Result<Store> attach(std::string_view path, const Options& options = {}, const AttachOptions& how = {}) noexcept;
 
   Store() noexcept = default;  // closed
   Store(const Store& other) noexcept;
