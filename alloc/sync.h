@@ -60,6 +60,7 @@ enum class Mutant : unsigned char {
   kBatchStaleMetadata,        // a batch keeps metadata that were read before and have changed since
   kBatchVersionByStore,       // a batch's version is stored, not agreed on
   kBatchLookLate,             // what a batch's record replaces is stored while others may agree on it
+  kBatchBucketUnready,        // a batch replaces what it finds in a bucket whose split isn't complete
   kBatchPlaceholderTold,      // a placeholder is told as if something had been removed
   kBatchAbsentTold,           // a batch's removal of a key that isn't there is told
   kBatchStampShared,          // a batch that is told takes a stamp that others may have

@@ -122,6 +122,8 @@ class ShortBatch {
     if (e.keeps_lifetime) return;
     const auto& head = head_at(space_.geometry, e.hash);
     const Bucket<Sync>* b = &bucket_at(space_.geometry, head, Table<Sync>::size_of(head).home(e.hash));
+    // What is still being split off may be read where it was before.
+    if (!b->control().ready() && !planted<Sync>(Mutant::kBatchBucketUnready)) [[unlikely]] return;
     unsigned m = b->matches(tag_of(e.hash));
     if (m == 0) [[unlikely]] {
       const Ctl c = b->control();

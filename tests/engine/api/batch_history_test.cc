@@ -228,6 +228,47 @@ class Caller {
 enum class Beside : std::uint8_t { kNothing, kGrowth };
 
 constexpr double kLeastOverlap = 0.3;
+constexpr unsigned kFillersAHistory = 20;
+// Beside growth a store serves for so many histories, then a new one does: what is split most often is a small table.
+constexpr unsigned kHistoriesAStore = 200;
+
+// What was called, what was there before it and after it. It is judged while the next one is made.
+struct Made {
+  concurrency::History<MapOp> history;
+  MapSpec::State before{};
+  MapOp after;
+};
+
+MapOp what_is_there(const Store& store) {
+  MapOp all;
+  for (unsigned k = 0; k != kKeys; ++k) {
+    const auto value = value_of(store, name_of(k));
+    all.add(What::kRead, k, value ? modelled(k, *value) : '\0');
+  }
+  return all;
+}
+
+class Judge {
+ public:
+  void operator()(const Made& made) {
+    ++tally_.histories;
+    tally_.overlap += concurrency::measure_overlap(made.history);
+    // What is there in the end is part of it, and where the next one begins.
+    auto judged = made.history;
+    judged.push_back({made.after, ~std::uint64_t{0} - 2, ~std::uint64_t{0} - 1, YieldingSteps::kThreadsMax});
+    switch (checker_.check(judged, made.before)) {
+      case Verdict::kLinearizable: break;
+      case Verdict::kAborted: ++tally_.aborted; break;
+      case Verdict::kIllegal:
+        if (tally_.illegal++ == 0) tally_.first_illegal = checker_.explain(judged);
+    }
+  }
+  const concurrency::Tally& tally() const { return tally_; }
+
+ private:
+  concurrency::LinearizabilityChecker<MapSpec> checker_;
+  concurrency::Tally tally_;
+};
 
 void run_histories(unsigned threads, std::uint64_t histories, Beside beside) {
   Options options = small_options();
@@ -236,8 +277,7 @@ void run_histories(unsigned threads, std::uint64_t histories, Beside beside) {
   Store store = open_or_fail(options);
   const YieldingSteps yielding;
   concurrency::Recorder<MapOp> recorder(threads, kCalls);
-  concurrency::LinearizabilityChecker<MapSpec> checker;
-  concurrency::Tally tally;
+  Judge judge;
   std::atomic<bool> over{false};
   std::barrier<> turn(threads + 1);
   std::vector<Caller> callers;
@@ -257,42 +297,38 @@ void run_histories(unsigned threads, std::uint64_t histories, Beside beside) {
       }
     });
   }
-  MapSpec::State state{};
+  Made last, made;
   const auto began = std::chrono::steady_clock::now();
-  const auto enough = [&] {
-    if (tally.illegal != 0 || ::testing::Test::HasFailure() || tally.histories >= histories) return true;
-    return !long_run() && tally.histories >= 100 && std::chrono::steady_clock::now() - began > 8s;
+  const auto enough = [&](std::uint64_t count) {
+    if (judge.tally().illegal != 0 || ::testing::Test::HasFailure() || count == histories) return true;
+    return !long_run() && count >= 100 && std::chrono::steady_clock::now() - began > 8s;
   };
-  std::uint64_t filler = 0;
-  while (!enough()) {
+  for (std::uint64_t count = 0; !enough(count); ++count) {
+    if (beside == Beside::kGrowth && count % kHistoriesAStore == 0 && count != 0) {
+      EXPECT_TRUE(whole(store));
+      store = open_or_fail(options);
+      made.before = {};
+    }
     YieldingSteps::acting.store(threads);
     turn.arrive_and_wait();
-    for (unsigned i = 0; beside == Beside::kGrowth && i != 20; ++i) EXPECT_TRUE(store.set(numbered("filler", filler++ % 100'000), ""));
+    const std::uint64_t first = count % kHistoriesAStore * kFillersAHistory;
+    for (unsigned i = 0; beside == Beside::kGrowth && i != kFillersAHistory; ++i) EXPECT_TRUE(store.set(numbered("filler", first + i), ""));
+    if (count != 0) judge(last);
+    if (count % 100'000 == 0 && count != 0) {
+      std::printf("%s so far\n", judge.tally().summary().c_str());
+      std::fflush(stdout);
+    }
     turn.arrive_and_wait();
-    const auto history = recorder.take();
-    ++tally.histories;
-    tally.overlap += concurrency::measure_overlap(history);
-    // What is there in the end is part of it, and where the next one begins.
-    auto judged = history;
-    MapOp last;
-    for (unsigned k = 0; k != kKeys; ++k) {
-      const auto value = value_of(store, name_of(k));
-      last.add(What::kRead, k, value ? modelled(k, *value) : '\0');
-    }
-    judged.push_back({last, ~std::uint64_t{0} - 2, ~std::uint64_t{0} - 1, threads});
-    switch (checker.check(judged, state)) {
-      case Verdict::kLinearizable: break;
-      case Verdict::kAborted: ++tally.aborted; break;
-      case Verdict::kIllegal:
-        ++tally.illegal;
-        tally.first_illegal = checker.explain(judged);
-    }
-    for (unsigned k = 0; k != kKeys; ++k) state[k] = last.parts[k].value;
-    if (state[kNumber] > 'P') {
+    made.history = recorder.take();
+    made.after = what_is_there(store);
+    std::swap(last, made);
+    for (unsigned k = 0; k != kKeys; ++k) made.before[k] = last.after.parts[k].value;
+    if (made.before[kNumber] > 'P') {
       EXPECT_TRUE(store.del(name_of(kNumber)));
-      state[kNumber] = 0;
+      made.before[kNumber] = 0;
     }
   }
+  judge(last);
   over = true;
   turn.arrive_and_wait();
   all.clear();
@@ -301,6 +337,7 @@ void run_histories(unsigned threads, std::uint64_t histories, Beside beside) {
     commits += c.commits;
     conflicts += c.conflicts;
   }
+  const concurrency::Tally& tally = judge.tally();
   std::printf("%s; %u batches committed, %u failed\n", tally.summary().c_str(), commits, conflicts);
   EXPECT_EQ(tally.illegal, 0u) << tally.first_illegal;
   EXPECT_EQ(tally.aborted, 0u);
@@ -310,9 +347,9 @@ void run_histories(unsigned threads, std::uint64_t histories, Beside beside) {
   EXPECT_TRUE(whole(store));
 }
 
-TEST(BatchHistoryTest, TwoThreadsAreStrictlySerialisable) { run_histories(2, quick_or_long(4'000u, 500'000u), Beside::kNothing); }
-TEST(BatchHistoryTest, FourThreadsAreStrictlySerialisable) { run_histories(4, quick_or_long(3'000u, 500'000u), Beside::kNothing); }
-TEST(BatchHistoryTest, ThreeThreadsBesideGrowthAreStrictlySerialisable) { run_histories(3, quick_or_long(3'000u, 500'000u), Beside::kGrowth); }
+TEST(BatchHistoryTest, TwoThreadsAreStrictlySerialisable) { run_histories(2, quick_or_long(10'000u, 2'000'000u), Beside::kNothing); }
+TEST(BatchHistoryTest, FourThreadsAreStrictlySerialisable) { run_histories(4, quick_or_long(6'000u, 1'500'000u), Beside::kNothing); }
+TEST(BatchHistoryTest, ThreeThreadsBesideGrowthAreStrictlySerialisable) { run_histories(3, quick_or_long(6'000u, 1'500'000u), Beside::kGrowth); }
 
 }  // namespace
 }  // namespace tern::test

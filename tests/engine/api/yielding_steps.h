@@ -4,8 +4,10 @@
 #define TERN_TESTS_ENGINE_API_YIELDING_STEPS_H_
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
-#include <thread>
+#include <mutex>
 
 #include "alloc/sync.h"
 
@@ -33,6 +35,9 @@ class YieldingSteps {
     std::atomic<std::uint64_t> passed;  // 0: they are static
   };
   static inline StepCount steps_[kThreadsMax];
+  static inline std::mutex mutex_;
+  static inline std::condition_variable passed_;
+  static inline std::atomic<unsigned> waiting_{0};
 
   static std::uint64_t steps_of_others() {
     std::uint64_t sum = 0;
@@ -42,22 +47,26 @@ class YieldingSteps {
     return sum;
   }
 
-  // At some steps a thread gives way until another has passed one: a single yield would hand the processor to whatever else
-  // the machine runs, and on a busy one calls would not overlap. Not for ever, as the others may be waiting for what this
-  // thread holds.
+  // At some steps a thread gives way until another has passed one. It sleeps: a yield would hand the processor to whatever else
+  // the machine runs, and a busy one would come to nothing else. Not for long, as the others may be waiting for what this thread
+  // holds.
   static void pass(const char*) {
     if (state == 0) return;
     auto& own = steps_[own_slot].passed;
     own.store(own.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (waiting_.load(std::memory_order_relaxed) != 0) passed_.notify_all();
     state ^= state << 13;
     state ^= state >> 17;
     state ^= state << 5;
     if (state % 3 != 0) return;
     const std::uint64_t before = steps_of_others();
-    for (unsigned patience = 50; patience != 0; --patience) {
-      std::this_thread::yield();
-      if (acting.load(std::memory_order_relaxed) < 2 || steps_of_others() != before) return;
+    const auto is_over = [&] { return acting.load(std::memory_order_relaxed) < 2 || steps_of_others() != before; };
+    waiting_.fetch_add(1, std::memory_order_relaxed);
+    {
+      std::unique_lock lock(mutex_);
+      passed_.wait_for(lock, std::chrono::microseconds(100), is_over);
     }
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
   }
 };
 

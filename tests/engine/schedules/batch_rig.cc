@@ -29,13 +29,15 @@ BatchRigBase::BatchRigBase(Mutant planted, int threads, Chains chains, StoreKind
       }) {
   KeyFinder finder;
   std::uint64_t least = 0;
+  const unsigned first = kind == StoreKind::kSplitting ? 21 : 5;
   for (unsigned i = 0; i != 4; ++i) {
     keys[i] = finder.next([&](std::uint64_t h) {
-      return (h & 31) == (i == 3 ? 5 : 5 + i) && h > least && h - least < ~std::uint64_t{0} / 4;
+      return (h & 31) == first + i % 3 && h > least && h - least < ~std::uint64_t{0} / 4;
     });
     least = keys[i].hash;
   }
   const int own = rig.own_index();
+  for (unsigned n = tern::detail::kFirstBuckets; kind == StoreKind::kSplitting && n != first; ++n) rig.grow(own);
   digit_.set(kDigit);
   letter_.set(kLetter);
   for (unsigned k : {0u, 1u}) {

@@ -41,6 +41,7 @@ enum class StoreKind : std::uint8_t {
   kOrdered,  // an ordered store
   kFull,     // as many entries as there may be: the next one evicts
   kDue,      // it is 130, and key 2 is due at 140; every level of the wheel has its positions
+  kSplitting,  // the next three splits are of their buckets, and they move
 };
 
 class BatchRigBase {
