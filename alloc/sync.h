@@ -148,6 +148,9 @@ enum class Mutant : unsigned char {
   kLetGoTwice,                // what a ring has let go is taken off the account when that is so, and once more when it comes free
   kRollUnasked,               // who looks at a watch's line believes it although another has it by now
   kRollClaimedBlindly,        // a watch takes a line that another has taken meanwhile
+  kConditionAskedFirst,       // a batch's conditions are asked before its records are installed, and not again
+  kLockSetBlindly,            // whoever has found that nobody has a lock takes it
+  kLockUnlockedBlindly,       // who unlocks removes the lock, whoever's it is by now
   kLockTurnUnrung,            // who leaves the queue wakes nobody
   kLockBellReadLate,          // a waiter reads its bell after it has looked whether its turn has come
   kLockRungOutside,           // who leaves rings the next one's bell after it has let go of the mutex

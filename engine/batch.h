@@ -386,7 +386,7 @@ class Batches {
     if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kKept, index, e.operation);
     for (unsigned c = 0; c != e.condition_count; ++c) {
       const BatchCondition& condition = d.conditions()[e.first_condition_or_slot + c];
-      if (!holds(d, condition, before)) {
+      if (!holds(d, condition, before) && !planted<Sync>(Mutant::kConditionAskedFirst)) {
         if (condition.is_of_kept && planted<Sync>(Mutant::kBatchStaleMetadata)) continue;
         return abort(d, condition.is_of_kept ? BatchState::Why::kKept : BatchState::Why::kCondition, index, condition.operation);
       }

@@ -10,6 +10,7 @@
 #include "engine/lease_calls.h"
 #include "engine/leases.h"
 #include "engine/lock_queue.h"
+#include "engine/locks.h"
 #include "engine/store_core.h"
 
 namespace tern {
@@ -21,8 +22,7 @@ using detail::LeaseKey;
 using detail::LockQueue;
 using detail::StdSync;
 using detail::Thread;
-using HeadNow = detail::Head<StdSync>;
-using LeasesNow = detail::Leases<StdSync>;
+using LocksNow = detail::Locks<StdSync>;
 using Outcome = detail::Committed::Outcome;
 
 namespace {
@@ -43,18 +43,11 @@ Error key_of(const Context& c, std::string_view name, Value& key) noexcept {
   return {};
 }
 
-// Who holds it; token 0: nobody.
-struct HeldBy {
-  std::uint64_t token = 0;
-  LeaseId lease = 0;
-};
+using HeldBy = LocksNow::Holder;
 HeldBy holder_of(const Call& call, std::string_view key, Value* owner = nullptr) noexcept {
-  auto& core = call.core();
-  const detail::Guard<StdSync> guard(core.space, call.thread());
-  const HeadNow h = core.head(core.hash_of(key), key);
-  if (!h.present) return {};
-  if (owner != nullptr) (void)owner->assign(h.bytes());
-  return {h.version, LeasesNow::of(core.space, *h.record, h.stamp)};
+  return LocksNow(call.core(), call.thread()).holder(key, [&](std::string_view bytes) {
+    if (owner != nullptr) (void)owner->assign(bytes);
+  });
 }
 
 // `held`: somebody else has it. One look and at most two writes.
@@ -66,7 +59,6 @@ struct Attempt {
 };
 Attempt attempt(const Call& call, std::string_view key, const LockOptions& o) noexcept {
   Attempt a;
-  auto& core = call.core();
   if (holder_of(call, key).token != 0) {
     a.held = true;
     return a;
@@ -83,14 +75,7 @@ Attempt attempt(const Call& call, std::string_view key, const LockOptions& o) no
     a.error = {Status::kNotFound, Field::kLease};
     return a;
   }
-  detail::TagBlock block;
-  (void)block.set({}, a.lease);
-  detail::SetTerms terms;
-  terms.if_absent = true;
-  terms.keep = true;
-  terms.tags = block.block();
-  detail::SetChange<StdSync> change(core.space, call.thread(), key, o.owner, terms);
-  const auto done = core.write(call.thread(), core.hash_of(key), key, change);
+  const detail::Committed done = LocksNow(call.core(), call.thread()).acquire(key, o.owner, a.lease);
   if (done.outcome == Outcome::kPut) {
     a.token = done.version;
     if (detail::lease_is_over(call, a.lease)) {  // as for any write that attaches: gone at once
@@ -198,17 +183,13 @@ Attempt acquire(const Call& call, std::string_view key, const LockOptions& o) no
 }
 
 Result<void> unlock_key(const Call& call, std::string_view key, std::uint64_t token) noexcept {
-  auto& core = call.core();
   const HeldBy holder = holder_of(call, key);
   if (token == 0 || holder.token != token) return kLost;
-  detail::RemoveChange<StdSync> change(core.space, call.thread(), key);
-  change.only_if_version(token);
-  const auto done = core.write(call.thread(), core.hash_of(key), key, change, true);
-  if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
+  const LocksNow::Unlocked done = LocksNow(call.core(), call.thread()).unlock(key, token);
+  if (done == LocksNow::Unlocked::kOutOfMemory) return Status::kOutOfMemory;
   // Before anything else of this thread: nobody knows the id of a lease that a lock got for itself.
-  const bool was = done.outcome == Outcome::kRemoved && change.existed;
   if (holder.lease != 0 && detail::lease_is_lone(call, holder.lease)) (void)detail::end_lease(call, holder.lease);
-  if (!was) return kLost;
+  if (done != LocksNow::Unlocked::kDone) return kLost;
   return {};
 }
 
