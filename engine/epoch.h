@@ -42,7 +42,8 @@
 namespace tern::detail {
 
 inline constexpr unsigned kBagRecords = 64;
-inline constexpr unsigned kRingBags = 16;
+inline constexpr unsigned kRingBags = 6;  // few, so that what is retired comes back while it is in the second-level cache
+inline constexpr unsigned kBagsOfLimbo = 16;  // of a thread's part of the limbo, a bag holds that much
 
 // One bag and who may touch it: OPEN and FREE belong to the ring's thread, FULL to whoever claims it.
 template <class Sync>
@@ -140,7 +141,7 @@ class Epoch {
   void set_limits(std::uint64_t limbo_bytes_max, std::uint64_t thread_bytes) noexcept {
     limbo_bytes_max_ = limbo_bytes_max;
     thread_bytes_ = thread_bytes;
-    bag_bytes_ = thread_bytes / kRingBags;
+    bag_bytes_ = thread_bytes / kBagsOfLimbo;
   }
 
   // Before a write: is there room to retire what it replaces? False: the limbo is past its cap (or there is no
@@ -230,7 +231,7 @@ class Epoch {
   }
   // For a call that takes many blocks before it retires as many: what the thread itself has retired, a bag of it, the oldest
   // first. Else a ring of it would overflow the magazine later, and its memory be cold when it comes back. True: some was
-  // freed. Outside a guard. Looks at up to 2 x kRingBags bags.
+  // freed. Outside a guard. Looks at up to kTakeBackLooks bags.
   template <class Store, class StoreThread>
   [[gnu::noinline]] bool take_back(Store& store, StoreThread& st) noexcept {
     Thread& t = st.epoch;
@@ -243,7 +244,7 @@ class Epoch {
     BagRing<Sync>* ring = t.ring_of_open;
     unsigned index = t.index_of_open;
     bool scanned = false;
-    for (unsigned looked = 0; looked != 2 * kRingBags; ++looked) {
+    for (unsigned looked = 0; looked != kTakeBackLooks; ++looked) {
       if (++index == kRingBags) {
         index = 0;
         ring = ring_after(t, ring->next.load(std::memory_order_relaxed));  // own ring
@@ -270,6 +271,7 @@ class Epoch {
     });
   }
   static constexpr std::uint64_t kAdmitUnits = 1024;
+  static constexpr unsigned kTakeBackLooks = 32;
   static constexpr std::uint64_t kClosingUnits = 2 * kBagRecords;
 
   // Moves G and looks who is inside. One of several concurrent callers does the work.
