@@ -324,8 +324,9 @@ TEST_F(AttachTest, OneOwnerAtATime) {
 // A child has the mapping, and must not do anything to it, whatever it does with its handles; nor does it keep the file
 // from the next owner.
 TEST_F(AttachTest, AForkedChildLeavesTheStoreAlone) {
-  std::array<int, 2> pipe{};
+  std::array<int, 2> pipe{}, ready{};
   ASSERT_EQ(::pipe(pipe.data()), 0);
+  ASSERT_EQ(::pipe(ready.data()), 0);
   pid_t child = 0;
   {
     Store store = attach_or_fail();
@@ -342,6 +343,7 @@ TEST_F(AttachTest, AForkedChildLeavesTheStoreAlone) {
       held.reset();
       store = Store();
       char byte = 0;
+      (void)!::write(ready[1], &byte, 1);
       (void)!::read(pipe[0], &byte, 1);  // lives on until the parent's end of it is closed
       ::_exit(0);
     }
@@ -349,6 +351,11 @@ TEST_F(AttachTest, AForkedChildLeavesTheStoreAlone) {
     view.reset();
     held.reset();
     EXPECT_TRUE(whole(store));
+    // Until a child runs for the first time, it has the lock as well.
+    ::close(ready[1]);
+    char byte = 0;
+    (void)!::read(ready[0], &byte, 1);  // or it has ended: its status says why
+    ::close(ready[0]);
   }
   {
     const Store store = attach_or_fail();
