@@ -68,6 +68,10 @@ enum class Mutant : unsigned char {
   kBatchMiscounted,           // the removals of what isn't there count as changes that are told
   kBatchPlaceholderLeft,      // a placeholder that came too late stays
   kBatchHuskLeft,             // a failed batch's intents stay
+  kBatchRecallSkipped,        // what helpers install of a batch that was given up is left there
+  kBatchRecallOpen,           // ... may still be agreed on after its owner has looked
+  kBatchRecallOverwrites,     // ... is put in its slot whatever is there by then
+  kBatchRefusesRemoval,       // a removal is refused for want of the memory that a batch in its way needs
   kViewClockStands,           // a view is opened without moving the clock
   kViewNotLookedAtAgain,      // what a view's reader found is believed although the view may have ended
   kViewTimeGoesOn,            // a view judges deadlines by the time of the read

@@ -43,9 +43,10 @@
 //       on_removed                             what was deleted or had expired; not for a batch that failed
 //
 // An absent key has no word to install over: a placeholder is inserted first, an ordinary tomb. Whoever places one and
-// then finds D decided buries it. If there is no memory for it, a helper's own write is refused; the owner gives the
-// batch up at this entry (abandon), which is the one abort that isn't a verdict. What helpers with more luck may have
-// installed meanwhile, or may still install, is found out by recall.
+// then finds D decided buries it. If there is no memory for it, which is never the reserve's, a helper's own write is refused;
+// the owner gives the batch up at this entry (abandon), which is the one abort that isn't a verdict, and so does a removal that
+// has tried everything else. What helpers with more luck may have installed meanwhile, or may still install, is found out by
+// recall.
 //
 // A husk is an ordinary head for writers: they replace it, and trim drops it. The owner heals it: a fresh copy of what
 // lies below takes its place with the same version and stamp (never the record itself: rule Q1), or the slot is emptied.
@@ -117,7 +118,10 @@ class Batches {
     if (Ver::state_of(space_, s.descriptor()).is_undecided()) {
       if (!helps) return {Met::kStands, 0};
       std::uint32_t reached = 0;
-      if (!help(t, s.descriptor(), reached)) return {Met::kNoMemory, 0};
+      if (!help(t, s.descriptor(), reached)) {
+        if (!commit_.gives_up_batches_ || planted<Sync>(Mutant::kBatchRefusesRemoval)) return {Met::kNoMemory, 0};
+        abandon(Descriptor::at(space_, s.descriptor()), reached);
+      }
     }
     settle(t, at, hash);
     return {};
@@ -186,7 +190,7 @@ class Batches {
     if (!help(t, where, reached)) abandon(d, reached);
     const BatchState state = Ver::state_of(space_, where);
     std::uint32_t installed = d.count;
-    if (state.aborted()) installed = state.why() == BatchState::Why::kMemory ? recall(t, d) : state.entry() + 1;
+    if (state.aborted()) installed = state.why() == BatchState::Why::kMemory ? recall(t, d, state.entry()) : state.entry() + 1;
     const bool plainly = state.committed() && !ViewClock<Sync>::is_of_batch(state.stamp()) && commit_.bound_.weigher == nullptr;
     std::uint32_t sets = 0;
     for (std::uint32_t i = 0; i != installed; ++i) {
@@ -342,7 +346,7 @@ class Batches {
   // An absent key gets a tomb. True: look again.
   [[gnu::noinline]] bool place_tomb(Thr& t, Shd& s, Descriptor& d, const Place<Sync>& place, const BatchEntry& e,
                                     std::string_view key) noexcept {
-    const std::uint64_t tomb = space_.build_tomb(t, key, e.record);
+    const std::uint64_t tomb = space_.build_tomb(t, key, e.record, false);
     if (tomb == 0) return false;
     auto& w0 = space_.record(tomb)->w0;
     const std::uint64_t told = planted<Sync>(Mutant::kBatchPlaceholderTold) ? 0 : Stamp::kTold;
@@ -597,7 +601,7 @@ class Batches {
         return;
       }
       if (bs.has_x()) b.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] as before each copy
-      const std::uint64_t copy = bs.tomb() ? space_.build_tomb(t, key, below) : space_.copy_of(t, below);
+      const std::uint64_t copy = bs.tomb() ? space_.build_tomb(t, key, below, false) : space_.copy_of(t, below);
       if (copy == 0) return look_again(t, s, hash);
       Rec& c = *space_.record(copy);
       // Closed first: nobody trims below it any more, and the copy has the whole of the chain.
@@ -637,7 +641,7 @@ class Batches {
 
   // --- without memory ------------------------------------------------------------------------------------------
 
-  // The owner can't go on at this entry. Somebody else may have, and then it is too late.
+  // It can't be gone on with at this entry. Somebody else may have, and then it is too late.
   static void abandon(Descriptor& d, std::uint32_t entry) noexcept {
     abort(d, BatchState::Why::kMemory, entry, d.entries()[entry].operation);
   }
@@ -645,7 +649,8 @@ class Batches {
   // How many entries were installed in an abandoned batch, for good. Entries follow each other, so one that isn't, and
   // can't be any more, is the end. A helper that has read UNDECIDED may still swap from the word that it and the link
   // agree on, at one entry: who comes first, it or this, makes no difference then.
-  [[gnu::noinline]] std::uint32_t recall(Thr& t, Descriptor& d) noexcept {
+  [[gnu::noinline]] std::uint32_t recall(Thr& t, Descriptor& d, std::uint32_t given_up_at) noexcept {
+    if (planted<Sync>(Mutant::kBatchRecallSkipped)) return given_up_at;
     for (std::uint32_t i = 0; i != d.count; ++i) {
       if (!was_installed(t, d.entries()[i])) return i;
     }
@@ -654,7 +659,9 @@ class Batches {
   bool was_installed(Thr& t, const BatchEntry& e) noexcept {
     Rec& own = *space_.record(e.record);
     const std::string_view key = key_of(own);
-    const Link link(own.link.fetch_or(Link::kClosed, std::memory_order_seq_cst));  // [agree] seq_cst: none any more
+    const Link link = planted<Sync>(Mutant::kBatchRecallOpen)
+                          ? own.link_word()
+                          : Link(own.link.fetch_or(Link::kClosed, std::memory_order_seq_cst));  // [agree] seq_cst: none any more
     for (;;) {
       const auto found = table_.find(e.hash, key);
       // Before it was replaced it was settled.
@@ -675,6 +682,7 @@ class Batches {
       }
       std::uint64_t expected = found.word.word();
       Sync::point("batch.recall");
+      if (planted<Sync>(Mutant::kBatchRecallOverwrites)) expected = found.slot->load(std::memory_order_seq_cst);
       if (found.slot->compare_exchange_strong(expected, found.word.replaced(e.record).word(),
                                               std::memory_order_seq_cst)) {  // [publish] release
         return true;

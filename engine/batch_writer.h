@@ -316,7 +316,7 @@ class BatchWriter {
       bytes_ += bytes;
       const bool sets = !only_asks && op.kind == BatchOperation::Kind::kSet;
       if (plain && sets && build_at_hand(e, key, op.value, where)) [[likely]] continue;
-      e.record = with_room(bytes, [&] { return !sets ? build_tomb(key) : plain ? build_plain(key, op.value) : build_value(e, key, op); });
+      e.record = with_room(bytes, [&] { return !sets ? build_tomb(key, !only_asks) : plain ? build_plain(key, op.value) : build_value(e, key, op); });
       if (e.record == 0) {
         d_->count = i;
         drop();
@@ -402,8 +402,8 @@ class BatchWriter {
     return built.offset;
   }
   // A removal, or an entry that only asks. A long key lies in the record itself: what it will replace isn't known yet.
-  std::uint64_t build_tomb(std::string_view key) noexcept {
-    if (key.size() <= kShortKeyMax && !d_->is_named) return space_.build_tomb(thread_, key, 0);
+  std::uint64_t build_tomb(std::string_view key, bool removes) noexcept {
+    if (key.size() <= kShortKeyMax && !d_->is_named) return space_.build_tomb(thread_, key, 0, removes);
     typename Space<Sync>::Spec spec{key};
     spec.has_word = d_->is_named;
     return space_.build(thread_, spec).offset;

@@ -137,6 +137,9 @@ class Commit {
   Commit(Tbl& table, const Time& time, EntryBound<Sync>& bound, Eviction<Sync>* eviction) noexcept
       : table_(table), space_(table.space()), time_(time), bound_(bound), eviction_(eviction) {}
 
+  // A batch in the way that there is no memory to finish is given up: its owner begins again.
+  void give_up_batches() noexcept { gives_up_batches_ = true; }
+
   // What a record says at this moment. `r` is decided.
   [[gnu::always_inline]] static Head<Sync> head_of(const Space<Sync>& space, const Time& time, Rec& r, Stamp s, std::size_t key_size) noexcept {
     Head<Sync> h;
@@ -546,6 +549,7 @@ class Commit {
   const Time& time_;
   EntryBound<Sync>& bound_;
   Eviction<Sync>* eviction_;
+  bool gives_up_batches_ = false;
 };
 
 }  // namespace tern::detail

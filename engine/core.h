@@ -295,19 +295,24 @@ class Core {
 
   // --- writes --------------------------------------------------------------------------------------------------
 
-  // Runs a Change. `removes`: it needs little or no memory and is let through when the limbo is past its cap.
+  // Runs a Change. `removes`: it needs little or no memory and is let through when the limbo is past its cap, and a batch in
+  // its way that needs more than there is doesn't stop it.
   template <class Change>
   [[gnu::always_inline]] Committed write(Thr& t, std::uint64_t hash, std::string_view key, Change& change, bool removes = false) noexcept {
     let_limbo_drain(t);
     if (space.heap.wants_back(t.cache)) [[unlikely]] give_back(t);
     Committed c{Committed::Outcome::kOutOfMemory, 0};
     Room room;
+    unsigned turns = 0;
     do {
       {
         Grd guard(space, t);
-        if (space.epoch.admit(space, t) || removes) [[likely]] c = committer().commit(t, hash, key, change);
+        Commit<Sync> commit = committer();
+        if (turns != 0) [[unlikely]] commit.give_up_batches();
+        if (space.epoch.admit(space, t) || removes) [[likely]] c = commit.commit(t, hash, key, change);
       }
-    } while ((c.outcome == Committed::Outcome::kOutOfMemory && find_room(t, change.bytes_wanted, room)) ||
+    } while ((c.outcome == Committed::Outcome::kOutOfMemory &&
+              (find_room(t, change.bytes_wanted, room) || (removes && has_a_turn_left(t, turns)))) ||
              (c.outcome == Committed::Outcome::kFull && sweep_for_room(t, room)));
     if (c.outcome == Committed::Outcome::kFull) c.outcome = Committed::Outcome::kOutOfMemory;
     if (c.outcome == Committed::Outcome::kPut) {
@@ -323,6 +328,21 @@ class Core {
     hand_out_removals(t);
     space.upkeep.pass_on();
     return c;
+  }
+
+  // For a removal that there was no room for. First it gives up a batch that is in its way; then it gives others their turns, if
+  // what they protect is all that is missing.
+  [[gnu::noinline]] bool has_a_turn_left(Thr& t, unsigned& turns) noexcept {
+    if (turns++ == 0) return true;
+    const std::uint64_t safe = space.epoch.safe();
+    if (t.epoch.nest != 0 || space.epoch.limbo_bytes() == 0 || stood_at.load(std::memory_order_relaxed) == safe) return false;  // a hint
+    if (turns > kYieldsStuckMax) {
+      stood_at.store(safe, std::memory_order_relaxed);  // as above
+      return false;
+    }
+    alloc::platform::yield_processor();
+    space.epoch.reclaim(space, t, units_for(0));
+    return true;
   }
 
   // What a write that finds no memory has tried.

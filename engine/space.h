@@ -494,24 +494,24 @@ class Space {
   }
 
   // The record that says "removed here". A key of more than 254 bytes stays in the record `below`, which gets a hold.
-  // From the reserve when the budget is used up.
-  [[gnu::noinline]] std::uint64_t build_tomb(Thr& t, std::string_view key, std::uint64_t below) noexcept {
+  // `removes`: from the reserve when the budget is used up. What is no removal takes nothing of that.
+  [[gnu::noinline]] std::uint64_t build_tomb(Thr& t, std::string_view key, std::uint64_t below, bool removes = true) noexcept {
     const bool by_reference = key.size() > kShortKeyMax;
     const RecordLayout l = RecordLayout::of(false, by_reference, by_reference, by_reference ? 0 : key.size(), 0);
     // An eviction's is one of many: asking in vain must not empty this thread's magazines each time.
-    std::uint64_t offset = birth_meta == 0 ? heap.allocate_if_easy(t.cache, l.bytes) : heap.allocate(t.cache, l.bytes);
-    if (offset == 0) offset = heap.allocate_reserve(t.cache);
-    if (offset == 0) {
+    std::uint64_t offset = !removes           ? allocate(t, l.bytes)
+                           : birth_meta == 0 ? heap.allocate_if_easy(t.cache, l.bytes)
+                                             : heap.allocate(t.cache, l.bytes);
+    if (offset == 0 && removes) offset = heap.allocate_reserve(t.cache);
+    if (offset == 0 && removes) {
       reclaim_until(t, [&] {
         offset = heap.allocate(t.cache, l.bytes);
         if (offset == 0) offset = heap.allocate_reserve(t.cache);
         return offset != 0;
       });
-      if (offset == 0) {
-        t.lacks_tomb = true;
-        return 0;
-      }
+      if (offset == 0) t.lacks_tomb = true;
     }
+    if (offset == 0) return 0;
     Rec& r = *new (heap.at(offset)) Rec;
     r.w0.store(born(Stamp::pending(Stamp::kTomb | (by_reference ? Stamp::kHasExt : 0),
                                    static_cast<std::uint8_t>(by_reference ? 255 : key.size()))),

@@ -201,6 +201,11 @@ class Scheduler {
 
   void on_step(const void* address) {
     count_step();
+    const bool starts = (unstarted_ & current_bit()) != 0;
+    if (options_.points_only && mode_ != Mode::kScript && address != nullptr && !starts) {
+      trace_.push_back(static_cast<std::uint8_t>(current_));
+      return;
+    }
     if (mode_ == Mode::kDfs) {
       // To be chosen first and to take the first step are one decision, not two.
       const bool first = (unstarted_ & current_bit()) != 0;

@@ -83,6 +83,7 @@ struct Options {
   unsigned pct_depth = 3;
   unsigned stale_reads =
       64;  // kDfs: how often in a schedule a load may return an old message (WeakSync)
+  bool points_only = false;  // a thread is interrupted at named points alone: what is far apart is then within a small bound
   bool weak_cas_fails = false;        // compare_exchange_weak may fail for no reason
   bool shared_addresses_only = true;  // kDfs: the reduction described above
   Freeze freeze = Freeze::kNone;

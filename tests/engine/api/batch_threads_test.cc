@@ -353,6 +353,57 @@ TEST(BatchThreads, GivenUpHalfWayTheyLeaveNothing) {
   EXPECT_TRUE(whole(store));
 }
 
+// Removals have a reserve, of which the placeholders of new keys take nothing; and a batch in the way of one, for which there is no
+// memory, doesn't stop it. (But for a thread that was taken off its processor inside its guard for longer than a removal waits.)
+TEST(BatchThreads, RemovalsOfAFullStoreGoOnBesideThousandsOfNewKeys) {
+  Options options = small_options();
+  options.memory_bytes = 4 * kMiB;
+  options.eviction = false;
+  Store store = open_or_fail(options);
+  constexpr unsigned kOwn = 3'000, kShared = 8;
+  for (unsigned i = 0; i != kOwn; ++i) ASSERT_TRUE(store.set(numbered("d", i), ""));
+  unsigned filled = 0;
+  while (store.set(numbered("f", filled), std::string(4'000, 'f'))) ++filled;
+  while (store.set(numbered("f", filled), "")) ++filled;
+  std::atomic<bool> over{false};
+  std::atomic<unsigned> committed{0}, refused{0};
+  std::jthread writer([&] {
+    WriteBatch batch;
+    unsigned gone = 0;
+    for (unsigned n = 0; !over; ++n) {
+      const unsigned size = 200 + n * 997 % 3'800;
+      const auto own = [&](unsigned i) { return numbered("own", n % 7 * 10'000ull + i); };
+      batch.clear();
+      for (unsigned i = 0; i != kShared; ++i) batch.set(numbered("shared", i), "");
+      for (unsigned i = 0; i != size; ++i) batch.set(own(i), "");
+      // About as much room as one needs, as above.
+      if (store.write(batch)) {
+        ++committed;
+        (void)store.set(numbered("f", --gone), std::string(4'000, 'f'));
+        for (unsigned i = 0; i != size; ++i) (void)store.del(own(i));
+      } else {
+        ++refused;
+        (void)store.del(numbered("f", gone++));
+      }
+    }
+  });
+  const unsigned rounds = quick_or_long(kSanitized ? 5'000u : 20'000u, 1'000'000u);
+  unsigned removals_refused = 0;
+  for (unsigned n = 0; n != rounds; ++n) {
+    const std::string key = n % 5 == 0 ? numbered("shared", n % kShared) : numbered("d", n % kOwn);
+    if (!store.del(key)) ++removals_refused;
+    if (n % 5 != 0) (void)store.set(key, "");
+    if (n % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  over = true;
+  writer.join();
+  std::printf("[tern] %u of %u removals refused; %u batches committed, %u refused\n", removals_refused, rounds, committed.load(),
+              refused.load());
+  EXPECT_LE(removals_refused * 500, rounds);
+  EXPECT_GT(committed + refused, 0u);
+  EXPECT_TRUE(whole(store));
+}
+
 // What the full-store test of eviction asks (eviction_test.cc), where batches write and views hold what they replace: none is
 // refused for long, the store stays a full one, and what a view shows stays.
 TEST(BatchThreads, EightOnAFullStoreBesideViews) {

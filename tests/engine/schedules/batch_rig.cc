@@ -77,6 +77,12 @@ BatchRigBase::BatchRigBase(Mutant planted, int threads, Chains chains, StoreKind
   rig.check_accounts = false;
 }
 
+void BatchRigBase::begin_without(unsigned key) {
+  rig.del(rig.own_index(), keys[key]);
+  initial_[key] = 0;
+  rig.freeze();
+}
+
 void BatchRigBase::restore() {
   rig.restore();
   (void)recorder_->take();
@@ -185,7 +191,7 @@ bool BatchRigBase::set_metadata(int t, unsigned key, std::string_view metadata) 
   return rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change).outcome == Outcome::kPut;
 }
 
-void BatchRigBase::del(int t, unsigned key) {
+bool BatchRigBase::del(int t, unsigned key) {
   MapOp op;
   op.add(What::kDel, key);
   op.is_del = true;
@@ -194,6 +200,7 @@ void BatchRigBase::del(int t, unsigned key) {
   const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change, true);
   call.op.ok = c.outcome == Outcome::kRemoved && change.existed;
   finish(call, c.outcome);
+  return !call.op.refused;
 }
 
 void BatchRigBase::add(int t, unsigned key) {

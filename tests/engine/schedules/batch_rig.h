@@ -53,6 +53,8 @@ class BatchRigBase {
   // beside 0.
   explicit BatchRigBase(Mutant planted, int threads, Chains chains = Chains::kShort, StoreKind kind = StoreKind::kPlain);
 
+  // The state that schedules begin from doesn't have the key.
+  void begin_without(unsigned key);
   void restore();
   std::string check();
   // What threads hold back goes to eviction's queues.
@@ -66,7 +68,7 @@ class BatchRigBase {
   bool set(int t, unsigned key, char value);
   // No part of the history: the value stays.
   bool set_metadata(int t, unsigned key, std::string_view metadata);
-  void del(int t, unsigned key);
+  bool del(int t, unsigned key);
   void add(int t, unsigned key);
   char get(int t, unsigned key);
   // All at one moment.

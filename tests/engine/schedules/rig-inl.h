@@ -89,6 +89,10 @@ void RigOf<S>::freeze() {
     if (core().evicts) heap.free(thread(i).cache, heap.allocate(thread(i).cache, 512));  // a segment of its queues
     for (std::size_t bytes : more_sizes) heap.free(thread(i).cache, heap.allocate(thread(i).cache, bytes));
   }
+  if (at_freeze) {
+    at_freeze();
+    save_bitmaps();
+  }
   save(core_memory_, sizeof(Core));
   private_used_ = PrivateArena::used();
   save(PrivateArena::begin(), private_used_);
@@ -417,6 +421,28 @@ void RigOf<S>::check_histories() {
     if (checker_.check(history) == Verdict::kIllegal)
       complain("not linearizable:\n" + checker_.explain(history));
   }
+}
+
+template <class S>
+void RigOf<S>::save_bitmaps() {
+  auto& heap = core().space.heap;
+  const std::uint64_t units = heap.span_bytes() / tern::alloc::kUnitBytes;
+  std::byte* next = nullptr;  // behind the last block, in the span that ends at `end`
+  std::byte* end = nullptr;
+  const auto save_up_to = [&](std::byte* at) {
+    if (next != at) save(next, static_cast<std::size_t>(at - next));
+  };
+  heap.for_each_block([&](std::uint64_t offset, std::size_t bytes, bool) {
+    std::byte* const span = heap.at(offset / units * units);
+    if (span + heap.span_bytes() != end) {
+      save_up_to(end);
+      next = span;
+      end = span + heap.span_bytes();
+    }
+    save_up_to(heap.at(offset));
+    next = heap.at(offset) + bytes;
+  });
+  save_up_to(end);
 }
 
 template <class S>

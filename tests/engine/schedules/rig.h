@@ -128,6 +128,8 @@ class RigOf {
   static inline std::uint64_t now_ms = 0;
   std::vector<std::size_t> more_sizes;  // of blocks that the schedules ask for
 
+  std::function<void()> at_freeze;      // the last change before that: the threads have their blocks
+
   // The state that each schedule begins from is the present one.
   void freeze();
 
@@ -208,6 +210,8 @@ class RigOf {
   };
 
   void save(void* at, std::size_t bytes);
+  // What lies in the spans beside their blocks: it changes only where blocks come from there, and go back.
+  void save_bitmaps();
 
   Call<RegisterOp>& begin(int t, Kind kind, const Key& key, std::string_view argument = {});
   void finish(Call<RegisterOp>& call);
