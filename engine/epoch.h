@@ -5,11 +5,11 @@
 //   retire  after the unlinking compare-and-swap: into the thread's open bag, labelled with G
 //   free    a bag, when every announced epoch is greater than its label
 //
-// A thread's limbo is a ring of 16 bags of up to 64 records: when the ring comes round to a bag, about a thousand retired
+// A thread's limbo is a ring of 6 bags of up to 64 records: when the ring comes round to a bag, about four hundred retired
 // records later, each record that is put into it takes the place of an old one, which is freed. So each write that retires
 // one frees one (a bag at once made one write in 64 ten times as slow as the others), and the memory comes back while it is
 // still in the second cache level (65,536 records: a third of the rate of grouped sets; 128: a fifth less). Records that are
-// large close a bag early. If a bag can't be freed because a reader stands still, the ring grows by another 16 bags, until
+// large close a bag early. If a bag can't be freed because a reader stands still, the ring grows by another 6 bags, until
 // the store's limbo passes its cap and admit() refuses writes: reads go on. Once that reader has left, each bag that closes
 // has two others freed, until the ring's limbo is as small as it was.
 // Any thread may free another's closed bags (claim() on the cell), so memory in the limbo of a thread that has

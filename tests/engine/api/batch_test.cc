@@ -208,6 +208,7 @@ TEST_F(BatchTest, WhatCannotBeIsRefusedAndNamed) {
          b.set("k", "v", {.return_previous = &previous});
        },
        {Status::kInvalidArgument, Field::kReturnPrevious}},
+      {[](WriteBatch& b, const std::string&) { b.set("k", "v", {.if_fence = Fence{"door", 1}}); }, {Status::kInvalidArgument, Field::kFence}},
   };
   for (const Case& c : cases) {
     batch.clear();

@@ -83,7 +83,8 @@ TEST_F(MetadataTest, ASetKeepsThemIfAsked) {
 TEST_F(MetadataTest, WhatChangesAValueKeepsThem) {
   const Lease lease = *store.lease(10h);
   for (const char* key : {"app", "inc", "incf", "upd", "cas", "casv", "exp", "per", "att", "touched"}) {
-    SetOptions o = with("of "s + key);
+    const std::string metadata = "of "s + key;
+    SetOptions o = with(metadata);
     if (key == "touched"sv) o.ttl = 1h;
     ASSERT_TRUE(store.set(key, "1", o));
   }
