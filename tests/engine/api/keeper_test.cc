@@ -348,7 +348,7 @@ TEST(KeeperTest, TheLastHandleMayGoInItsOwnCallback) {
   for (const bool with_held_value : {false, true}) {
     for (unsigned i = 0; i < 30; ++i) {
       auto owner = std::make_unique<Owner>();
-      ManualClock clock;
+      static ManualClock clock;  // outlives the keeper, which nobody waits for here
       Options options = kept(4 * kMiB, &clock);
       options.on_removed = [](void* user, std::string_view key, std::string_view, RemovalCause) {
         auto& o = *static_cast<Owner*>(user);

@@ -255,7 +255,7 @@ TEST(WatchLag, BesideWatchesThatComeAndGo) {
 
 // A hundred thousand watches of one store: each hears of its own key, and of nothing else.
 TEST(WatchLag, AHundredThousandWatches) {
-  constexpr unsigned kWatches = kSanitized ? 70'000 : 100'000;  // there a watch takes twice the memory
+  constexpr unsigned kWatches = kSanitized ? 3'000 : 100'000;  // it has one thread, and takes minutes there
   ManualClock clock;
   Options o = small_options(&clock);
   o.memory_bytes = 64 * kMiB;
@@ -269,7 +269,7 @@ TEST(WatchLag, AHundredThousandWatches) {
   }
   EXPECT_EQ(store.stats().watches, kWatches);
   EXPECT_EQ(store.stats().watch_lag, 0u);
-  constexpr unsigned kEach = 97;
+  constexpr unsigned kEach = kSanitized ? 7 : 97;
   std::uint64_t set = 0;
   for (unsigned i = 0; i < kWatches; i += kEach, ++set) ASSERT_TRUE(store.set(numbered("k", i), std::to_string(i)));
   EXPECT_GT(store.stats().watch_lag, 0u);
