@@ -89,6 +89,7 @@ enum class Mutant : unsigned char {
   kPointDeadBelieved,         // a record is believed dead although it was replaced before it died
   kPointDroppedEarly,         // a point goes although a view may meet what it kills
   kPointOutlived,             // what was made from a record that died meanwhile lives on
+  kMadeBeforeItsHead,         // what was made dies by a point that what it was made from came after
   kPointRetagged,             // ... where the point that killed that isn't for its own tags
   kPointKillsNewer,           // the sweep buries what came after the point
   kPointEventOvertaken,       // what a point has killed is told after the point

@@ -261,7 +261,9 @@ class Commit {
         if (wanted == Decision::kPut) {
           const Stamp born(r.w0.load(std::memory_order_relaxed));  // nobody else sees it
           const bool made = head.present && change.depends();
-          r.w0.store((made ? born.made_at(made_at) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
+          // What it was made from may be younger than the look at the clock: a point before that doesn't concern it.
+          const std::uint64_t since = planted<Sync>(Mutant::kMadeBeforeItsHead) ? made_at : std::max(made_at, os.stamp());
+          r.w0.store((made ? born.made_at(since) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
         }
       }
       Link link = r.link_word().over(old).after_expired(head.expired);

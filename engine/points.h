@@ -20,11 +20,12 @@
 // swapped in after its look is later than the view.)
 //
 // A record that was made from an older one (an append, a swap, a set with a condition) mustn't bring back what died
-// between the look at that one and the swap of the slot. Its w0, as long as it is PENDING, has the clock at the time of
-// the look; whoever stamps it asks for the first point that came between, and stamps it with that one's s instead of the
-// clock: it was written just before, and died with what it was made of. A set with a condition can give its key other
-// tags, so that a del_tag which killed the old record isn't for the new one: then that is no version at all but a husk, as
-// of a batch that failed, and its writer begins again, on a dead key (first_between, Versions::decided).
+// between the look at that one and the swap of the slot. Its w0, as long as it is PENDING, has the clock before the look, or
+// the stamp of what was found if that is later: a point before that was nothing to it. Whoever stamps it asks for the first
+// point from there on, and stamps it with that one's s instead of the clock: it was written just before, and died with what
+// it was made of. A set with a condition can give its key other tags, so that a del_tag which killed the old record isn't
+// for the new one: then that is no version at all but a husk, as of a batch that failed, and its writer begins again, on a
+// dead key (first_between, Versions::decided).
 //
 // A point lies in the value of a record that no slot knows. 64 at once; whoever makes the next one sweeps first.
 //

@@ -108,7 +108,7 @@ class Stamp {
     return (word_ >> kKeyShift & mask >> kKeyShift) == (std::uint64_t{1} << (62 - kKeyShift)) + key_size;
   }
 
-  // PENDING: the clock when the older record was looked at that this one was made from, if it was (points.h).
+  // PENDING: since when the older record may have died unseen that this one was made from, if it was (points.h).
   constexpr Stamp made_at(std::uint64_t clock) const noexcept {
     return Stamp((word_ & ~kStampMask) | ((clock + 1) & kStampMask));
   }

@@ -1,6 +1,7 @@
 /* invalidation.pml: PROTOCOLS.md part N: one or two invalidation points over two keys, a writer, a get of both keys, a view, the sweep.
-   Records: 1, 2 the first ones of keys 0, 1; 3, 4 the writer's (plain, or -DDERIVED: made from what was there, as an append); tombs from 5 on.
+   Records: 1, 2 the first ones of keys 0, 1; 3, 4 the writer's (plain, or -DDERIVED: made from what was there, as an append); 5 another's; tombs from 6 on.
    RUN: ./run invalidation.pml "-DDERIVED -DVW"      -DTWO: a second point. -DVW: a view. -DGT: a get. -DW2: the writer writes both keys.
+   -DSET: after the point, somebody sets the writer's key.
    MUTATIONS, each must be caught:
      BUG_STAMP_FIRST     the point takes its stamp before it is in the table
      BUG_COUNT_LATE      the count that makes readers look is raised after the stamp
@@ -10,12 +11,13 @@
      BUG_NOHELP          a point that has no stamp yet is taken for one that isn't there
      BUG_DROP            a point goes when its sweep is over, although a view lies between the two
      BUG_DERIVED         what was made from a record that died meanwhile is stamped like any other
+     BUG_JUDGED_EARLY    (-DSET) ... dies by a point that what it was made from came after
      BUG_SWEEP           the sweep buries whatever stands in the slot
      BUG_RETAG           (-DRETAG) what outlived the record that it was made from is a version like any other
    -DRETAG: the writer changes key 1 on condition that it is there, and what it writes isn't of the point's scope (a set that
    gives its key other tags). Made from a record that died meanwhile, it is a husk: what is below it counts.
    old[r]: the record has what was written before the first point. */
-#define NR 9
+#define NR 10
 #define NONE 0
 #define HUSK 253           /* as a stamp: decided, and no version */
 #ifdef RETAG
@@ -33,7 +35,7 @@ byte pt[2];                /* 0 none, 255 pending, else its stamp */
 byte swept[2];             /* clock when its sweep was over; 0: it isn't */
 byte count=0;              /* points whose sweep isn't over */
 byte act=0;                /* the view: 0 none, 100+c pending, else its stamp */
-byte nextr=5; bit returned=0;
+byte nextr=6; bit returned=0;
 /* st = stamp of point i (0: none), which is given one if it has none */
 inline point(i){
   atomic{ st=pt[i] };
@@ -144,7 +146,10 @@ inline write(k, own){
      if :: tomb[g] -> goto refused :: else fi;
 #endif
 #ifdef DERIVED
-     if :: !tomb[g] -> judged[own]=j+1; old[own]=old[g] && SCOPED(own) :: else -> judged[own]=0; old[own]=0 fi;
+#ifndef BUG_JUDGED_EARLY
+     if :: stamp[g]!=HUSK && stamp[g]>j -> j=stamp[g] :: else fi;
+#endif
+     if :: !tomb[g] && own!=5 -> judged[own]=j+1; old[own]=old[g] && SCOPED(own) :: else -> judged[own]=0; old[own]=0 fi;
 #endif
      prev[own]=top;
      atomic{ if :: slot[k]==top -> slot[k]=own; break :: else fi };
@@ -163,6 +168,12 @@ proctype Writer(){ byte c,d,e,g,j,st,some,dead,t,top; bit ok,late;
 #ifndef RETAG
   get(1); atomic{ assert(!late || g==4); assert(!late || !old[4]) }
 #endif
+}
+/* what is set after the point stays, or what was made from it */
+proctype Setter(){ byte c,d,e,g,j,st,some,dead,t,top; bit ok;
+  returned==1;
+  write(1,5); get(1);
+  assert(g!=NONE)
 }
 inline make(i){
 #ifdef BUG_STAMP_FIRST
@@ -250,6 +261,9 @@ init { atomic{
 #endif
 #ifndef NOWR
   run Writer();
+#endif
+#ifdef SET
+  run Setter();
 #endif
 #ifdef GT
   run Get();

@@ -63,6 +63,15 @@ struct Cleared {
               b.add(1, 0);
             }};
   }
+  // What is added to may have come after the removal, however early the addition began.
+  Threads and_a_set_beside_an_adder() {
+    return {[&] {
+              b.clear(0);
+              b.set(0, 0, '5');
+              b.get(0, 0);
+            },
+            [&] { b.add(1, 0); }};
+  }
   Threads beside_a_batch() {
     return {[&] {
               b.clear(0);
@@ -169,6 +178,7 @@ TERN_HOLDS(BesideMoments, beside_moments, 2, .preemptions = 2, .schedules = 12'0
 TERN_HOLDS(BesideAView, beside_a_view, 2, .preemptions = 2, .schedules = 12'000, .random = 3'000)
 TERN_HOLDS(BesideAWriter, beside_a_writer, 2, .preemptions = 2, .schedules = 12'000, .random = 3'000)
 TERN_HOLDS(BesideAnAdder, beside_an_adder, 2, .preemptions = 2, .schedules = 12'000, .random = 3'000)
+TERN_HOLDS(AndASetBesideAnAdder, and_a_set_beside_an_adder, 2, .preemptions = 2, .schedules = 12'000, .random = 3'000)
 TERN_HOLDS(BesideABatch, beside_a_batch, 3, .preemptions = 2, .schedules = 12'000, .random = 3'000)
 TERN_HOLDS(BesideAWriterAndAView, writer_and_view, 3, .preemptions = 2, .schedules = 12'000, .random = 3'000)
 TERN_HOLDS(TwoAtOnce, two, 3, .preemptions = 2, .schedules = 12'000, .random = 3'000)
@@ -214,6 +224,7 @@ TERN_FOUND(NotHelped, Mutant::kPointNotHelped, beside_a_view, 2)
 TERN_FOUND(NotLookedAgain, Mutant::kPointNotLookedAgain, beside_gets, 2)
 TERN_FOUND(DroppedEarly, Mutant::kPointDroppedEarly, writer_and_view, 3, .preemptions = 1, .schedules = 40'000)
 TERN_FOUND(Outlived, Mutant::kPointOutlived, beside_an_adder, 2)
+TERN_FOUND(MadeBeforeItsHead, Mutant::kMadeBeforeItsHead, and_a_set_beside_an_adder, 2)
 TERN_FOUND(KillsNewer, Mutant::kPointKillsNewer, beside_a_writer, 2)
 TERN_FOUND(MetAlive, Mutant::kPointMetAlive, beside_an_adder, 2)
 
