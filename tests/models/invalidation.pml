@@ -166,7 +166,7 @@ proctype Writer(){ byte c,d,e,g,j,st,some,dead,t,top; bit ok,late;
   write(1,4);
   /* nothing newer dies, and nothing brings back what died */
 #ifndef RETAG
-  get(1); atomic{ assert(!late || g==4); assert(!late || !old[4]) }
+  get(1); atomic{ assert(!late || g==4 || g==5); assert(!late || !old[4]) }
 #endif
 }
 /* what is set after the point stays, or what was made from it */
@@ -251,6 +251,8 @@ proctype View(){ byte c,d,e,g,st,dead,v,a,b; bit late;
           /* both keys are there until the point, and a view has it for both or for neither */
           assert(!(a==NONE && b!=NONE && old[b])); assert(!(b==NONE && a!=NONE && old[a])) };
   vget(0); atomic{ assert(g==a) }; vget(1); atomic{ assert(g==b) };
+  /* who has seen the point's moment may tell others */
+  if :: a==NONE || b==NONE -> returned=1 :: else fi;
   atomic{ act=0; a=0; b=0; g=0 }
 }
 init { atomic{
