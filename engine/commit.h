@@ -109,8 +109,6 @@ template <class Sync>
 class Invalidation;
 template <class Sync>
 class Leases;
-template <class Sync>
-class PutChange;
 
 // Change has
 //   Decision judge(const Head&)                     may be called again, with another head
@@ -331,10 +329,21 @@ class Commit {
   bool counts_entries() const noexcept { return bound_.weigher == nullptr; }
   void forget_entries(std::uint64_t count) noexcept { bound_.give_back(count); }
 
-  // For a set whose key was missed at `place`, inside the same guard: its version. 0: it is to take the long way.
-  std::uint64_t enter_absent(Thr& t, const Place<Sync>& place, std::uint64_t hash, std::string_view key, PutChange<Sync>& change) noexcept {
-    const MaybeCommitted done = enter(t, table_.shard_of(hash), place, hash, key, change);
-    return done && (*done).outcome == Outcome::kPut ? (*done).version : 0;
+  // enter() for a set that has made `own`, which nobody has seen, inside its guard: its version. 0: it is to go on with commit, and
+  // with `own`. (insert looks itself whether the key is there: what its caller has seen need not be true any more.)
+  [[gnu::always_inline]] std::uint64_t enter_plain(Thr& t, Shd& s, const Place<Sync>& place, std::uint64_t hash, std::string_view key,
+                                                   std::uint64_t& own) noexcept {
+    if (eviction_ != nullptr) eviction_->expect(hash);
+    if (bound_.weigher != nullptr || !take_entry(t, 1)) [[unlikely]] return 0;
+    const auto gen = static_cast<unsigned>(Ins::next_random(t));
+    if (planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::finalise(space_, *space_.record(own));
+    typename Ins::Outcome outcome = Ins::Outcome::kRetry;
+    if (table_.ordered() == nullptr) [[likely]] outcome = Ins::insert_at_home(table_, s, place, hash, key, own, gen);
+    if (outcome == Ins::Outcome::kRetry) outcome = Ins::insert(table_, t, s, place, hash, key, own, gen);
+    if (outcome == Ins::Outcome::kLive) [[likely]] return entered(t, s, hash, key, own, gen, {});
+    bound_.give_back(1);
+    if (outcome == Ins::Outcome::kKilled && !planted<Sync>(Mutant::kKillWithoutCopy)) own = copy_of_killed(t, own);
+    return 0;
   }
 
   // Moves the deadline of the record in place. False: it is frozen, or has none, or an idle time, or a view is open that
@@ -450,9 +459,8 @@ class Commit {
         // Others may have seen it: never placed again. The Change goes on with a copy.
         bound_.give_back(weight);
         if (planted<Sync>(Mutant::kKillWithoutCopy)) return {};
-        const std::uint64_t copy = space_.copy_of(t, own);
+        const std::uint64_t copy = copy_of_killed(t, own);
         change.used();
-        space_.retire(t, own);
         if (copy == 0) return {true, {Outcome::kOutOfMemory, 0}};
         change.replace_record(copy);
         return {};
@@ -461,6 +469,12 @@ class Commit {
         break;
     }
     change.used();
+    return {true, {Outcome::kPut, entered(t, s, hash, key, own, gen, lifetime)}};
+  }
+
+  // What is left to do when `own` is LIVE where nothing was: its version.
+  [[gnu::always_inline]] std::uint64_t entered(Thr& t, Shd& s, std::uint64_t hash, std::string_view key, std::uint64_t own, unsigned gen,
+                                               const LifetimeChange& lifetime) noexcept {
     Rec& r = *space_.record(own);
     if (!planted<Sync>(Mutant::kStampBeforePublish)) Versions<Sync>::stamp_own(space_, t, own, 0);
     Events<Sync>::notify(space_, t, s, r);
@@ -470,10 +484,17 @@ class Commit {
     const std::uint64_t live = s.live.fetch_add(1, std::memory_order_relaxed) + 1;  // a count
     if (is_named(key)) [[unlikely]] count_name(key, own, 0);
     if (lifetime.has) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
-    if (Growth<Sync>::is_due(live, Tbl::size_of(s))) Growth<Sync>::grow_one(table_, t, s);
+    if (Growth<Sync>::is_due(live, Tbl::size_of(s))) [[unlikely]] Growth<Sync>::grow_one(table_, t, s);
     if (space_.heap.met_fresh()) [[unlikely]] space_.upkeep.ask();  // to have memory touched before it is wanted
     if (eviction_ != nullptr) eviction_->inserted(t, hash, key, gen, hold.keep());
-    return {true, {Outcome::kPut, version}};
+    return version;
+  }
+
+  // Others may have seen what was killed: it is never placed again. 0: no memory.
+  [[gnu::noinline, gnu::cold]] std::uint64_t copy_of_killed(Thr& t, std::uint64_t own) noexcept {
+    const std::uint64_t copy = space_.copy_of(t, own);
+    space_.retire(t, own);
+    return copy;
   }
 
   // There is no memory to lengthen a chain: one of its own slots, of a removed key that no view needs any more, or of a

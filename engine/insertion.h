@@ -164,34 +164,29 @@ class Insertion {
         place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);  // [chain] seq_cst
       }
     }
-    const Leaf* leaf = nullptr;
-    if (table.ordered() != nullptr) [[unlikely]] {
-      leaf = Leaves<Sync>::expect(table, t, hash, key);
+    Outcome outcome;
+    if (table.ordered() == nullptr) [[likely]] {
+      outcome = enter_slot(table, s, place, *slot, hash, key, own, gen, Unordered{});
+    } else {
+      const Leaf* const leaf = Leaves<Sync>::expect(table, t, hash, key);
       if (leaf == nullptr) {
         Leaves<Sync>::withdraw(table, t, hash, key);  // it may be on its way in, waiting for memory
         return Outcome::kNoLeaf;
       }
+      outcome = enter_slot(table, s, place, *slot, hash, key, own, gen, WithLeaf{t, leaf});
     }
-    const SlotWord tent = SlotWord::tentative(tag, gen, own);
-    std::uint64_t expected = SlotWord::empty().word();
-    Sync::point("insert.tent");
-    if (!slot->compare_exchange_strong(expected, tent.word(), std::memory_order_seq_cst)) {  // [publish] release
-      if (leaf != nullptr) Leaves<Sync>::withdraw(table, t, hash, key);
-      return Outcome::kRetry;
-    }
-    if (leaf == nullptr) [[likely]] {
-      finalise_tentative(table, s, *place.home, place.home_index, *slot, tent, hash, key, Unordered{});
-    } else {
-      finalise_tentative(table, s, *place.home, place.home_index, *slot, tent, hash, key, WithLeaf{t, leaf});
-    }
-    Sync::point("insert.finalised");
     if (in_overflow && planted<Sync>(Mutant::kOverflowFilterLate)) {
-      place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);
+      place.home->ctl.fetch_or(Ctl(0).with_tag(tag).word(), std::memory_order_seq_cst);  // [chain]
     }
-    // Slot first, stamp second: a record leaves LIVE only after it was stamped, and a killed one is never stamped.
-    const SlotWord now(slot->load(std::memory_order_seq_cst));  // [publish] seq_cst
-    if (now.is_current() && now.offset() == own) return Outcome::kLive;
-    return table.space().record(own)->stamp_word().stamped() ? Outcome::kLive : Outcome::kKilled;
+    return outcome;
+  }
+
+  // The same where the store is unordered and the home bucket has an empty slot. kRetry: it has none, or none any more.
+  [[gnu::always_inline]] static Outcome insert_at_home(Tbl& table, Shd& s, const Place<Sync>& place, std::uint64_t hash,
+                                                       std::string_view key, std::uint64_t own, unsigned gen) noexcept {
+    const unsigned m = place.home->matches(SlotWord::empty().tag());
+    if (m == 0) [[unlikely]] return Outcome::kRetry;
+    return enter_slot(table, s, place, place.home->slot[std::countr_zero(m)], hash, key, own, gen, Unordered{});
   }
 
   static std::uint64_t next_random(Thr& t) noexcept {  // xorshift64*: incarnations differ, nothing more is asked
@@ -214,6 +209,26 @@ class Insertion {
     const Leaf* leaf;  // the owner's; null: a helper
   };
 
+  // insert() from the slot on, which was EMPTY.
+  template <class Kind>
+  [[gnu::always_inline]] static Outcome enter_slot(Tbl& table, Shd& s, const Place<Sync>& place, Word& slot, std::uint64_t hash,
+                                                   std::string_view key, std::uint64_t own, unsigned gen, Kind kind) noexcept {
+    const SlotWord tent = SlotWord::tentative(tag_of(hash), gen, own);
+    std::uint64_t expected = SlotWord::empty().word();
+    Sync::point("insert.tent");
+    if (!slot.compare_exchange_strong(expected, tent.word(), std::memory_order_seq_cst)) {  // [publish] release
+      if constexpr (kind.kOrdered) Leaves<Sync>::withdraw(table, kind.thread, hash, key);
+      return Outcome::kRetry;
+    }
+    const bool is_live = finalise_tentative(table, s, *place.home, place.home_index, slot, tent, hash, key, kind);
+    Sync::point("insert.finalised");
+    if (is_live) [[likely]] return Outcome::kLive;
+    // Slot first, stamp second: a record leaves LIVE only after it was stamped, and a killed one is never stamped.
+    const SlotWord now(slot.load(std::memory_order_seq_cst));  // [publish] seq_cst
+    if (now.is_current() && now.offset() == own) return Outcome::kLive;
+    return table.space().record(own)->stamp_word().stamped() ? Outcome::kLive : Outcome::kKilled;
+  }
+
   // At another slot of the chain: is it the key's, and comes first? Every later TENT of the key in it is killed before
   // the look goes on.
   static bool gives_way(Tbl& table, Word& other, SlotWord tent, std::string_view key, bool before) noexcept {
@@ -229,9 +244,10 @@ class Insertion {
   }
 
   // By the owner or by anyone who meets the word: makes it LIVE or kills it. Bounded by the chain's length and the
-  // number of later TENTs of the key. Compiled for each kind of store: what an unordered one runs has none of the other.
+  // number of later TENTs of the key. True: it was this call that made it LIVE. Compiled for each kind of store: what an
+  // unordered one runs has none of the other.
   template <class Kind>
-  static void finalise_tentative(Tbl& table, Shd& s, Bkt& home, std::uint32_t home_index, Word& slot, SlotWord tent,
+  static bool finalise_tentative(Tbl& table, Shd& s, Bkt& home, std::uint32_t home_index, Word& slot, SlotWord tent,
                                  std::uint64_t hash, std::string_view key, Kind kind) noexcept {
     bool before = true;
     bool killed = false;
@@ -259,7 +275,7 @@ class Insertion {
     if (killed) {
       slot.compare_exchange_strong(expected, SlotWord::empty().word(), std::memory_order_seq_cst);  // [publish] seq_cst
       if constexpr (kind.kOrdered) Leaves<Sync>::withdraw(table, kind.thread, hash, key);
-      return;
+      return false;
     }
     auto& r = *table.space().record(tent.offset());
     const std::uint64_t first = s.version_floor.load(std::memory_order_seq_cst) + 1;  // [floor] seq_cst
@@ -280,9 +296,8 @@ class Insertion {
       } else if (!is_live) {
         Leaves<Sync>::withdraw(table, kind.thread, hash, key);
       }
-    } else {
-      (void)is_live;
     }
+    return is_live;
   }
 };
 

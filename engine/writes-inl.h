@@ -38,11 +38,14 @@ template <class Sync>
   if (Versions<Sync>::trim(core.space, t, own).note) core.kept_keys()->note(t, core.table.shard_of(hash), hash);
 }
 
-// Puts `own`, which begin_record made, in the place of what the key has: its version. 0: undecided, and nothing has happened.
+// Below every version: there is nothing of the key, as it seems.
+inline constexpr std::int64_t kNothingThere = -1;
+
+// Puts `own`, which begin_record made, in the place of what the key has: its version. 0, kNothingThere: nothing has happened.
 // Inside a guard that has found no point active. `home` is the key's bucket, or was: one that has been split since has no
 // LIVE slot of what went elsewhere.
 template <KeySize kSize, class Sync>
-[[gnu::always_inline]] inline std::uint64_t replace_plain(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home,
+[[gnu::always_inline]] inline std::int64_t replace_plain(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home,
                                                           std::uint64_t hash, std::string_view key, std::uint64_t own,
                                                           std::uint64_t value_size) noexcept {
   Space<Sync>& space = core.space;
@@ -51,6 +54,7 @@ template <KeySize kSize, class Sync>
   const Ctl c = home.control();
   if (!c.ready()) [[unlikely]] return 0;
   if (m == 0) [[unlikely]] {
+    if (!c.may_overflow(tag_of(hash))) return kNothingThere;
     if (c.overflow() == 0) return 0;
     b = t.geometry.template at<Bucket<Sync>>(c.overflow());
     m = match_current(*b, hash);
@@ -93,7 +97,7 @@ template <KeySize kSize, class Sync>
   }
   if (Events<Sync>::wanted(space) && !early) [[unlikely]] Events<Sync>::tell(space, t, core.table.shard_of(hash), r);
   if (planted<Sync>(Mutant::kEntryPushedTwice) && core.evicts) core.eviction.inserted(t, hash, key, word.gen(), false);
-  return version;
+  return static_cast<std::int64_t>(version);
 }
 
 // Whether a set is on this way, as far as it shows before the table is looked at.
@@ -115,11 +119,11 @@ template <class Sync>
   prefetch_to_write(next + 64);
 }
 
-// Inside a guard: `built` in the place of what the key has. 0: undecided, and `built` has its header, for PutChange to go on with.
+// Inside a guard: `built` in the place of what the key has. 0, kNothingThere: as replace_plain, and `built` has its header.
 template <KeySize kSize, class Sync>
-[[gnu::always_inline]] inline std::uint64_t put_built(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home, std::uint64_t hash,
+[[gnu::always_inline]] inline std::int64_t put_built(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home, std::uint64_t hash,
                                                       std::string_view key, std::uint64_t built, std::uint64_t value_size) noexcept {
-  std::uint64_t version = 0;
+  std::int64_t version = 0;
   if (t.geometry.epoch->points.load(std::memory_order_seq_cst) == 0) [[likely]] {  // [point] seq_cst: what is found may be dead
     if (Events<Sync>::wanted(core.space)) [[unlikely]] {
       Events<Sync>::expect(core.space, core.table.shard_of(hash));
@@ -127,13 +131,44 @@ template <KeySize kSize, class Sync>
     }
     version = replace_plain<kSize>(core, t, home, hash, key, built, value_size);
   }
-  if (version != 0) [[likely]] {
+  if (version > 0) [[likely]] {
     t.counters.sets.add();
   } else {
     core.space.give_header(*t.geometry.template at<Record<Sync>>(built), key.size(), value_size);
   }
   return version;
 }
+
+// In `base` alone: little of it is what an instruction set makes shorter.
+#if !defined(TERN_WRITES_DISPATCHED)
+
+// After kNothingThere, inside the same guard: the key enters. 0: `built` is for PutChange to go on with. The home is found anew, which costs
+// an overwrite no register.
+template <class Sync>
+[[gnu::noinline]] inline std::uint64_t enter_plain(Core<Sync>& core, Thread<Sync>& t, std::uint64_t hash, std::string_view key,
+                                                   std::uint64_t& built) noexcept {
+  Shard<Sync>& s = core.table.shard_of(hash);
+  Place<Sync> place;
+  place.home_index = Table<Sync>::size_of(s).home(hash);
+  place.home = &core.table.bucket(s, place.home_index);
+  if (!place.home->control().ready()) [[unlikely]] return 0;  // all else is looked at by insertion
+  const std::uint64_t version = core.committer().enter_plain(t, s, place, hash, key, built);
+  if (version != 0) [[likely]] t.counters.sets.add();
+  return version;
+}
+
+// The same with the guard's end and what follows it.
+template <class Sync>
+[[gnu::noinline]] inline std::uint64_t enter_and_leave(Core<Sync>& core, Thread<Sync>& t, std::uint64_t hash, std::string_view key,
+                                                       std::uint64_t& built) noexcept {
+  const std::uint64_t version = enter_plain(core, t, hash, key, built);
+  Epoch<Sync>::leave_outermost(t.epoch);
+  core.hand_out_removals(t);
+  if (version != 0) [[likely]] core.space.upkeep.pass_on();
+  return version;
+}
+
+#endif
 
 // A set that may_put_plain, by a thread outside of any guard: the new version. 0: undecided, and `built` is a record that
 // PutChange goes on with; 0: there is none.
@@ -146,10 +181,11 @@ template <KeySize kSize, class Sync>
   built = begin_record<kSize>(core.space, t, key, value);
   if (built == 0) [[unlikely]] return 0;
   Epoch<Sync>::enter_outermost(t.epoch, *t.geometry.epoch);
-  const std::uint64_t version = put_built<kSize>(core, t, home, hash, key, built, value.size());
+  const std::int64_t version = put_built<kSize>(core, t, home, hash, key, built, value.size());
+  if (version < 0) [[unlikely]] return base::enter_and_leave(core, t, hash, key, built);
   Epoch<Sync>::leave_outermost(t.epoch);
   if (version != 0) [[likely]] core.space.upkeep.pass_on();
-  return version;
+  return static_cast<std::uint64_t>(version);
 }
 
 // The same inside a group's guard, whose end has the rest to do.
@@ -159,35 +195,8 @@ template <class Sync>
                                                                std::uint64_t& built) noexcept {
   built = begin_record<KeySize::kAny>(core.space, t, key, value);
   if (built == 0) [[unlikely]] return 0;
-  return put_built<KeySize::kAny>(core, t, home_of(t.geometry, hash), hash, key, built, value.size());
-}
-
-// The same of a key that had no match in its home: if it isn't there, it enters at once. The caller is outside of any guard.
-template <class Sync>
-[[gnu::noinline]] inline std::uint64_t enter_plain(Core<Sync>& core, Thread<Sync>& t, std::uint64_t hash, std::string_view key,
-                                                   PutChange<Sync>& change) noexcept {
-  using Tbl = Table<Sync>;
-  const EpochLine<Sync>& line = *t.geometry.epoch;
-  std::uint64_t version = 0;
-  Epoch<Sync>::enter_outermost(t.epoch, line);
-  const ShardHead<Sync>& s = head_at(t.geometry, hash);
-  const ShardSize size = Tbl::size_of(s);
-  Place<Sync> place;
-  place.home_index = size.home(hash);
-  place.home = &bucket_at(t.geometry, s, place.home_index);
-  const Ctl c = place.home->control();  // before the slots, as in find
-  // A tentative word has the tag, too.
-  const bool absent = c.ready() && place.home->matches(tag_of(hash)) == 0 && !c.may_overflow(tag_of(hash));
-  Sync::point("locate.missed");
-  if (absent && Tbl::size_of(s) == size && line.points.load(std::memory_order_seq_cst) == 0) {  // [point] seq_cst
-    version = core.committer().enter_absent(t, place, hash, key, change);
-  }
-  Epoch<Sync>::leave_outermost(t.epoch);
-  if (version == 0) return 0;
-  t.counters.sets.add();
-  core.hand_out_removals(t);
-  core.space.upkeep.pass_on();
-  return version;
+  const std::int64_t version = put_built<KeySize::kAny>(core, t, home_of(t.geometry, hash), hash, key, built, value.size());
+  return version >= 0 ? static_cast<std::uint64_t>(version) : base::enter_plain(core, t, hash, key, built);
 }
 
 // A set without conditions, in every case.
@@ -200,9 +209,6 @@ template <class Sync>
     }
   }
   PutChange<Sync> change(core.space, t, key, value, built);
-  if (built != 0) {
-    if (const std::uint64_t version = enter_plain(core, t, hash, key, change); version != 0) return {Committed::Outcome::kPut, version};
-  }
   return core.write(t, hash, key, change);
 }
 

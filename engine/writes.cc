@@ -14,9 +14,6 @@ namespace {
   auto& t = *reinterpret_cast<Thread<StdSync>*>(c.thread);
   auto& core = c.core->core;
   PutChange<StdSync> change(core.space, t, key, value, built);
-  if (built != 0) [[likely]] {
-    if (const std::uint64_t version = base::enter_plain(core, t, hash, key, change); version != 0) [[likely]] return version;
-  }
   const Committed done = core.write(t, hash, key, change);
   if (done.outcome == Committed::Outcome::kPut) [[likely]] return done.version;
   const Result<std::uint64_t> r = c.core->refuse_or_drop(t, hash, key);
