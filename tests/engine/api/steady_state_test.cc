@@ -1,4 +1,5 @@
-// In a steady state get, set, del, get_many and set_many neither allocate nor make a system call.
+// In a steady state get, set, del, get_many and set_many neither allocate nor make a system call; nor do they while somebody watches,
+// nor does a poll.
 //
 // Allocations are counted by operator new and malloc of this program, through which the library's
 // process-private memory goes too if it was built with TERN_ALLOCATOR=system; with mimalloc it
@@ -13,6 +14,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <tern/store.h>
+#include <tern/watch.h>
+#include <tern/watch_set.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -73,7 +76,7 @@ constexpr std::size_t kValueBytes = 100;
 // Everything that the operations need is made before; then `run` touches no memory but the store's.
 class Workload {
  public:
-  explicit Workload(const Store& store) : store_(store), session_(std::move(*store.session())) {
+  explicit Workload(const Store& store, bool watched = false) : store_(store), session_(std::move(*store.session())), changes_(64) {
     for (unsigned i = 0; i < kKeys; ++i) names_.push_back(numbered("some key ", i));
     value_ = pattern(kValueBytes);
     keys_.resize(kGroup);
@@ -82,7 +85,13 @@ class Workload {
     versions_.resize(kGroup);
     removed_.resize(kGroup);
     out_.resize(kGroup * kValueBytes);
+    if (!watched) return;
+    all_ = std::move(*store.watch_prefix(""));
+    glob_ = std::move(*store.watch_glob("some key *7", {.coalesce = true}));
+    set_ = std::move(*WatchSet::open(store));
+    for (unsigned i = 0; i < kKeys; i += 64) EXPECT_TRUE(set_.add_prefix(names_[i]));
   }
+  std::uint64_t told() const { return told_; }
 
   // The number of answers that were wrong.
   unsigned run(unsigned operations) {
@@ -98,6 +107,7 @@ class Workload {
     const auto wrote = [](Status s) { return s == Status::kOk; };
     for (unsigned n = 0; n < operations; ++n) {
       const std::string_view key = names_[next(kKeys)];
+      if (all_.is_open() && n % 8 == 0) wrong += poll(all_) + poll(glob_) + poll(set_);
       switch (next(12)) {
         case 0:
           wrong += store_.get(key, std::span<char>(buffer)).failed();
@@ -149,8 +159,22 @@ class Workload {
   }
 
  private:
+  template <class W>
+  unsigned poll(W& watch) {
+    for (;;) {
+      const Result<std::size_t> n = watch.poll(changes_);
+      if (!n.ok()) return 1;
+      told_ += *n;
+      if (*n != changes_.size()) return 0;
+    }
+  }
+
   const Store& store_;
   Session session_;
+  Watch all_, glob_;
+  WatchSet set_;
+  std::vector<Change> changes_;
+  std::uint64_t told_ = 0;
   std::vector<std::string> names_;
   std::string value_;
   std::vector<std::string_view> keys_;
@@ -180,6 +204,19 @@ TEST(SteadyStateTest, NothingIsAllocated) {
   EXPECT_EQ(wrong, 0u);
   EXPECT_EQ(after - before, 0u);
   EXPECT_TRUE(whole(store));
+}
+
+TEST(SteadyStateTest, NothingIsAllocatedWhileItIsWatched) {
+  const Store store = open_or_fail(small_options());
+  Workload workload(store, true);
+  ASSERT_EQ(workload.run(60'000), 0u);
+  const std::uint64_t told = workload.told();
+  const std::uint64_t before = allocations;
+  const unsigned wrong = workload.run(30'000);
+  const std::uint64_t after = allocations;
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(after - before, 0u);
+  EXPECT_GT(workload.told() - told, 30'000u);
 }
 
 TEST(SteadyStateTest, AnOwnedValueThatFitsTheObjectIsNotAllocated) {
@@ -242,21 +279,21 @@ bool forbid_system_calls() {
 
 constexpr int kNoFilter = 78;
 
-int without_system_calls(bool call_one) {
+int without_system_calls(bool call_one, bool watched) {
   const Result<Store> store = Store::open(small_options());
   if (!store) return 2;
-  Workload workload(*store);
-  if (workload.run(300'000) != 0) return 3;
+  Workload workload(*store, watched);
+  if (workload.run(watched ? 60'000 : 300'000) != 0) return 3;
   if (!forbid_system_calls()) return kNoFilter;
   if (call_one) (void)::syscall(SYS_getppid);
-  const int code = workload.run(200'000) == 0 ? 0 : 4;
+  const int code = workload.run(watched ? 30'000 : 200'000) == 0 ? 0 : 4;
   ::_exit(code);  // before anything is destroyed: giving back memory is a call
 }
 
-int in_child(bool call_one) {
+int in_child(bool call_one, bool watched = false) {
   std::fflush(nullptr);
   const pid_t pid = ::fork();
-  if (pid == 0) ::_exit(without_system_calls(call_one));
+  if (pid == 0) ::_exit(without_system_calls(call_one, watched));
   int status = 0;
   EXPECT_EQ(::waitpid(pid, &status, 0), pid);
   EXPECT_TRUE(WIFEXITED(status)) << "killed by signal " << WTERMSIG(status);
@@ -269,6 +306,7 @@ TEST(SteadyStateTest, NoSystemCallIsMade) {
     GTEST_FAIL() << "this kernel has no filter for system calls: can't be tested";
   ASSERT_EQ(expected_to_be_caught, 77) << "the filter catches a call";
   EXPECT_EQ(in_child(false), 0);
+  EXPECT_EQ(in_child(false, true), 0) << "while it is watched";
 }
 
 }  // namespace

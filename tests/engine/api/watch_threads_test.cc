@@ -596,7 +596,7 @@ class Counting {
   std::atomic<std::uint64_t> lag_{0};
 };
 
-const unsigned kChanges = kSanitized ? 200'000u : quick_or_long(2'500'000u, 200'000'000u);
+const unsigned kChanges = kSanitized ? 200'000u : quick_or_long(2'500'000u, 500'000'000u);
 TEST(WatchThreads, MillionsOfChangesExactlyOnce) { Counting(false, kChanges).run(); }
 TEST(WatchThreads, MillionsOfChangesOrTheirNumber) { Counting(true, kChanges).run(); }
 TEST(WatchThreads, EverythingIsToldOnce) { Watching(false, quick_or_long(4'000u, 2'000'000u)).run(); }
