@@ -323,6 +323,58 @@ TEST_P(ScanTest, AClosedStoreSaysSo) {
   EXPECT_EQ(store.del_pattern("*").status(), Status::kClosed);
 }
 
+TEST_P(ScanTest, AStoreThatIsClosedMeanwhileEndsTheScan) {
+  for (unsigned i = 0; i != 500; ++i) ASSERT_TRUE(store.set(numbered("k", 1000 + i), "v"));
+  unsigned shown = 0;
+  const Result<bool> r = store.iterate("", [&](std::string_view key, std::string_view value) {
+    store.close();
+    EXPECT_EQ(key, numbered("k", 1000 + shown++));
+    EXPECT_EQ(value, "v");
+    return true;
+  });
+  EXPECT_EQ(r.status(), Status::kClosed);
+  EXPECT_GT(shown, 0u);
+  EXPECT_LE(shown, 64u);
+}
+
+// What was shown before was right; a page then begins where it stopped, on a view of its own.
+TEST_P(ScanTest, AViewThatIsEndedMeanwhileEndsTheScan) {
+  Options o = options();
+  o.view_bytes_max = kMiB;
+  const Store s = open_or_fail(o);
+  constexpr unsigned kKeys = 20'000;
+  for (unsigned i = 0; i != kKeys; ++i) ASSERT_TRUE(s.set(numbered("k", 100'000 + i), pattern(100)));
+  for (const bool reverse : {false, true}) {
+    ScanCursor cursor;
+    unsigned shown = 0;
+    const auto at = [&] { return reverse ? 100'000 + kKeys - 1 - shown : 100'000 + shown; };
+    std::string expected = value_of(s, "k100000").value();
+    const Result<bool> ended = s.scan({.reverse = reverse}, cursor, [&](std::string_view key, std::string_view value) {
+      if (shown == 0) {
+        for (unsigned i = 0; i != kKeys; ++i) EXPECT_TRUE(s.set(numbered("k", 100'000 + i), pattern(100, reverse ? 2 : 1)));
+      }
+      EXPECT_EQ(key, numbered("k", at()));
+      EXPECT_EQ(value, expected);
+      ++shown;
+      return true;
+    });
+    EXPECT_EQ(ended.status(), Status::kViewExpired);
+    EXPECT_GT(shown, 0u);
+    EXPECT_LE(shown, 64u);
+    expected = pattern(100, reverse ? 2 : 1);
+    const Result<bool> rest = s.scan({.reverse = reverse}, cursor, [&](std::string_view key, std::string_view value) {
+      EXPECT_EQ(key, numbered("k", at()));
+      EXPECT_EQ(value, expected);
+      ++shown;
+      return true;
+    });
+    EXPECT_TRUE(rest && *rest);
+    EXPECT_EQ(shown, kKeys);
+  }
+  EXPECT_GE(s.stats().views_ended, 2u);
+  EXPECT_TRUE(whole(s));
+}
+
 TEST_P(ScanTest, WithoutAViewLeftItSaysWhy) {
   std::vector<View> views;
   for (unsigned i = 0; i != kViewsMax; ++i) {
