@@ -137,6 +137,7 @@ enum class Mutant : unsigned char {
   kEventTailBeforeFlag,       // the tail passes a record that isn't flagged yet
   kEventHoldResurrected,      // a cell names a record before it holds it
   kEventLoserHolds,           // whoever comes too late to publish a record keeps its hold
+  kEventPassedAtOnce,         // who tells something passes all that lies past the rings' share, and not a few
   kEventReleasedAtOnce,       // a cell's hold goes while a subscriber may be at the record
   kEventGapSwallowed,         // a subscriber that was overrun goes on as if nothing had been
   kEventFloorPastTail,        // positions are given up that nobody has filled

@@ -243,7 +243,8 @@ class Events {
   void keep_to_share(const Host& host, Ring& ring) noexcept {
     if (!is_past_share()) [[likely]] return;
     PassingHost passing{host};
-    for (unsigned n = 0; n != kPassedEach && is_past_share(); ++n) {
+    const unsigned most = planted<Sync>(Mutant::kEventPassedAtOnce) ? ~0u : kPassedEach;
+    for (unsigned n = 0; n != most && is_past_share(); ++n) {
       if (!ring.pass(passing)) return;
     }
   }

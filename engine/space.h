@@ -654,9 +654,8 @@ class Space {
     const Rec& r = *record(offset);
     const Hold hold(r.meta.load(std::memory_order_acquire));  // [hold] acquire
     if (hold.holds() != 0 || r.stamp_word().has_ext()) [[unlikely]] return false;
-    if (!heap.free_at_hand(t.cache, offset)) [[unlikely]] return false;
-    Sync::plain_write(r.bytes() + kRecordHeaderBytes, heap.block_bytes(offset) - kRecordHeaderBytes);
-    return true;
+    Sync::plain_write(r.bytes() + kRecordHeaderBytes, heap.block_bytes(offset) - kRecordHeaderBytes);  // before it is poisoned
+    return heap.free_at_hand(t.cache, offset);
   }
 
   // --- holds ---------------------------------------------------------------------------------------------------

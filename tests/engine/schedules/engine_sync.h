@@ -97,10 +97,11 @@ struct Points {
 
 struct EngineEngine {
   static inline std::uint64_t skipped = 0;  // loads of the schedule under way that were no steps
+  static inline std::uint64_t done = 0;     // outside of schedules: operations on atomic words
 
   template <class T>
   static T load(const T* p, std::memory_order order) noexcept {
-    if (t_scheduler == nullptr) return *p;
+    if (t_scheduler == nullptr) return ++done, *p;
     // A loop that only loads must end in the scheduler's step limit.
     if (!WrittenAddresses::instance().contains(p) && ++skipped % 1024 != 0) return *p;
     return SchedEngine::load(p, order);
@@ -124,7 +125,8 @@ struct EngineEngine {
 
  private:
   static void note(const void* p) noexcept {
-    if (t_scheduler != nullptr) WrittenAddresses::instance().note(p);
+    if (t_scheduler == nullptr) return void(++done);
+    WrittenAddresses::instance().note(p);
   }
 };
 
