@@ -29,11 +29,12 @@
 #include "engine/intake.h"
 #include "persist/arena_file.h"
 #include "persist/fault.h"
+#include "persist/planted_bug.h"
 #include "simd/hash.h"
 
 namespace tern::persist {
 
-// Bugs that a test plants, to see whether they would be found. A library that isn't built with its steps visible has none.
+// Bugs to plant in it.
 enum class DeadBug : std::uint8_t {
   kNone,
   kTentativeCounts,      // an insert that wasn't finished counts
@@ -45,12 +46,6 @@ enum class DeadBug : std::uint8_t {
   kMadeOutlives,         // what was made from something that was cleared since counts
   kBaseStays,            // versions go on where the life before began
 };
-#if defined(TERN_SYNC_POINTS)
-inline constinit DeadBug dead_bug = DeadBug::kNone;  // set while nobody attaches
-inline bool planted(DeadBug bug) noexcept { return dead_bug == bug; }
-#else
-constexpr bool planted(DeadBug) noexcept { return false; }
-#endif
 
 class DeadArena {
  public:

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "alloc/platform_lock.h"
 #include "engine/record.h"
 #include "simd/checksum.h"
 
@@ -84,13 +85,22 @@ Error Generations::lock(Trouble& trouble) noexcept {
   lock_ = platform::open_file(name.text, OpenMode::kKeep, &error);
   if (error != 0) return trouble.system(name.text, "the lock file can't be opened", error);
   error = platform::lock_file(lock_);
-  if (error == 0) return {};
+  if (error == 0) {
+    locked_by_ = platform::process_id();
+    return {};
+  }
   unlock();
   if (error == EWOULDBLOCK) {
     return trouble.refused(name.text, {Status::kUnavailable, Field::kPath},
                            "another store or process has this snapshot open for writing, or is saving to it");
   }
   return trouble.system(name.text, "the lock file can't be locked", error);
+}
+
+void Generations::unlock() noexcept {
+  if (locked_by_ == platform::process_id()) platform::unlock_file(lock_);
+  locked_by_ = 0;
+  platform::close_file(lock_);
 }
 
 Error Generations::begin_life(std::uint64_t at_least, std::uint64_t& version_base, Trouble& trouble) noexcept {

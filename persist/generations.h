@@ -49,7 +49,8 @@ class Generations {
 
   // unavailable: somebody else has it. Idempotent.
   Error lock(Trouble& trouble) noexcept;
-  void unlock() noexcept { alloc::platform::close_file(lock_); }
+  // In a forked child only its copy of the file goes: the lock stays the parent's.
+  void unlock() noexcept;
   bool is_locked() const noexcept { return lock_.is_open(); }
 
   // Under the lock: the base of a new life, at least 2^32 above `at_least` and that of the last one; on the disk when it
@@ -67,6 +68,7 @@ class Generations {
   char path_text_[kPathBytesMax + 1];
   std::string_view path_;
   alloc::platform::File lock_;
+  std::uint64_t locked_by_ = 0;  // the process; 0: none
 };
 
 // All of it, or an error: a short write is a full disk, a short read a file that ends early.

@@ -26,6 +26,7 @@
 #include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
+#include "persist/planted_bug.h"
 
 namespace tern::persist {
 
@@ -74,18 +75,12 @@ struct SaveWork {
   std::atomic<unsigned> at_work{0};  // threads beside the caller's
 };
 
-// Bugs that a test plants, to see whether they would be found. A library that isn't built with its steps visible has none.
+// Bugs to plant in it.
 enum class WalkBug : std::uint8_t {
   kNone,
   kCopiesUnguarded,  // a step's records are copied when its guard has ended
   kCopiesUnmasked,   // ... with what their words mean in the arena alone
 };
-#if defined(TERN_SYNC_POINTS)
-inline constinit WalkBug walk_bug = WalkBug::kNone;  // set while nobody saves
-inline bool planted(WalkBug bug) noexcept { return walk_bug == bug; }
-#else
-constexpr bool planted(WalkBug) noexcept { return false; }
-#endif
 
 class Walker {
  public:

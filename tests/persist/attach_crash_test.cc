@@ -178,7 +178,7 @@ struct StepLog {
 
 class AttachKill : public KillTest {
  protected:
-  ~AttachKill() override { persist::dead_bug = DeadBug::kNone; }
+  ~AttachKill() override { persist::planted_bug<DeadBug> = DeadBug::kNone; }
 
   // The contents after each number of operations.
   std::vector<Contents> all_states() {
@@ -315,7 +315,7 @@ TEST_F(AttachKill, EachPlantedBugIsFound) {
               {DeadBug::kTombPasses, "a tomb is passed over", "removal beside a view"},
               {DeadBug::kPointPasses, "points are passed over", "removal by tag"}};
   for (const auto& [bug, name, from] : bugs) {
-    persist::dead_bug = bug;
+    persist::planted_bug<DeadBug> = bug;
     std::size_t first = 0;
     for (std::size_t n = 0; from != nullptr && n != kOperationCount; ++n) {
       if (std::string_view(kOperations[n].name) == from) first = kInserts + n;
@@ -365,7 +365,7 @@ TEST_F(AttachKill, WhatWasMadeFromWhatIsClearedGoesWithIt) {
         ::kill(::getpid(), SIGKILL);
       });
       EXPECT_TRUE(killed);
-      persist::dead_bug = bug;
+      persist::planted_bug<DeadBug> = bug;
       const Result<Store> store = attach();
       ASSERT_TRUE(store.ok()) << why();
       EXPECT_EQ(value_of(*store, "k").has_value(), bug != DeadBug::kNone) << c.name;

@@ -57,7 +57,7 @@ std::optional<std::string> state_of(std::uint64_t n, unsigned key) {
 
 class AttachRandomKill : public KillTest {
  protected:
-  ~AttachRandomKill() override { persist::dead_bug = DeadBug::kNone; }
+  ~AttachRandomKill() override { persist::planted_bug<DeadBug> = DeadBug::kNone; }
 
   void work(const Store& store, RandomLog& l, unsigned me, unsigned seed) {
     Random random(seed * 7 + me);
@@ -265,7 +265,7 @@ TEST_F(AttachRandomKill, ABaseThatStaysIsFound) {
   options.shard_count = 2;
   options.memory_bytes = 16 * kMiB;
   options.clock = nullptr;
-  persist::dead_bug = DeadBug::kBaseStays;
+  persist::planted_bug<DeadBug> = DeadBug::kBaseStays;
   EXPECT_NE(run(20, 1, false), "");
 }
 

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <tern/namespace.h>
 #include <unistd.h>
@@ -351,17 +352,43 @@ TEST_F(AttachTest, AForkedChildLeavesTheStoreAlone) {
     view.reset();
     held.reset();
     EXPECT_TRUE(whole(store));
-    // Until a child runs for the first time, it has the lock as well.
     ::close(ready[1]);
     char byte = 0;
     (void)!::read(ready[0], &byte, 1);  // or it has ended: its status says why
     ::close(ready[0]);
+    expect_refused(Status::kUnavailable, Field::kPath, "another store or process");  // the child's end of it is nobody else's
   }
   {
     const Store store = attach_or_fail();
     EXPECT_EQ(report.entries, 500u);
     for (unsigned i = 0; i != 500; ++i) EXPECT_EQ(value_of(store, numbered("k", i)), pattern(102, i));
   }
+  ::close(pipe[1]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  ::close(pipe[0]);
+}
+
+// A child that has run nothing yet, as one between fork and exec, has a copy of the lock's file; whoever closes lets go for both.
+TEST_F(AttachTest, ACloseLetsGoWhateverAChildHas) {
+  Store store = attach_or_fail();
+  ASSERT_TRUE(store.set("k", "v").ok());
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  // Without what pthread_atfork has the child do.
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    char byte = 0;
+    ::syscall(SYS_close, pipe[1]);
+    ::syscall(SYS_read, pipe[0], &byte, 1);  // until the parent's end is closed
+    ::syscall(SYS_exit_group, 0);
+  }
+  store = Store();
+  store = attach_or_fail();
+  EXPECT_TRUE(report.was_closed);
+  EXPECT_EQ(value_of(store, "k"), "v");
   ::close(pipe[1]);
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);

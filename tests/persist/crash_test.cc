@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string_view>
 #include <unordered_map>
@@ -176,6 +177,41 @@ TEST_F(SnapshotCrash, WhatAnotherProcessOwnsIsRefused) {
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(contents_of(reopen_or_fail(options)), of_first);
   for (const int descriptor : {opened[0], opened[1], ends[0], ends[1]}) ::close(descriptor);
+}
+
+// A forked child has a copy of the lock's file. What it closes lets nobody in while the parent has the path, and once the parent
+// has closed, the next owner doesn't wait for it.
+TEST_F(SnapshotCrash, AForkedChildNeitherLetsGoOfThePathNorKeepsIt) {
+  std::optional<Store> owner(reopen_or_fail(options));
+  const auto waiting_child = [&](int (&to)[2], int (&from)[2], bool closes) {
+    EXPECT_TRUE(::pipe(to) == 0 && ::pipe(from) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (closes) owner.reset();
+      ::close(to[1]);
+      char byte = 0;
+      (void)!::write(from[1], &byte, 1);
+      (void)!::read(to[0], &byte, 1);  // until the parent's end is closed
+      ::_exit(0);
+    }
+    ::close(from[1]);
+    char byte = 0;
+    EXPECT_EQ(::read(from[0], &byte, 1), 1);
+    return child;
+  };
+  int to[2][2], from[2][2];
+  const pid_t children[] = {waiting_child(to[0], from[0], true), waiting_child(to[1], from[1], false)};
+  EXPECT_EQ(reopen(options).error(), (Error{Status::kUnavailable, Field::kPath}));
+  owner.reset();
+  EXPECT_TRUE(reopen(options).ok());
+  for (unsigned i = 2; i-- != 0;) {
+    ::close(to[i][1]);
+    int status = 0;
+    EXPECT_EQ(::waitpid(children[i], &status, 0), children[i]);
+    EXPECT_EQ(status, 0);
+    ::close(to[i][0]);
+    ::close(from[i][0]);
+  }
 }
 
 // At random moments instead of at calls: a child that saves again and again.

@@ -1,5 +1,9 @@
 // R8: each call on a file fails once, for every call that a save or an open makes.
+#include <signal.h>
+#include <sys/resource.h>
+
 #include <cerrno>
+#include <vector>
 
 #include "alloc/platform.h"
 #include "tests/persist/snapshot_fixture.h"
@@ -207,13 +211,58 @@ TEST_F(SnapshotFaults, OfAnOpenAreErrorsAndNothingIsChanged) {
   }
 }
 
-TEST_F(SnapshotFaults, AFullDiskAtAnyByteOfTheFile) {
-  // Each write short of one byte, then none: as a disk that has just so much left. /dev/full is the same from the kernel.
+TEST_F(SnapshotFaults, ADiskWithoutRoom) {
   begin();
   std::filesystem::create_symlink("/dev/full", path + ".tmp");
   EXPECT_EQ(second.save(path, {.fault = &fault}).status(), Status::kIo);
   EXPECT_EQ(fault.system_error, ENOSPC);
   EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+}
+
+// No file of this process grows past so many bytes: the kernel writes what fits, then refuses, as on a disk that has so much left.
+class FileLimit {
+ public:
+  explicit FileLimit(std::uint64_t bytes) : handler_(::signal(SIGXFSZ, SIG_IGN)) {
+    EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before_), 0);
+    const rlimit limit{bytes, before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  }
+  ~FileLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, handler_);
+  }
+  FileLimit(const FileLimit&) = delete;
+  FileLimit& operator=(const FileLimit&) = delete;
+
+ private:
+  rlimit before_{};
+  sighandler_t handler_;
+};
+
+TEST_F(SnapshotFaults, AFullDiskAtAnyByteOfTheFile) {
+  begin();
+  const std::uint64_t bytes = second.save(folder.file("elsewhere"))->bytes;
+  std::vector<std::uint64_t> rooms = {0, 1, 4'095, 4'096, 4'097, bytes - 1};
+  for (std::uint64_t room = 5'000; room < bytes; room += bytes / 37) rooms.push_back(room);
+  begin();
+  for (const std::uint64_t room : rooms) {
+    SCOPED_TRACE("room for " + std::to_string(room) + " bytes of " + std::to_string(bytes));
+    Error answer;
+    {
+      const FileLimit limit(room);
+      answer = second.save(path, {.threads = room % 2 == 0 ? 1u : 3u, .fault = &fault}).error();
+    }
+    EXPECT_EQ(answer.status, Status::kIo);
+    EXPECT_EQ(fault.system_error, EFBIG) << fault.reason;
+    EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+    EXPECT_EQ(second.stats().views, 0u);
+    EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+  }
+  {
+    const FileLimit limit(bytes);
+    EXPECT_TRUE(second.save(path, {.threads = 1}).ok());
+  }
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_second);
 }
 
 TEST_F(SnapshotFaults, AFolderThatCantBeWrittenStillServes) {

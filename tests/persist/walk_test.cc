@@ -42,7 +42,7 @@ class SnapshotWalk : public SnapshotTest {
   }
   ~SnapshotWalk() override {
     detail::StdSync::hook.store(nullptr);
-    persist::walk_bug = WalkBug::kNone;
+    persist::planted_bug<WalkBug> = WalkBug::kNone;
     walk = nullptr;
   }
 
@@ -93,7 +93,7 @@ TEST_F(SnapshotWalk, CopiesWhatItFoundBeforeItsGuardEnds) {
 }
 
 TEST_F(SnapshotWalk, WouldBeSeenIfItCopiedThemLater) {
-  persist::walk_bug = WalkBug::kCopiesUnguarded;
+  persist::planted_bug<WalkBug> = WalkBug::kCopiesUnguarded;
   if (kAddressesChecked) {  // there a record that it reads too late ends the program, if nobody has its memory by then
     GTEST_FLAG_SET(death_test_style, "threadsafe");
     EXPECT_DEATH(
@@ -118,7 +118,7 @@ TEST_F(SnapshotWalk, WouldBeSeenIfItCopiedThemLater) {
 }
 
 TEST_F(SnapshotWalk, WouldBeSeenIfItCopiedWhatTheArenaAloneMeans) {
-  persist::walk_bug = WalkBug::kCopiesUnmasked;
+  persist::planted_bug<WalkBug> = WalkBug::kCopiesUnmasked;
   save(0);
   ASSERT_TRUE(saved.ok());
   EXPECT_EQ(reopen(options).error(), (Error{Status::kCorrupt, Field::kPath}));
