@@ -75,6 +75,7 @@ enum class Mutant : unsigned char {
   kViewClockStands,           // a view is opened without moving the clock
   kViewNotLookedAtAgain,      // what a view's reader found is believed although the view may have ended
   kViewTimeGoesOn,            // a view judges deadlines by the time of the read
+  kViewOfTwoTimes,            // a view judges deadlines by a time that isn't its moment's
   kViewReadsUnfrozen,         // a view shows a record whose deadline may still move
   kWalkWithoutHomeCheck,      // a bucket that was walked is left although growth took keys out of it meanwhile
   kWholeYounger,              // a save takes a record as it lies although it is younger than the view
@@ -87,6 +88,7 @@ enum class Mutant : unsigned char {
   kPointNotHelped,            // a point that has no stamp yet is taken for none
   kPointNotLookedAgain,       // a record is believed alive although it was buried, and its killer swept, meanwhile
   kPointDeadBelieved,         // a record is believed dead although it was replaced before it died
+  kPointBatchUnseen,          // ... by a batch that was under way
   kPointDroppedEarly,         // a point goes although a view may meet what it kills
   kPointOutlived,             // what was made from a record that died meanwhile lives on
   kMadeBeforeItsHead,         // what was made dies by a point that what it was made from came after
@@ -103,9 +105,15 @@ enum class Mutant : unsigned char {
   kLeaseMetAlive,             // a write takes a member whose lease is over for a live one
   kLeaseOutlived,             // a batch commits although what it depends on went with its lease meanwhile
   kLeaseInCollect,            // two looks at slots are believed of members, too
+  kLeaseMovedUnseen,          // a lease is over although the record that says so was replaced before its instant
   // lifetimes
   kReplaceWithoutFreeze,      // a deadline is inherited without freezing it first
   kExpiredIsPresent,
+  kExpiredBelieved,           // a read takes a record for expired that was replaced before it had
+  kExpiredKept,               // ... a write that leaves it as it is
+  kExpiredAsked,              // ... a batch that asks for it
+  kExpiredUnfrozen,           // what was seen past its deadline can still be touched
+  kDeadlineOutlived,          // what was made from a record that has expired, or gone with its lease, meanwhile lives on
   kWheelFileOnce,             // a ticket stays where its time went by while it was filed
   kWheelNoStragglers,         // what was filed while the time moved on is left to the next round
   kWheelUnmarkOnce,           // a position's mark is taken away although it got a ticket meanwhile
@@ -188,6 +196,9 @@ enum class Mutant : unsigned char {
   kGiveRelaxed,               // a block's bit is set without publishing what its last user did
   kUndrainUnlisted,           // a span serves again, but stands on no list
   kDrainingServes,            // blocks are still handed out from a span that is being emptied
+  // maintenance
+  kChoresFromTheStart,        // whoever has time for few steps begins each time with the first of a round
+  kChoresPartIsWhole,         // a part of a round that had nothing to do is taken for all of it
   // eviction
   kEvictUnjudged,             // a victim's key is removed although another record has taken its place
   kEvictKept,                 // an entry that is never to be evicted is a victim

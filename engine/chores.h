@@ -31,8 +31,14 @@ class Chores {
 
   // From `place` on; 0: the beginning of a round.
   Chores(Core<Sync>& core, Thread<Sync>& t, unsigned place) noexcept
-      : core_(core), thread_(t), shard_(place / kNexts % core.table.shard_count()), left_(core.table.shard_count()),
-        next_(static_cast<Next>(place % kNexts)), whole_(next_ == Next::kReclaim) {}
+      : core_(core), thread_(t), left_(core.table.shard_count()) {
+    if (planted<Sync>(Mutant::kChoresFromTheStart)) place = 0;
+    const unsigned shards = left_;
+    shard_ = place / kNexts % shards;
+    left_ = shards - place / kNexts / shards % (shards + 1);
+    next_ = static_cast<Next>(place % kNexts);
+    whole_ = next_ == Next::kReclaim || planted<Sync>(Mutant::kChoresPartIsWhole);
+  }
 
   // Outside of guards. `fresh_bytes`: memory that it may touch first. True: there was something to do.
   bool step(std::size_t fresh_bytes = 0) noexcept {
@@ -81,7 +87,10 @@ class Chores {
   bool touched() const noexcept { return touched_; }
   unsigned shard() const noexcept { return shard_; }
   // Where the next one is to begin.
-  unsigned place() const noexcept { return shard_ * kNexts + static_cast<unsigned>(next_); }
+  unsigned place() const noexcept {
+    const unsigned shards = core_.table.shard_count();
+    return ((shards - left_) * shards + shard_) * kNexts + static_cast<unsigned>(next_);
+  }
 
  private:
   enum class Next : std::uint8_t { kReclaim, kRoom, kExpire, kTend, kSweep, kMoves };
@@ -91,10 +100,10 @@ class Chores {
 
   Core<Sync>& core_;
   Thread<Sync>& thread_;
-  unsigned shard_;
+  unsigned shard_ = 0;
   unsigned left_;  // shards of this round
-  Next next_;
-  bool whole_;            // this round began with its first step
+  Next next_ = Next::kReclaim;
+  bool whole_ = true;     // this round began with its first step
   bool reclaims_ = true;  // there may be more in limbo
   bool worked_ = false;   // in this round
   bool touched_ = false;

@@ -14,7 +14,11 @@
 namespace tern::test {
 namespace {
 
-using Sync = detail::StdSync;
+using detail::Mutant;
+struct PlantedSync : detail::StdSync {
+  static inline Mutant mutant = Mutant::kNone;
+};
+using Sync = PlantedSync;
 using Chores = detail::Chores<Sync>;
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
@@ -131,20 +135,40 @@ TEST(ChoresTest, RoomIsMadeBesideWhatHasExpired) {
 }
 
 // As ticks with a budget of nothing do: one step each, while there is always something to reclaim.
-TEST(ChoresTest, StepByStepEveryChoreHasItsTurn) {
+struct StepByStep {
+  std::uint64_t expired = 0;
+  unsigned over = 0;  // times that a part of a round was taken for all of it
+  unsigned rounds = 0;
+};
+constexpr unsigned kChoresOfAShard = 6;  // of places
+StepByStep step_by_step(Mutant mutant) {
+  PlantedSync::mutant = mutant;
   Store store(64 * kMiB);
-  for (unsigned i = 0; i < 1'000; ++i) ASSERT_TRUE(store.set(i, "v", 1'000));
+  StepByStep done;
+  for (unsigned i = 0; i < 1'000; ++i) EXPECT_TRUE(store.set(i, "v", 1'000));
   store.now_ms = 2'000;
   unsigned place = 0;
   for (unsigned n = 0; n != 2'000; ++n) {
-    for (unsigned i = 0; i != 200; ++i) ASSERT_TRUE(store.set(kMillion + i % 64, "v"));
+    for (unsigned i = 0; i != 200; ++i) EXPECT_TRUE(store.set(kMillion + i % 64, "v"));
     Chores chores(*store.core, *store.other, place);
     (void)chores.step();
-    EXPECT_FALSE(chores.is_over() && place != 0) << "it saw a part of a round";
+    done.over += chores.is_over() && place != 0;
+    done.rounds += chores.place() % kChoresOfAShard == 0;
     place = chores.place();
   }
-  EXPECT_EQ(store.other->counters.expired.get(), 1'000u);
+  done.expired = store.other->counters.expired.get();
+  PlantedSync::mutant = Mutant::kNone;
+  return done;
 }
+
+TEST(ChoresTest, StepByStepEveryChoreHasItsTurn) {
+  const StepByStep done = step_by_step(Mutant::kNone);
+  EXPECT_EQ(done.expired, 1'000u);
+  EXPECT_EQ(done.over, 0u);
+  EXPECT_GT(done.rounds, 100u) << "moves come at a round's end";
+}
+TEST(ChoresMutants, FromTheStart) { EXPECT_LT(step_by_step(Mutant::kChoresFromTheStart).expired, 1'000u); }
+TEST(ChoresMutants, PartIsWhole) { EXPECT_GT(step_by_step(Mutant::kChoresPartIsWhole).over, 0u); }
 
 // Where all that could go was read often, a victim takes more visits than one step has.
 TEST(ChoresTest, RoomIsMadeOfWhatIsReadOftenInBoundedSteps) {
