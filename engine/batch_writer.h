@@ -141,7 +141,7 @@ class BatchWriter {
     if (home == 0) return false;
     d_ = new (at) Descriptor;
     d_->state.store(BatchState::undecided().word(), std::memory_order_relaxed);  // [publish] comes with the first install
-    d_->leased.store(0, std::memory_order_relaxed);  // [publish] as above
+    d_->mortal.store(0, std::memory_order_relaxed);  // [publish] as above
     d_->told.store(0, std::memory_order_relaxed);    // [publish] as above
     d_->is_named = Events<Sync>::wanted(space_);
     d_->home = home;
@@ -316,7 +316,14 @@ class BatchWriter {
       bytes_ += bytes;
       const bool sets = !only_asks && op.kind == BatchOperation::Kind::kSet;
       if (plain && sets && build_at_hand(e, key, op.value, where)) [[likely]] continue;
-      e.record = with_room(bytes, [&] { return !sets ? build_tomb(key, !only_asks) : plain ? build_plain(key, op.value) : build_value(e, key, op); });
+      const auto make = [&] { return !sets ? build_tomb(key, false) : plain ? build_plain(key, op.value) : build_value(e, key, op); };
+      // Evictions, which make the room, need the reserve: it comes last.
+      const bool removes = !sets && !only_asks;
+      e.record = removes && takes_reserve_ ? make() : with_room(bytes, make);
+      if (e.record == 0 && removes) {
+        takes_reserve_ = true;
+        e.record = build_tomb(key, true);
+      }
       if (e.record == 0) {
         d_->count = i;
         drop();
@@ -401,7 +408,7 @@ class BatchWriter {
     }
     return built.offset;
   }
-  // A removal, or an entry that only asks. A long key lies in the record itself: what it will replace isn't known yet.
+  // A removal, or an entry that only asks; `removes`: of the reserve, too. A long key lies in the record itself: what it will replace isn't known yet.
   std::uint64_t build_tomb(std::string_view key, bool removes) noexcept {
     if (key.size() <= kShortKeyMax && !d_->is_named) return space_.build_tomb(thread_, key, 0, removes);
     typename Space<Sync>::Spec spec{key};
@@ -427,6 +434,7 @@ class BatchWriter {
   std::uint64_t next_value_at_ = 0;
   std::uint32_t next_condition_ = 0;
   std::uint64_t bytes_ = 0;  // of everything
+  bool takes_reserve_ = false;  // there was no other room for a removal
 };
 
 }  // namespace tern::detail

@@ -404,7 +404,8 @@ class Operations {
   // too). The same key twice: the last set or del counts; conditions judge the state before the batch. At most
   // Options::max_batch operations (too_large). batch.version(i) has the new versions. Lifetimes are judged by one reading
   // of the clock when the call begins. With Options::entries_max the bound may be passed by as many entries as others
-  // removed meanwhile; WhenFull::kDrop doesn't apply: out_of_memory.
+  // removed meanwhile; WhenFull::kDrop doesn't apply: out_of_memory. Removals need room too, some 40 bytes for each operation and a
+  // record that says so: in a full store that evicts nothing thousands of them may find none, where one del has a reserve.
   // Strictly serialisable with every other call. Lock-free: a write that meets a batch under way finishes it, at the cost
   // of what is left of it; a read never does. Costs about twice a set for each operation.
   Result<void> write(WriteBatch& batch) const noexcept { return detail::write(ctx(), batch); }

@@ -187,6 +187,84 @@ TEST_F(BatchTest, ADeadEntryIsAbsent) {
   EXPECT_EQ(store.stats().expired, 1u);
 }
 
+TEST_F(BatchTest, ADeadEntryFailsWhatAsksForIt) {
+  const std::uint64_t version = *store.set("k", "1", {.ttl = 10ms});
+  EXPECT_TRUE(store.get_or_load("none", [](std::string_view) { return Loaded{}; }, {.negative_ttl = 1s}).missing());
+  clock.advance(10ms);
+  void (*const require[])(WriteBatch&, std::uint64_t) = {
+      [](WriteBatch& b, std::uint64_t) { b.require_present("k"); },
+      [](WriteBatch& b, std::uint64_t v) { b.require_version("k", v); },
+      [](WriteBatch& b, std::uint64_t) { b.require_value("k", "1"); },
+      [](WriteBatch& b, std::uint64_t) { b.set("k", "2", {.if_present = true}); },
+      [](WriteBatch& b, std::uint64_t v) { b.set("k", "2", {.if_version = v}); },
+      [](WriteBatch& b, std::uint64_t) { b.require_present("none"); },
+  };
+  for (const auto add : require) {
+    batch.clear();
+    add(batch, version);
+    batch.set("other", "v");
+    EXPECT_EQ(store.write(batch).status(), Status::kConflict);
+    EXPECT_EQ(batch.failed(), 0u);
+    EXPECT_EQ(all({"k", "none", "other"}), (std::vector<std::optional<std::string>>(3)));
+  }
+  batch.clear();
+  batch.require_absent("none");
+  batch.set("k", "2", {.if_absent = true});
+  EXPECT_TRUE(store.write(batch));
+  EXPECT_EQ(value_of(store, "k"), "2");
+}
+
+TEST_F(BatchTest, ConditionsOfOneKeyAddUp) {
+  const std::uint64_t version = *store.set("k", "");
+  batch.require_value("k", "");
+  batch.require_version("k", version);
+  batch.require_present("k");
+  EXPECT_TRUE(store.write(batch));
+  batch.require_absent("k");
+  batch.set("other", "v");
+  EXPECT_EQ(store.write(batch).status(), Status::kConflict);
+  EXPECT_EQ(batch.failed(), 3u);
+  const std::string large = pattern(300'000, 1), longest(kKeyBytesMax, 'l');
+  ASSERT_TRUE(store.set(longest, large));
+  for (const bool holds : {true, false}) {
+    batch.clear();
+    batch.require_value(longest, holds ? large : pattern(300'000, 2));
+    EXPECT_EQ(store.write(batch).status(), holds ? Status::kOk : Status::kConflict);
+  }
+}
+
+TEST_F(BatchTest, VersionsAreThoseOfSetsThatWereDone) {
+  batch.set("k", "1");
+  batch.require_present("missing");
+  EXPECT_EQ(store.write(batch).status(), Status::kConflict);
+  EXPECT_EQ(batch.version(0), 0u);
+  EXPECT_EQ(batch.version(1), 0u);
+  EXPECT_EQ(batch.version(2), 0u) << "there is no such operation";
+  ASSERT_TRUE(store.set("missing", "v"));
+  ASSERT_TRUE(store.write(batch));
+  EXPECT_EQ(batch.version(0), version_of("k"));
+  EXPECT_EQ(batch.failed(), batch.size());
+  ASSERT_TRUE(store.del("missing"));
+  EXPECT_EQ(store.write(batch).status(), Status::kConflict);
+  EXPECT_EQ(batch.version(0), 0u) << "of this write";
+}
+
+// What a single set would drop without a word, a batch is refused.
+TEST(BatchMemory, AStoreThatDropsRefusesIt) {
+  Options o = small_options();
+  o.entries_max = 10;
+  o.eviction = false;
+  o.full = WhenFull::kDrop;
+  Store store = open_or_fail(o);
+  for (std::uint64_t i = 0; i != 10; ++i) ASSERT_TRUE(store.set(numbered("k", i), "1"));
+  WriteBatch batch;
+  batch.set("k0", "2");
+  batch.set("one more", "1");
+  EXPECT_EQ(store.write(batch).status(), Status::kOutOfMemory);
+  EXPECT_EQ(value_of(store, "k0"), "1");
+  EXPECT_EQ(value_of(store, "one more"), std::nullopt);
+}
+
 TEST_F(BatchTest, WhatCannotBeIsRefusedAndNamed) {
   const std::string long_key(kKeyBytesMax + 1, 'k');
   struct Case {
@@ -200,6 +278,7 @@ TEST_F(BatchTest, WhatCannotBeIsRefusedAndNamed) {
       {[](WriteBatch& b, const std::string& k) { b.set(k, "v"); }, {Status::kTooLarge, Field::kKey}},
       {[](WriteBatch& b, const std::string&) { b.set("k", std::string(12 << 20, 'v')); }, {Status::kTooLarge, Field::kValue}},
       {[](WriteBatch& b, const std::string&) { b.set("k", "v", {.ttl = 0ms}); }, {Status::kInvalidArgument, Field::kTtl}},
+      {[](WriteBatch& b, const std::string&) { b.set("k", "v", {.ttl = milliseconds::max()}); }, {Status::kOutOfRange, Field::kTtl}},
       {[](WriteBatch& b, const std::string&) { b.set("k", "v", {.ttl = 1ms, .keep_ttl = true}); }, {Status::kInvalidArgument, Field::kTtl}},
       {[](WriteBatch& b, const std::string&) { b.set("k", "v", {.if_absent = true, .if_present = true}); },
        {Status::kInvalidArgument, Field::kConditions}},
@@ -305,6 +384,93 @@ TEST_F(BatchTest, TransactionsTakeOneWayOrTheOther) {
   EXPECT_EQ(then.failed(), 2u);
   conditions.set("k", "v");
   EXPECT_EQ(store.transact(conditions, then, otherwise).error(), (Error{Status::kInvalidArgument, Field::kConditions}));
+}
+
+// A clock whose reader changes a key: each batch reads it once, before it asks for anything.
+class TurningClock final : public Clock {
+ public:
+  milliseconds now() const noexcept override {
+    if (left_ != 0 && !turning_) {
+      turning_ = true;
+      --left_;
+      if (*store_->exists("turn")) {
+        (void)store_->del("turn");
+      } else {
+        (void)store_->set("turn", "v");
+      }
+      turning_ = false;
+    }
+    return 1'000s;
+  }
+  void turn(const Store& store, unsigned times) noexcept {
+    store_ = &store;
+    left_ = times;
+  }
+  unsigned left() const noexcept { return left_; }
+
+ private:
+  const Store* store_ = nullptr;
+  mutable unsigned left_ = 0;
+  mutable bool turning_ = false;
+};
+
+// A condition that is another each time it is asked: of the first list, then, negated, of the other.
+TEST(Transactions, GiveUpAfterSixteenTurns) {
+  TurningClock clock;
+  Store store = open_or_fail(small_options(&clock));
+  WriteBatch conditions, then, otherwise;
+  conditions.require_present("turn");
+  then.set("then", "v");
+  otherwise.set("otherwise", "v");
+  const auto turned = [&](unsigned times) {
+    (void)store.set("turn", "v");
+    clock.turn(store, times);
+    return store.transact(conditions, then, otherwise);
+  };
+  EXPECT_EQ(turned(1'000).status(), Status::kConflict);
+  EXPECT_EQ(clock.left(), 1'000u - 2 * 16);
+  clock.turn(store, 0);
+  EXPECT_EQ(value_of(store, "then"), std::nullopt);
+  EXPECT_EQ(value_of(store, "otherwise"), std::nullopt);
+  EXPECT_EQ(value_of(store, "turn"), "v");
+  EXPECT_EQ(store.stats().entries, 1u);
+  // What stays as it is in the last of them is written.
+  const Result<bool> no = turned(2 * 16 - 1);
+  ASSERT_TRUE(no);
+  EXPECT_FALSE(*no);
+  EXPECT_EQ(value_of(store, "otherwise"), "v");
+  EXPECT_EQ(value_of(store, "then"), std::nullopt);
+  const Result<bool> yes = turned(2 * 16 - 2);
+  ASSERT_TRUE(yes);
+  EXPECT_TRUE(*yes);
+  EXPECT_EQ(value_of(store, "then"), "v");
+  EXPECT_TRUE(whole(store));
+}
+
+TEST(Transactions, BothListsAreCheckedFirst) {
+  Options o = small_options();
+  o.max_batch = 4;
+  Store store = open_or_fail(o);
+  WriteBatch conditions, then, otherwise;
+  conditions.require_absent("a");
+  conditions.require_absent("b");
+  for (const char* key : {"a", "b"}) then.set(key, "v");
+  otherwise.set("c", "v");
+  otherwise.set("", "v");
+  EXPECT_EQ(store.transact(conditions, then, otherwise).error(), (Error{Status::kInvalidKey, Field::kKey}));
+  EXPECT_EQ(otherwise.failed(), 1u);
+  then.set("c", "v");
+  EXPECT_EQ(store.transact(conditions, then, otherwise).error(), (Error{Status::kTooLarge, Field::kBatch})) << "with its conditions";
+  EXPECT_EQ(store.stats().entries, 0u);
+  // Conditions judge the state before, whatever a list does to their keys; and one that fails leaves the other list's versions.
+  then.clear();
+  then.set("a", "1");
+  then.del("b");
+  otherwise.clear();
+  otherwise.del("a");
+  EXPECT_TRUE(*store.transact(conditions, then, otherwise));
+  EXPECT_FALSE(*store.transact(conditions, then, otherwise));
+  EXPECT_EQ(store.stats().entries, 0u);
 }
 
 // Inside the guard of a visit, over keys that the visited record is one of: whatever the batch replaces stays readable.
@@ -441,6 +607,48 @@ TEST(BatchMemory, EvictionMakesRoomFirst) {
   }
   EXPECT_GT(store.stats().evicted, 10'000u);
   EXPECT_TRUE(whole(store));
+}
+
+// As many removals as a batch has need as many records that say so, all at once: where others can be evicted for them they are done,
+// and leave evictions what these need; else they are refused, and can be made one by one.
+TEST(BatchMemory, ThousandsOfRemovalsFromAFullStore) {
+  for (const bool evicts : {true, false}) {
+    Options o = small_options();
+    o.memory_bytes = 4 * kMiB;
+    o.eviction = evicts;
+    Store store = open_or_fail(o);
+    const std::string value(64, 'v');
+    std::uint64_t n = 0;
+    const auto fill = [&] {
+      if (evicts) {
+        for (const std::uint64_t end = n + 60'000; n != end; ++n) ASSERT_TRUE(store.set(numbered("k", n), value));
+      } else {
+        while (store.set(numbered("k", n), value)) ++n;
+      }
+    };
+    WriteBatch batch;
+    for (int round = 0; round != 4; ++round) {
+      SCOPED_TRACE(testing::Message() << (evicts ? "evicting, " : "refusing, ") << round);
+      fill();
+      const std::uint64_t before = store.stats().entries;
+      batch.clear();
+      for (std::uint64_t i = 0; i != 4'096; ++i) batch.del(numbered("k", n - 1 - i));
+      if (evicts) {
+        ASSERT_TRUE(store.write(batch));
+      } else if (const auto done = store.write(batch); !done) {
+        EXPECT_EQ(done.status(), Status::kOutOfMemory);
+        EXPECT_EQ(store.stats().entries, before);
+        for (std::uint64_t i = 0; i != 4'096; ++i) ASSERT_TRUE(store.del(numbered("k", n - 1 - i))) << i;
+      }
+      if (!evicts) {
+        EXPECT_LT(store.stats().entries, before - 1'000);
+      }
+      EXPECT_EQ(value_of(store, numbered("k", n - 1)), std::nullopt);
+      for (std::uint64_t i = 0; i != 3'000; ++i, ++n) ASSERT_TRUE(store.set(numbered("k", n), value)) << i;
+      for (std::uint64_t i = 0; i != 1'000; ++i) EXPECT_TRUE(store.del(numbered("k", n - 1 - i))) << i;
+    }
+    EXPECT_TRUE(whole(store));
+  }
 }
 
 TEST(BatchMemory, TheBoundOnEntriesIsKept) {

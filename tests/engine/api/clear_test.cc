@@ -355,6 +355,7 @@ TEST_F(ClearTest, AClosedStoreSaysSo) {
   store.close();
   EXPECT_EQ(store.clear().status(), Status::kClosed);
   EXPECT_EQ(store.del_prefix("x").status(), Status::kClosed);
+  EXPECT_EQ(store.del_tag("x").status(), Status::kClosed);
   EXPECT_EQ(store.invalidated(1).error().status, Status::kClosed);
 }
 

@@ -280,6 +280,30 @@ TEST_F(ViewTest, ReadsManyKeys) {
   EXPECT_EQ(view.exists(std::string(65'528, 'x')).status(), Status::kTooLarge);
 }
 
+TEST_F(ViewTest, AnswersAsTheStoreDoes) {
+  const std::uint64_t version = *store.set("k", "value", {.ttl = 1s, .metadata = "m"});
+  View view = open_view(store);
+  ASSERT_TRUE(store.set("k", "longer than before", {.metadata = "n"}));
+  char out[3] = {'-', '-', '-'};
+  EXPECT_EQ(*view.get("k", std::span<char>(out)), 5u) << "the whole size";
+  EXPECT_EQ(std::string_view(out, 3), "---") << "and nothing in part";
+  EXPECT_EQ(view.get_entry("k")->version, version);
+  EXPECT_EQ(view.get_entry("k")->ttl, 1s);
+  EXPECT_EQ(view.get_metadata("k")->view(), "m");
+  EXPECT_TRUE(view.get_metadata("missing").missing());
+  const std::vector<std::string_view> keys(65'537, "k");
+  Values values;
+  EXPECT_EQ(view.get_many(keys, values).status(), Status::kTooLarge);
+  ASSERT_TRUE(view.get_many(std::span(keys).first(65'536), values));
+  EXPECT_EQ(*values[65'535], "value");
+  // Another in its place: the former is closed.
+  View later = open_view(store);
+  EXPECT_GT(later.stamp(), view.stamp());
+  view = std::move(later);
+  EXPECT_EQ(value_of(view, "k"), "longer than before");
+  EXPECT_EQ(store.stats().views, 1u);
+}
+
 // --- time ------------------------------------------------------------------------------------------------------------
 
 TEST_F(ViewTest, JudgesDeadlinesByTheTimeWhenItWasOpened) {
@@ -426,6 +450,12 @@ TEST(ViewMemoryTest, PastItsShareTheOldestIsEnded) {
   EXPECT_EQ(old.get("missing").status(), Status::kViewExpired);
   EXPECT_EQ(old.exists("k19999").status(), Status::kViewExpired);
   EXPECT_EQ(old.size().status(), Status::kViewExpired);
+  EXPECT_EQ(old.get_entry("k0").status(), Status::kViewExpired);
+  EXPECT_EQ(old.get_metadata("k0").status(), Status::kViewExpired);
+  EXPECT_EQ(old.for_each([](const ViewEntry&) { return true; }).status(), Status::kViewExpired);
+  const std::string_view keys[] = {"k0"};
+  Values values;
+  EXPECT_EQ(old.get_many(keys, values).status(), Status::kViewExpired);
   char out[8];
   EXPECT_EQ(old.get("k0", std::span<char>(out)).status(), Status::kViewExpired);
   EXPECT_EQ(store.stats().views_ended, 1u);
