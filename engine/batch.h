@@ -53,7 +53,8 @@
 // Without memory for the copy the key is put on its shard's list for maintenance. An entry that only asks settles as a
 // husk in both cases.
 //
-// Lifetimes are judged by one reading of the clock at the beginning of the call, the same for all helpers.
+// Lifetimes are judged by one reading of the clock at the beginning of the call, the same for all helpers. Did a deadline pass
+// between that and the stamp that a condition depends on, it is as with leases (6).
 //
 // Where somebody listens when it is stamped, its stamp is its own, and each record has a word behind it in which whoever settles it
 // writes of how many changes the batch consists, for its listeners. Built while nobody listened they have none: then it is aborted
@@ -384,8 +385,8 @@ class Batches {
     if (!own.stamp_word().only_asks()) ShortBatch<Sync>::agree_on_meta(space_, own, b.hold_word(), !bs.tomb());
     if (!e.keeps_lifetime && e.condition_count == 0) return true;
     const Head<Sync> before = Commit<Sync>::head_of(space_, fixed(d), b, bs, key_of(own).size());
-    if (Leases<Sync>::of(space_, b, bs) != 0) [[unlikely]] {
-      d.leased.store(1, std::memory_order_relaxed);  // [decide] comes with the swap to COMMITTING
+    if ((before.present && before.has_deadline) || Leases<Sync>::of(space_, b, bs) != 0) [[unlikely]] {
+      d.mortal.store(1, std::memory_order_relaxed);  // [decide] comes with the swap to COMMITTING
     }
     if (e.keeps_lifetime && !agree_on_lifetime(d, own, before)) return abort(d, BatchState::Why::kKept, index, e.operation);
     for (unsigned c = 0; c != e.condition_count; ++c) {
@@ -440,15 +441,14 @@ class Batches {
       if (!found) return {};
       const auto seen = Ver::resolve(space_, *found.record);
       if (seen.record == nullptr) return {};
-      if (found.points) [[unlikely]] {
-        const bool dead{space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp())};
-        if (found.slot->load(std::memory_order_seq_cst) != found.word.word()) continue;  // [publish] seq_cst: as in every look
-        if (dead) return {};
-      }
       const Time then = fixed(d);
       Head<Sync> head = Commit<Sync>::head_of(space_, then, *seen.record, seen.stamp, key.size());
       Leases<Sync>(table_, then).judge(head, *seen.record, seen.stamp);
-      return head;
+      const bool dead = found.points && space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp());
+      if (found.points || (head.expired && !planted<Sync>(Mutant::kExpiredAsked))) [[unlikely]] {
+        if (!Leases<Sync>::is_still(space_, found, *seen.record)) continue;  // as in every look
+      }
+      return dead ? Head<Sync>{} : head;
     }
   }
 

@@ -30,7 +30,9 @@ class BatchState {
     kCondition = 0,  // the operation's was not met
     kKept = 1,       // a lifetime to be kept turned out to be of another kind, or metadata to be others: its owner tries again
     kMemory = 2,     // there was none to go on with
-    kPoint = 3,      // an invalidation point came between its conditions and its stamp, or the first listener: its owner tries again
+    // An invalidation point, a deadline or a lease's end came between its conditions and its stamp, or the first listener: its
+    // owner tries again.
+    kPoint = 3,
   };
   constexpr explicit BatchState(std::uint64_t word) noexcept : word_(word) {}
   static constexpr BatchState undecided() noexcept { return BatchState(0); }
@@ -89,7 +91,7 @@ struct BatchDescriptor {
   std::uint64_t now_ms;  // by which lifetimes are judged
   std::uint64_t began;   // the view clock then, plus one, if anything depends on the state before; else 0
   std::uint64_t home;    // the record that it lies in
-  typename Sync::template Atomic<std::uint64_t> leased;  // 1: something that it depends on is attached to a lease
+  typename Sync::template Atomic<std::uint64_t> mortal;  // 1: something that it depends on has a deadline or a lease
   typename Sync::template Atomic<std::uint64_t> told;    // of how many changes listeners will hear, plus one; 0: not counted
   std::uint32_t count;   // of entries, in order of (hash, key)
   std::uint32_t conditions_at;

@@ -156,6 +156,7 @@ class Commit {
       h.deadline_ms = x.ms();
       // Dead from the deadline's instant on.
       h.expired = h.has_deadline && time.now() >= h.deadline_ms && !planted<Sync>(Mutant::kExpiredIsPresent);
+      if (h.expired && !x.frozen()) [[unlikely]] end_for_good(time, r, h);
       h.present = !h.expired;
     }
     if (s.absent()) {
@@ -169,6 +170,15 @@ class Commit {
     return h;
   }
 
+  // Who says that a record has expired sees to it that no touch which began before can bring it back.
+  [[gnu::noinline]] static void end_for_good(const Time& time, Rec& r, Head<Sync>& h) noexcept {
+    if (planted<Sync>(Mutant::kExpiredUnfrozen)) return;
+    h.x = Deadline(r.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst) | Deadline::kFrozen);  // [deadline] seq_cst
+    h.has_deadline = !h.x.never();
+    h.deadline_ms = h.x.ms();
+    h.expired = h.has_deadline && time.now() >= h.deadline_ms;
+  }
+
   // Inside a guard. `hash` is the key's. `known`: where somebody found it, in this guard; null: it is looked up.
   template <class Change>
   [[gnu::always_inline]] Committed commit(Thr& t, std::uint64_t hash, std::string_view key, Change& change,
@@ -176,6 +186,7 @@ class Commit {
     Shd& s = table_.shard_of(hash);
     std::uint64_t tomb = 0;
     bool silent = false;
+    bool husk = false;  // an attempt has left one
     for (;;) {
       const std::uint64_t made_at = Change::kDerives ? space_.views.now() : 0;
       const bool points = space_.has_points();
@@ -213,7 +224,11 @@ class Commit {
       }
       Head<Sync> head = head_now(o, os, key.size());
       Decision wanted = change.judge(head);
-      if (wanted == Decision::kKeep || (wanted == Decision::kRemove && os.tomb())) return kept(t, tomb, head.version);
+      if (wanted == Decision::kKeep || (wanted == Decision::kRemove && os.tomb())) {
+        if (head.expired && !is_still(place, o)) [[unlikely]] continue;
+        if (husk) [[unlikely]] Batches<Sync>(*this).review(t, old);
+        return kept(t, tomb, head.version);
+      }
       if (os.has_x() && !planted<Sync>(Mutant::kReplaceWithoutFreeze)) {
         o.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
         Sync::point("commit.frozen");
@@ -222,7 +237,10 @@ class Commit {
         if (final_head.deadline_ms != head.deadline_ms || final_head.present != head.present) {
           head = final_head;
           wanted = change.judge(head);
-          if (wanted == Decision::kKeep) return kept(t, tomb, head.version);
+          if (wanted == Decision::kKeep) {
+            if (head.expired && !is_still(place, o)) [[unlikely]] continue;
+            return kept(t, tomb, head.version);
+          }
         }
       }
       // An entry appears where a tomb stood (an expired record counts until it is buried or replaced).
@@ -255,13 +273,15 @@ class Commit {
       const bool enters = wanted == Decision::kPut && (os.tomb() || (before.keep() && !mine.keep()));
       const SlotWord to = enters ? place.found.word.reborn(static_cast<unsigned>(Ins::next_random(t)), own)
                                  : place.found.word.replaced(own);
-      if constexpr (Change::kDerives) {
+      if constexpr (Change::kDerives && !requires { Sync::kUnstamped; }) {
         if (wanted == Decision::kPut) {
           const Stamp born(r.w0.load(std::memory_order_relaxed));  // nobody else sees it
           const bool made = head.present && change.depends();
           // What it was made from may be younger than the look at the clock: a point before that doesn't concern it.
           const std::uint64_t since = planted<Sync>(Mutant::kMadeBeforeItsHead) ? made_at : std::max(made_at, os.stamp());
-          r.w0.store((made ? born.made_at(since) : born.made_of_nothing()).word(), std::memory_order_relaxed);  // [publish]
+          Stamp made_from = made ? born.made_at(since) : born.made_of_nothing();
+          if (made && (head.has_deadline || os.has_ext()) && outlives(r, born, head)) [[unlikely]] made_from = made_from.outliving();
+          r.w0.store(made_from.word(), std::memory_order_relaxed);  // [publish]
         }
       }
       Link link = r.link_word().over(old).after_expired(head.expired);
@@ -284,10 +304,10 @@ class Commit {
         continue;
       }
       const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space_);
-      if (is_named(key)) [[unlikely]] count_name(key, wanted == Decision::kPut ? own : 0, os.tomb() ? 0 : judged);
       const Trimmed trimmed = Versions<Sync>::stamp_own(space_, t, own, old);
       if (Change::kDerives && trimmed.husk) [[unlikely]] {
-        // What it was made from has died: once more, with a copy. The dead record is buried, and the husk goes with it.
+        // What it was made from has died: once more, with a copy. Whoever buries or replaces what is dead takes the husk with it.
+        husk = true;
         if (more != 0) bound_.give_back(more);
         const std::uint64_t copy = space_.copy_of(t, own);
         change.used();
@@ -295,6 +315,7 @@ class Commit {
         change.replace_record(copy);
         continue;
       }
+      if (is_named(key)) [[unlikely]] count_name(key, wanted == Decision::kPut ? own : 0, os.tomb() ? 0 : judged);
       if (!early) Events<Sync>::notify(space_, t, s, r);
       if (less != 0) bound_.give_back(less);
       if (before.keep() != mine.keep()) [[unlikely]] space_.count_kept(t, mine.keep() ? r : o, mine.keep(), head.expired);
@@ -393,6 +414,18 @@ class Commit {
     return change;
   }
 
+  // `r`, in the making, will be there when what `head` says has gone by itself.
+  [[gnu::noinline]] bool outlives(Rec& r, Stamp born, const Head<Sync>& head) const noexcept {
+    if (planted<Sync>(Mutant::kDeadlineOutlived)) return false;
+    if (head.has_deadline && !(born.has_x() && Deadline(r.x().load(std::memory_order_relaxed)).ms() <= head.deadline_ms)) return true;  // as above
+    const std::uint64_t lease = Leases<Sync>::of(space_, *head.record, head.stamp);
+    return lease != 0 && Leases<Sync>::of(space_, r, born) != lease;
+  }
+  // `o`, which has expired or gone with its lease, was the key's until then.
+  [[gnu::noinline]] bool is_still(const Place<Sync>& place, const Rec& o) const noexcept {
+    return planted<Sync>(Mutant::kExpiredKept) || Leases<Sync>::is_still(space_, place.found, o);
+  }
+
   // With the lease asked that the record may have.
   [[gnu::always_inline]] Head<Sync> head_now(Rec& r, Stamp s, std::size_t key_size) noexcept {
     Head<Sync> h = head_of(space_, time_, r, s, key_size);
@@ -434,7 +467,7 @@ class Commit {
     if (!take_entry(t, weight)) return {true, {Outcome::kFull, 0}};
     space_.record(own)->link.store(space_.record(own)->link_word().over(0).word(),
                                    std::memory_order_relaxed);  // [publish] comes with the slot's swap
-    if (Change::kDerives) {  // an earlier attempt may have met a head
+    if constexpr (Change::kDerives && !requires { Sync::kUnstamped; }) {  // an earlier attempt may have met a head
       auto& w0 = space_.record(own)->w0;
       w0.store(Stamp(w0.load(std::memory_order_relaxed)).made_of_nothing().word(), std::memory_order_relaxed);  // [publish]
     }

@@ -245,43 +245,45 @@ class Core {
     if (points) [[unlikely]] return look_past_points(found, key);
     if (s.intent()) [[unlikely]] return look_through(found, key);
     if (s.has_ext() && Leases<Sync>::of(space, *found.record, s) != 0) [[unlikely]] return look_past_points(found, key);
-    return Commit<Sync>::head_of(space, time, *found.record, s, key.size());
+    const HeadT h = Commit<Sync>::head_of(space, time, *found.record, s, key.size());
+    if (h.expired && !planted<Sync>(Mutant::kExpiredBelieved)) [[unlikely]] return look_past_points(found, key);
+    return h;
   }
 
   [[gnu::noinline]] HeadT look_through(const typename Tbl::Found& found, std::string_view key) noexcept {
     const auto seen = Versions<Sync>::resolve(space, *found.record);
     if (seen.record == nullptr) return {};
     if (Leases<Sync>::of(space, *seen.record, seen.stamp) != 0) [[unlikely]] return look_past_points(found, key);
-    return Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key.size());
+    const HeadT h = Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key.size());
+    return h.expired ? look_past_points(found, key) : h;
   }
 
-  // The same while there are points, or a lease, that may kill it.
+  // The same of what has expired, and while there are points, or a lease, that may kill it.
   [[gnu::noinline]] HeadT look_past_points(typename Tbl::Found found, std::string_view key) noexcept {
     for (;;) {
       const auto seen = Versions<Sync>::resolve(space, *found.record);
       if (seen.record == nullptr) return {};
       HeadT h = Commit<Sync>::head_of(space, time, *seen.record, seen.stamp, key.size());
       if (seen.stamp.tomb()) return h;
-      const bool was = h.present || h.known_absent;
       if (!planted<Sync>(Mutant::kLeaseUnasked)) Leases<Sync>(table, time).judge(h, *seen.record, seen.stamp);
-      if (was && h.expired) {
-        // A miss, unless something else has taken its place meanwhile.
-        if (Leases<Sync>::is_still(space, found, *seen.record)) return h;
-        found = table.find_slowly(table.hash_of(key), key);
-        if (!found) return {};
-        continue;
-      }
+      bool gone = h.expired;
       if (space.points.killer(space, *seen.record, seen.stamp, seen.stamp.stamp())) {
+        gone = true;
         h.present = h.known_absent = false;
         h.value = nullptr;
         h.value_size = 0;
         if (planted<Sync>(Mutant::kPointDeadBelieved)) return h;
       }
       Sync::point("point.looked");
-      // What kills it may have been swept while it was looked for; not before the record itself was. And what is dead may
-      // have been replaced before it died, by what isn't of the point's scope.
-      if (found.slot->load(std::memory_order_seq_cst) == found.word.word()) return h;  // [publish] seq_cst
-      if (planted<Sync>(Mutant::kPointNotLookedAgain)) return h;
+      if (gone) {
+        // A miss, unless something else has taken its place before it went: by its deadline, or with its lease, or by a point
+        // whose scope that isn't in.
+        if (Leases<Sync>::is_still(space, found, *seen.record)) return h;
+      } else {
+        // What kills it may have been swept while it was looked for; not before the record itself was.
+        if (found.slot->load(std::memory_order_seq_cst) == found.word.word()) return h;  // [publish] seq_cst
+        if (planted<Sync>(Mutant::kPointNotLookedAgain)) return h;
+      }
       found = table.find_slowly(table.hash_of(key), key);
       if (!found) return {};
     }

@@ -19,8 +19,8 @@
 // it first, so that no keep_alive which began before can bring it back.
 //
 // A set that is under way while its lease ends is set and gone at once: its key is absent from the swap on, and what was
-// there before is replaced. A set with a condition on a member, without its lease, may come after the lease's end in the
-// same way as with del_tag (engine/README.md).
+// there before is replaced. A set with a condition on a member, without its lease, comes to nothing if the lease ends before
+// its stamp, and is judged again (Versions::decided).
 //
 // Cost: a read of a member is two look-ups; of any other entry nothing (a flag in EXT, which such a record has). Lock-free.
 #ifndef TERN_ENGINE_LEASES_H_
@@ -82,7 +82,9 @@ class Leases {
         if (space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp())) return true;
         if (found.slot->load(std::memory_order_seq_cst) != found.word.word()) continue;  // [publish] seq_cst: see points.h
       }
-      return is_past(*seen.record, seen.stamp, time_.now());
+      if (!is_past(*seen.record, seen.stamp, time_)) return false;
+      // It may have been replaced, by one with a later deadline, before it was past.
+      if (planted<Sync>(Mutant::kLeaseMovedUnseen) || found.slot->load(std::memory_order_seq_cst) == found.word.word()) return true;  // [publish] seq_cst
     }
   }
 
@@ -99,7 +101,7 @@ class Leases {
     if (s.tomb()) return true;
     // A view shows no deadline that may still move (views.h).
     if (s.has_x()) r.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
-    return is_past(r, s, now_ms);
+    return is_past(r, s, Time::at(now_ms));
   }
 
   // What a head says once its lease was asked: of one that is over, that it has expired.
@@ -108,11 +110,12 @@ class Leases {
     if (lease != 0) [[unlikely]] judge_member(head, lease);
   }
 
-  // A member's record, found where `found` says, whose lease is over: whether it was the key's all the while.
+  // A record, found where `found` says, that has expired, or whose lease is over, or which a point has killed: whether it was the
+  // key's all the while.
   static bool is_still(Space<Sync>& space, const typename Tbl::Found& found, const Rec& record) noexcept {
     Sync::point("lease.looked");
     if (planted<Sync>(Mutant::kLeaseNotLookedAgain)) return true;
-    if (Ver::resolve(space, *found.record).record != &record) return false;  // a batch was decided meanwhile
+    if (!planted<Sync>(Mutant::kPointBatchUnseen) && Ver::resolve(space, *found.record).record != &record) return false;  // a batch was decided meanwhile
     return found.slot->load(std::memory_order_seq_cst) == found.word.word();  // [publish] seq_cst
   }
 
@@ -176,9 +179,10 @@ class Leases {
   }
 
  private:
-  static bool is_past(Rec& r, Stamp s, std::uint64_t now) noexcept {
+  static bool is_past(Rec& r, Stamp s, const Time& time) noexcept {
     if (!s.has_x()) return false;
     const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+    const std::uint64_t now = time.now();
     if (now < x.ms()) return false;
     if (planted<Sync>(Mutant::kLeaseUnfrozen)) return true;
     // What it is for good.

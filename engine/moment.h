@@ -61,9 +61,9 @@ class Moment {
       }
       return Outcome::kDone;
     }
-    const auto view = core.space.views.open(ViewOwner::kStore);
+    std::uint64_t now;
+    const auto view = core.space.views.open_at_one_time(ViewOwner::kStore, core.time, now);
     if (!view.ok()) return Outcome::kTooManyViews;
-    const std::uint64_t now = core.time.now();
     Outcome done = Outcome::kDone;
     for (std::size_t i = 0; i != count; ++i) {
       const auto found = core.table.find(cells[i].hash, keys[i]);

@@ -110,15 +110,18 @@ class Stamp {
 
   // PENDING: since when the older record may have died unseen that this one was made from, if it was (points.h).
   constexpr Stamp made_at(std::uint64_t clock) const noexcept {
-    return Stamp((word_ & ~kStampMask) | ((clock + 1) & kStampMask));
+    return Stamp((word_ & ~kStampMask & ~kNolink) | ((clock + 1) & kStampMask));
   }
-  constexpr Stamp made_of_nothing() const noexcept { return Stamp(word_ & ~kStampMask); }
+  constexpr Stamp made_of_nothing() const noexcept { return Stamp(word_ & ~kStampMask & ~kNolink); }
   constexpr bool is_made() const noexcept { return (word_ & kStampMask) != 0; }
   constexpr std::uint64_t made_at() const noexcept { return (word_ & kStampMask) - 1; }
+  // ... and that one has a deadline or a lease that this one hasn't. (NOLINK says nothing else before the stamp.)
+  constexpr Stamp outliving() const noexcept { return Stamp(word_ | kNolink); }
+  constexpr bool outlives() const noexcept { return nolink(); }
 
   // PENDING -> STAMPED
   constexpr Stamp stamped_at(std::uint64_t stamp) const noexcept {
-    return Stamp((word_ & ~kStampMask) | std::uint64_t{1} << 62 | (stamp & kStampMask));
+    return Stamp((word_ & ~kStampMask & ~kNolink) | std::uint64_t{1} << 62 | (stamp & kStampMask));
   }
   constexpr Stamp without_link() const noexcept { return Stamp(word_ | kNolink); }
   // PENDING -> BATCH, before publication; BATCH -> STAMPED or ABORTED
@@ -128,7 +131,7 @@ class Stamp {
   constexpr Stamp settled_at(std::uint64_t stamp) const noexcept {
     return Stamp((word_ & kFlags) | std::uint64_t{1} << 62 | (stamp & kStampMask));
   }
-  constexpr Stamp given_up() const noexcept { return Stamp((word_ & kFlags) | std::uint64_t{3} << 62); }
+  constexpr Stamp given_up() const noexcept { return Stamp((word_ & kFlags & ~kNolink) | std::uint64_t{3} << 62); }
   constexpr Stamp with_flags(std::uint64_t flags) const noexcept { return Stamp(word_ | flags); }  // before publication
 
  private:

@@ -85,8 +85,7 @@ class Versions {
         !planted<Sync>(Mutant::kPointOutlived)) [[unlikely]] {
       committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // each entry is installed
     }
-    if (d.leased.load(std::memory_order_relaxed) != 0 && a_lease_has_ended(space, d) &&  // it came with the state
-        !planted<Sync>(Mutant::kLeaseOutlived)) [[unlikely]] {
+    if (d.mortal.load(std::memory_order_relaxed) != 0 && some_have_gone(space, d)) [[unlikely]] {  // it came with the state
       committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // as above
     }
     if (is_told_unnamed) [[unlikely]] committed = BatchState::aborted_at(BatchState::Why::kPoint, d.count - 1, 0);  // as above
@@ -115,17 +114,22 @@ class Versions {
   // A removal of it changes nothing that a listener could be told.
   static bool is_nothing(Stamp s) noexcept { return s.tomb() || s.absent(); }
 
-  // Whether what the batch depends on is gone by the end of a lease. Every entry is installed.
-  [[gnu::noinline]] static bool a_lease_has_ended(Space<Sync>& space, BatchDescriptor<Sync>& d) noexcept {
+  // Whether what the batch depends on has gone by its deadline, or with its lease. Every entry is installed.
+  [[gnu::noinline]] static bool some_have_gone(Space<Sync>& space, BatchDescriptor<Sync>& d) noexcept {
     const BatchEntry* const entries = d.entries();
     for (std::uint32_t i = 0; i != d.count; ++i) {
       if (entries[i].condition_count == 0 && !entries[i].keeps_lifetime) continue;
       const std::uint64_t at = below_husks(space, space.record(entries[i].record)->link_word().older());
       if (at == 0) return false;  // trimmed: long decided
-      const Rec& r = *space.record(at);
+      Rec& r = *space.record(at);
       const Stamp s = r.stamp_word();
-      const std::uint64_t lease = s.tomb() ? 0 : Leases<Sync>::of(space, r, s);
-      if (lease != 0 && Leases<Sync>(*space.table, *space.time).is_over(lease)) return true;
+      if (s.tomb()) continue;
+      if (s.has_x() && !planted<Sync>(Mutant::kDeadlineOutlived)) {
+        const std::uint64_t ms = Deadline(r.x().load(std::memory_order_seq_cst)).ms();  // [deadline] seq_cst: frozen
+        if (ms > d.now_ms && ms <= space.time->now()) return true;  // what had expired before was judged so
+      }
+      const std::uint64_t lease = Leases<Sync>::of(space, r, s);
+      if (lease != 0 && Leases<Sync>(*space.table, *space.time).is_over(lease) && !planted<Sync>(Mutant::kLeaseOutlived)) return true;
     }
     return false;
   }
@@ -274,17 +278,26 @@ class Versions {
  private:
   // What becomes of a PENDING record when the clock is `now`: it is stamped with that, unless what it was made from has
   // died since (points.h). Was it within the scope of what killed that, it was written just before, and died with it.
-  // If not, it would outlive what it was made from: a husk.
+  // If not, it would outlive what it was made from: a husk. So it would where that has gone by its deadline, which is
+  // frozen, or with its lease: somebody may have missed it.
   [[gnu::always_inline]] static Stamp decided(Space<Sync>& space, const Rec& r, Stamp s, std::uint64_t now) noexcept {
-    if (!s.is_made() || s.made_at() == now || planted<Sync>(Mutant::kPointOutlived)) [[likely]] return s.stamped_at(now);
+    if (!s.is_made() || (s.made_at() == now && !s.outlives()) || planted<Sync>(Mutant::kPointOutlived)) [[likely]] return s.stamped_at(now);
     return decided_late(space, r, s, now);
   }
   [[gnu::noinline]] static Stamp decided_late(Space<Sync>& space, const Rec& r, Stamp s, std::uint64_t now) noexcept {
-    const std::uint64_t own = space.points.first_between(space, r, s, s.made_at(), now);
     const std::uint64_t older = below_husks(space, r.link_word().older());
+    if (s.outlives() && older != 0 && has_gone(space, *space.record(older))) return s.given_up();
+    const std::uint64_t own = space.points.first_between(space, r, s, s.made_at(), now);
     if (older == 0 || planted<Sync>(Mutant::kPointRetagged)) return s.stamped_at(own);
     const Rec& o = *space.record(older);
     return space.points.first_between(space, o, o.stamp_word(), s.made_at(), now) < own ? s.given_up() : s.stamped_at(own);
+  }
+
+  [[gnu::noinline]] static bool has_gone(Space<Sync>& space, Rec& o) noexcept {
+    const Stamp s = o.stamp_word();
+    if (s.has_x() && space.time->now() >= Deadline(o.x().load(std::memory_order_seq_cst)).ms()) return true;  // [deadline] seq_cst
+    const std::uint64_t lease = Leases<Sync>::of(space, o, s);
+    return lease != 0 && Leases<Sync>(*space.table, *space.time).is_over(lease);
   }
 
   // True: this call was the first to say so.

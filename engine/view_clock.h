@@ -92,6 +92,21 @@ class ViewClock {
     return {};
   }
 
+  // ... and a time that was its moment's: what a view shows expired and what it shows changed are of one instant. Opened
+  // anew, a bounded number of times, where the time went on meanwhile.
+  template <class Time>
+  Opened open_at_one_time(ViewOwner owner, const Time& time, std::uint64_t& now_ms) noexcept {
+    now_ms = time.now();
+    for (unsigned attempt = 0;; ++attempt) {
+      const Opened view = open(owner);
+      const std::uint64_t before = now_ms;
+      now_ms = time.now();
+      if (!view.ok() || now_ms == before || attempt == kOpenedAnewMax || planted<Sync>(Mutant::kViewOfTwoTimes)) return view;
+      close(view);
+    }
+  }
+  static constexpr unsigned kOpenedAnewMax = 8;
+
   void close(const Opened& view) noexcept {
     const bool kept = bytes_[view.index].exchange(0, std::memory_order_relaxed) != 0;  // figures
     given_up_[view.index].store(0, std::memory_order_relaxed);  // [register] publishes it to the slot's next owner

@@ -70,10 +70,9 @@ class Views {
   explicit Views(Core<Sync>& core) noexcept : core_(core) {}
 
   Handle open(ViewOwner owner = ViewOwner::kUser) noexcept {
-    Handle view{core_.space.views.open(owner), 0};
-    if (!view.opened.ok()) return view;
-    view.now_ms = core_.time.now();
-    core_.space.views.opened_at(view.opened, view.now_ms);
+    Handle view;
+    view.opened = core_.space.views.open_at_one_time(owner, core_.time, view.now_ms);
+    if (view.opened.ok()) core_.space.views.opened_at(view.opened, view.now_ms);
     return view;
   }
   // `t` may be null: then nothing is gone over.
