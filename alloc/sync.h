@@ -118,6 +118,7 @@ enum class Mutant : unsigned char {
   kWheelNoStragglers,         // what was filed while the time moved on is left to the next round
   kWheelUnmarkOnce,           // a position's mark is taken away although it got a ticket meanwhile
   kTicketAlwaysInherited,     // an earlier deadline keeps the ticket of the later one
+  kHuskHasTicket,             // a ticket is taken for that of a husk, which nobody can remove
   kTicketLinkAfterX,          // what is below an intent is read after its deadline's word
   kTicketLostUnsaid,          // a ticket that found no memory is taken for filed
   kExpireUnjudged,            // a ticket removes its key without asking for the deadline that it has now

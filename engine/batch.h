@@ -154,7 +154,7 @@ class Batches {
       const Head<Sync> head = current(d, e);
       for (unsigned c = 0; c != e.condition_count; ++c) {
         const BatchCondition& condition = d.conditions()[e.first_condition_or_slot + c];
-        if (!condition.is_of_kept && !holds(d, condition, head)) first = std::min(first, condition.operation);
+        if (!condition.is_of_kept && !holds(d, condition, head) && !has_expired_since(head)) first = std::min(first, condition.operation);
       }
     }
     return first;
@@ -393,10 +393,15 @@ class Batches {
       const BatchCondition& condition = d.conditions()[e.first_condition_or_slot + c];
       if (!holds(d, condition, before) && !planted<Sync>(Mutant::kConditionAskedFirst)) {
         if (condition.is_of_kept && planted<Sync>(Mutant::kBatchStaleMetadata)) continue;
+        if (has_expired_since(before)) [[unlikely]] return abort(d, BatchState::Why::kPoint, index, condition.operation);
         return abort(d, condition.is_of_kept ? BatchState::Why::kKept : BatchState::Why::kCondition, index, condition.operation);
       }
     }
     return true;
+  }
+  // Whether what was there when the batch began, by its time, isn't any more. (Nor need it have been: it may have come too late.)
+  bool has_expired_since(const Head<Sync>& head) const noexcept {
+    return head.present && head.has_deadline && commit_.time_.now() >= head.deadline_ms && !planted<Sync>(Mutant::kDeadlineOutlived);
   }
   static bool abort(Descriptor& d, BatchState::Why why, std::uint32_t entry, std::uint32_t operation) noexcept {
     std::uint64_t expected = BatchState::undecided().word();

@@ -152,7 +152,7 @@ class Tickets {
       if (!w.is_current_of(tag)) continue;
       Rec& r = *table.space().record(w.offset());
       const Stamp stamp = r.stamp_word();
-      if (!stamp.has_x() || stamp.intent()) continue;
+      if (!stamp.has_x() || stamp.batch() || (stamp.aborted() && !planted<Sync>(Mutant::kHuskHasTicket))) continue;
       if (Deadline(r.x().load(std::memory_order_seq_cst)).ticket() != ticket.number()) continue;  // [deadline] seq_cst
       return {&slot, &r, w, stamp, false, &b, home};
     }
@@ -177,7 +177,7 @@ class Tickets {
           // Before X: what is below an intent is cut off only after that has taken over the number. The other way round, a
           // batch could end in between, and the number be found in neither.
           std::uint64_t below = stamp.intent() ? r.link_word().older() : 0;
-          if (stamp.has_x() && !stamp.aborted()) {  // a husk has what it took over, and will never be the key's
+          if (stamp.has_x() && (!stamp.aborted() || planted<Sync>(Mutant::kHuskHasTicket))) {  // a husk has what it took over, and will never be the key's
             const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
             if (x.ticket() == ticket.number()) {
               const bool in_batch = table.space().record(w.offset())->stamp_word().batch();

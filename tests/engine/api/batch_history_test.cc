@@ -48,7 +48,7 @@ class Caller {
       : store_(store), recorder_(recorder), thread_(thread), random_(thread * 7'919 + 1) {}
 
   void act() {
-    switch (pick(14)) {
+    switch (pick(16)) {
       case 0: return get();
       case 1: return set();
       case 2: return del();
@@ -57,6 +57,8 @@ class Caller {
       case 5: return view();
       case 6: return clear();
       case 7: return transact();
+      case 8: return pick(2) == 0 ? set_nx() : swap();
+      case 9: return exchange();
       default: return batch();
     }
   }
@@ -157,6 +159,48 @@ class Caller {
     const Result<std::int64_t> r = store_.increment(name_of(kNumber));
     EXPECT_TRUE(r) << status_name(r.status());
     call.op.parts[0].value = static_cast<char>('0' + *r);
+    recorder_.end(call);
+  }
+  // What depends on the value that is there, by a call of its own: not as a batch, which takes another way.
+  void set_nx() {
+    const unsigned key = pick(kKeys);
+    const char v = value(key);
+    MapOp op;
+    op.add(What::kRequireAbsent, key);
+    op.add(What::kSet, key, v);
+    auto& call = recorder_.begin(thread_, op);
+    const Result<bool> r = store_.set_nx(name_of(key), stored(key, v));
+    EXPECT_TRUE(r);
+    call.op.ok = *r;
+    recorder_.end(call);
+  }
+  void swap() {
+    const unsigned key = pick(kKeys);
+    const char from = value(key), to = value(key);
+    MapOp op;
+    op.add(What::kRequireValue, key, from);
+    op.add(What::kSet, key, to);
+    auto& call = recorder_.begin(thread_, op);
+    const Result<bool> r = store_.compare_and_swap(name_of(key), stored(key, from), stored(key, to));
+    EXPECT_TRUE(r);
+    call.op.ok = *r;
+    recorder_.end(call);
+  }
+  void exchange() {
+    const unsigned key = pick(kKeys);
+    const char v = value(key);
+    const bool removes = pick(2) == 0;
+    MapOp op;
+    op.add(What::kRead, key);
+    if (removes) {
+      op.add(What::kDel, key);
+    } else {
+      op.add(What::kSet, key, v);
+    }
+    auto& call = recorder_.begin(thread_, op);
+    const Lookup<Value> r = removes ? store_.get_and_del(name_of(key)) : store_.get_and_set(name_of(key), stored(key, v));
+    EXPECT_FALSE(r.failed());
+    if (r) call.op.parts[0].value = modelled(key, r->view());
     recorder_.end(call);
   }
   void get() {

@@ -112,6 +112,23 @@ struct Due : Scene<M> {
     return {[this, keep_ttl] { done = b.batch(0, {{kIsThere, 2}, {kSet, 2, 'a', keep_ttl}, {kSet, 1, 'a'}}, false); },
             [this] { b.fire(1, b.kDueMs); }};
   }
+  // Its deadline was moved on: the ticket is filed anew, whatever a batch that keeps the lifetime has done meanwhile.
+  Threads kept_and_moved_on() {
+    b.expire(b.rig.own_index(), 2, kMovedToMs);
+    b.rig.freeze();
+    b.rig.at_end = [this] {
+      b.fire(b.rig.own_index(), kMovedToMs);
+      tern::detail::Guard<Sync> guard(b.rig.core().space, b.rig.own());
+      const auto found = b.rig.core().table.find(b.keys[2].hash, b.keys[2].view());
+      if (found && !found.stamp.tomb()) b.rig.complain("what has expired is left: its ticket was lost");
+    };
+    return {[this] { b.batch(0, {{kSet, 2, 'a', true}, {kSet, 1, 'a'}}, false); }, [this] { b.fire(1, b.kDueMs); }};
+  }
+  // Its owner stands still and leaves a husk: the ticket is that of what lies below.
+  Threads kept_in_vain() {
+    return {[this] { b.batch(0, {{kSet, 2, 'a', true}, {kIs, 3, 'x'}}, false); }, [this] { b.fire(1, b.kDueMs); }};
+  }
+  static constexpr std::uint64_t kMovedToMs = 200;
   bool done = false;
 };
 
@@ -124,9 +141,22 @@ TEST(BatchesAndLifetimes, ALifetimeThatIsKeptAndDue) {
   expect_holds("batches, due and kept", d.b, d.condition_on_it(true), kTwo);
 }
 
+TEST(BatchesAndLifetimes, ALifetimeThatIsKeptAndMovedOn) {
+  Due<Mutant::kNone> d(2);
+  expect_holds("batches, kept and moved on", d.b, d.kept_and_moved_on(), kTwo);
+}
+TEST(BatchesAndLifetimes, ALifetimeThatIsKeptInVain) {
+  Due<Mutant::kNone> d(2);
+  expect_holds("batches, kept in vain", d.b, d.kept_in_vain(), {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
+}
+
+TEST(BatchRemovalMutants, HuskHasTicket) {
+  Due<Mutant::kHuskHasTicket> d(2);
+  expect_found("batches, planted HuskHasTicket", d.b, d.kept_in_vain(), {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
+}
 TEST(BatchRemovalMutants, TicketLinkAfterX) {
   Due<Mutant::kTicketLinkAfterX> d(2);
-  expect_found("batches, planted LinkAfterX", d.b, d.condition_on_it(true), {.preemptions = 2, .schedules = 12'000});
+  expect_found("batches, planted LinkAfterX", d.b, d.kept_and_moved_on(), {.preemptions = 2, .schedules = 12'000});
 }
 
 // --- what a view keeps, below a husk -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -64,11 +65,13 @@ class BatchRigBase {
   // --- recorded operations ---
 
   // `judged`: its answer is part of the history.
-  bool batch(int t, std::initializer_list<Ask> asked, bool judged = true);
+  bool batch(int t, std::initializer_list<Ask> asked, bool judged = true) { return batch(t, std::span(asked.begin(), asked.size()), judged); }
+  bool batch(int t, std::span<const Ask> asked, bool judged = true);
   bool set(int t, unsigned key, char value);
   // No part of the history: the value stays.
   bool set_metadata(int t, unsigned key, std::string_view metadata);
   bool del(int t, unsigned key);
+  bool swap(int t, unsigned key, char from, char to);
   void add(int t, unsigned key);
   char get(int t, unsigned key);
   // All at one moment.
@@ -86,6 +89,11 @@ class BatchRigBase {
   void sweep(int t);
   // A lease with number 1, alive until 1000, and members of it: keys 0 and 1 with '4'. The state that schedules begin from.
   void lease_two();
+  // It is 130, and keys 0 and 1 with '4' are due at 140: the state that schedules begin from. Others like them, and 140 goes by.
+  // To the checker, the members of a lease and its end.
+  void mortal_two();
+  void set_mortal(int t, unsigned key, char value);
+  void pass(int t);
   void set_member(int t, unsigned key, char value);
   void revoke(int t);
   bool keep_alive(int t, std::uint64_t deadline_ms);
@@ -94,6 +102,7 @@ class BatchRigBase {
 
   R rig;
   std::array<Key, 4> keys;
+  bool values_differ = true;  // no two writes of a key are of one value: a batch's version is known by it
 
   // Time goes by, and what is due goes.
   static constexpr std::uint64_t kDueMs = 140;
@@ -107,6 +116,7 @@ class BatchRigBase {
   using Outcome = tern::detail::Committed::Outcome;
 
   Outcome put_member(R::Thr& t, unsigned key, char value);
+  Outcome put_mortal(R::Thr& t, unsigned key, char value);
   Call<MapOp>& begin(int t, const MapOp& op);
   // An eviction, somewhere in the call of whoever made it.
   static void told_of(void* user, std::string_view key, std::string_view, tern::RemovalCause cause);
@@ -119,8 +129,9 @@ class BatchRigBase {
   std::unique_ptr<Recorder<MapOp>> recorder_;
   LinearizabilityChecker<MapSpec> checker_;
   std::array<Call<MapOp>*, 8> open_{};
-  static inline tern::detail::Scans<Sync>::Step step_;  // of one thread
+  static inline tern::detail::Scans<Sync>::Step step_[4];  // of each thread
   Chains chains_ = Chains::kShort;
+  R::Opened view_{};  // kKeptByAView: open in every schedule
   bool judged_ = true;
   bool touched_ = false;  // a new lifetime takes a version
   MapSpec::State initial_ = {'0', '0', '0', 0, 0};

@@ -139,10 +139,10 @@ struct Viewed {
             [&] { expect_contents(1); }};
   }
   // The touch was judged before the time came; the view is opened after it.
-  Threads time_beside_a_touch() {
-    return {[&] { rig.expire(0, mortal, 2000); },
-            [&] {
-              typename Rig<M>::View late{rig.core().space.views.open(ViewOwner::kUser), 1000};
+  Threads time_beside_a_touch(std::uint64_t deadline_ms, std::uint64_t view_ms) {
+    return {[this, deadline_ms] { rig.expire(0, mortal, deadline_ms); },
+            [this, view_ms] {
+              typename Rig<M>::View late{rig.core().space.views.open(ViewOwner::kUser), view_ms};
               if (!late.opened.ok()) return;
               const std::string once = rig.view_get(1, late, mortal);
               const std::string again = rig.view_get(1, late, mortal);
@@ -227,7 +227,11 @@ TEST(Views, SavedBesideOverwrites) {
 TEST(Views, OpenedBesideATouch) {
   Viewed<Mutant::kNone> v(2, 0);
   v.rig.clock_orders = false;
-  expect_holds("views, touch", v.rig, v.time_beside_a_touch());
+  expect_holds("views, touch", v.rig, v.time_beside_a_touch(2000, 1000));
+}
+TEST(Views, TimeBesideATouchBackwards) {
+  Viewed<Mutant::kNone> v(2, 0);
+  expect_holds("views, touch backwards", v.rig, v.time_beside_a_touch(400, 500));
 }
 TEST(Views, TimeStandsStillInThem) {
   Viewed<Mutant::kNone> v(2);
@@ -286,7 +290,7 @@ TEST(ViewMutants, WholeBelowUnjudged) {
 }
 TEST(ViewMutants, ReadsUnfrozen) {
   Viewed<Mutant::kViewReadsUnfrozen> v(2, 0);
-  expect_found("view reads unfrozen", v.rig, v.time_beside_a_touch());
+  expect_found("view reads unfrozen", v.rig, v.time_beside_a_touch(400, 500));
 }
 TEST(ViewMutants, TimeGoesOn) {
   Viewed<Mutant::kViewTimeGoesOn> v(2);
