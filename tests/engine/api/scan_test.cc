@@ -262,14 +262,20 @@ TEST_P(ScanTest, RemovalByPatternKeepsNoViewAndNoVersion) {
   EXPECT_EQ(store.stats().kept_versions, 0u);
 }
 
-// It is asked for the time when the view of a call is open and nothing was looked at.
+// It is asked for the time before the view of a call is opened and, the second time, when that is open and nothing was looked at.
 class ClockThatActs final : public Clock {
  public:
   milliseconds now() const noexcept override {
-    if (const auto act = std::exchange(then, nullptr)) act();
+    if (then && ++asked_ == 2) {
+      asked_ = 0;
+      std::exchange(then, nullptr)();
+    }
     return milliseconds(1'000'000);
   }
   mutable std::function<void()> then;
+
+ private:
+  mutable int asked_ = 0;
 };
 
 TEST_P(ScanTest, RemovalSparesWhatWasChangedSince) {

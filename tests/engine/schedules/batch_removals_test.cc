@@ -126,7 +126,11 @@ struct Due : Scene<M> {
   }
   // Its owner stands still and leaves a husk: the ticket is that of what lies below.
   Threads kept_in_vain() {
-    return {[this] { b.batch(0, {{kSet, 2, 'a', true}, {kIs, 3, 'x'}}, false); }, [this] { b.fire(1, b.kDueMs); }};
+    return {[this] { b.batch(0, {{kSet, 2, 'a', true}, {What::kRequireAbsent, 3}}, false); },
+            [this] {
+              b.set(1, 3, 'c');
+              b.fire(1, b.kDueMs);
+            }};
   }
   static constexpr std::uint64_t kMovedToMs = 200;
   bool done = false;
@@ -147,12 +151,12 @@ TEST(BatchesAndLifetimes, ALifetimeThatIsKeptAndMovedOn) {
 }
 TEST(BatchesAndLifetimes, ALifetimeThatIsKeptInVain) {
   Due<Mutant::kNone> d(2);
-  expect_holds("batches, kept in vain", d.b, d.kept_in_vain(), {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
+  expect_holds("batches, kept in vain", d.b, d.kept_in_vain(), {.preemptions = 2, .schedules = 6'000, .random = 3'000, .freeze = Freeze::kAllButOne});
 }
 
 TEST(BatchRemovalMutants, HuskHasTicket) {
   Due<Mutant::kHuskHasTicket> d(2);
-  expect_found("batches, planted HuskHasTicket", d.b, d.kept_in_vain(), {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
+  expect_found("batches, planted HuskHasTicket", d.b, d.kept_in_vain(), {.preemptions = 2, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
 }
 TEST(BatchRemovalMutants, TicketLinkAfterX) {
   Due<Mutant::kTicketLinkAfterX> d(2);
@@ -223,7 +227,7 @@ TEST(BatchesInOrder, BesideAScan) {
 TEST(BatchesInOrder, NobodyWaitsForAStoppedOne) {
   Ordered o(2);
   expect_body_holds("batches in order, stopped", o.body(o.beside_a_scan()),
-                    {.preemptions = 1, .schedules = 6'000, .random = 0, .freeze = Freeze::kAllButOne});
+                    {.preemptions = 2, .schedules = 30'000, .random = 0, .freeze = Freeze::kAllButOne});
 }
 
 }  // namespace
