@@ -1,6 +1,7 @@
 // A thread stopped for ever at any named step of any operation delays nobody (R5): with it parked
 // there, the operations of another thread all succeed on a store with room. Built with the
 // library's steps visible.
+#include <tern/namespace.h>
 #include <tern/store.h>
 
 #include <algorithm>
@@ -102,6 +103,31 @@ const Named kActions[] = {
      [](const Store& s, unsigned n) {
        (void)s.set(numbered("p.", n), "1");
        (void)s.del_pattern("p.*");
+     }},
+    {"keys that share a beginning come and go",  // nodes of the index split, grow and shrink, and a leaf gives way to a node
+     [](const Store& s, unsigned n) {
+       const std::string key = numbered("zz", n % 300);
+       (void)s.set(key, "1");
+       (void)s.set(key + "long", "1");
+       (void)s.del(key);
+       if (n % 3 != 0) (void)s.del(key + "long");
+     }},
+    {"pages, backward and by pattern",
+     [](const Store& s, unsigned) {
+       ScanCursor cursor;
+       for (unsigned page = 0; page != 3; ++page) {
+         (void)s.scan({.prefix = "k", .limit = 5, .reverse = true}, cursor, [](std::string_view) { return true; });
+       }
+       (void)s.keys("k1?");
+       (void)s.get_subtree("k1", [](std::string_view, std::string_view) { return true; });
+     }},
+    {"a namespace is made, written, listed and cleared",
+     [](const Store& s, unsigned n) {
+       const Result<Namespace> own = s.ns(numbered("n", n));
+       if (!own) return;
+       (void)own->set("a", "1");
+       (void)own->keys();
+       if (n % 40 == 0) (void)own->clear();
      }},
     {"view, its reads and its end",
      [](const Store& s, unsigned n) {
@@ -215,7 +241,7 @@ void others(const Store& store, unsigned operations) {
   WriteBatch batch;
   for (unsigned i = 0; i < operations; ++i) {
     const std::string key = numbered("k", i % kKeys);
-    switch (i % 10) {
+    switch (i % 11) {
       case 0: {
         const Result<std::uint64_t> r = store.set(key, pattern(i % 100));
         ASSERT_TRUE(r) << status_name(r.status()) << " after " << i;
@@ -256,6 +282,19 @@ void others(const Store& store, unsigned operations) {
         ASSERT_TRUE(view);
         ASSERT_FALSE(view->get(key).failed());
         ASSERT_FALSE(view->get("k1").failed());
+        break;
+      }
+      case 9: {  // in order, both ways; of what is under way, what a view has
+        ScanOptions options;
+        options.from = "k";
+        options.to = "l";
+        options.reverse = i % 2 != 0;
+        options.limit = 20;
+        unsigned shown = 0;
+        const Result<bool> r = store.scan(options, [&](std::string_view) { return ++shown != 0; });
+        ASSERT_TRUE(r) << status_name(r.status()) << " after " << i;
+        const Result<Keys> none = store.keys("nothing.*");
+        ASSERT_TRUE(none && none->empty());
         break;
       }
       default:
@@ -331,7 +370,9 @@ TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
                             "view.registered", "view.stamped", "view.read", "version.keep", "kept.note", "kept.look", "batch.located",
                             "batch.agree", "batch.install", "batch.version", "batch.placed", "batch.commit", "batch.stamp", "batch.count",
                             "batch.settle", "batch.give_up", "batch.heal", "event.listen", "event.subscribed", "event.cell",
-                            "event.swap", "event.in", "event.told", "event.read"}) {
+                            "event.swap", "event.in", "event.told", "event.read", "index.coming", "index.frozen", "index.replace",
+                            "index.link", "index.hint", "index.probe", "index.probed", "index.unlink", "leaf.confirm", "leaf.left",
+                            "scan.looked"}) {
     EXPECT_TRUE(stops.where.contains(point)) << point;
   }
 }
