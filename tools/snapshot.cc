@@ -275,7 +275,9 @@ int convert_snapshot_file(const SnapshotCommand& c) {
   SnapshotFault fault;
   const auto info = inspect_snapshot(c.snapshot, &fault);
   if (!info) fail(fault, info.error());
+  const StillWallClock clock;  // the conversion takes no lifetime any time
   Options options;
+  options.clock = &clock;
   options.eviction = false;
   options.maintenance = Maintenance::kTick;
   options.name = info->name;

@@ -207,8 +207,7 @@ TEST_F(SnapshotCommandTest, AnOlderFormatIsConvertedWithNothingLostOrChanged) {
   const auto entries = [](const std::string& file) {
     std::map<std::string, std::string> all;
     const auto read = read_snapshot(file, [&](const SnapshotEntry& e) {
-      // Of an idle entry it is counted from when it is read.
-      const auto expires = !e.expires_at ? "never" : e.idle.count() != 0 ? "idle" : std::to_string(e.expires_at->count());
+      const auto expires = e.expires_at ? std::to_string(e.expires_at->count()) : "never";
       all.emplace(e.key, std::string(e.value) + '|' + std::to_string(e.version) + '|' + expires + '|' + std::to_string(e.idle.count()) +
                              (e.evictable ? "" : "|kept"));
       return true;
