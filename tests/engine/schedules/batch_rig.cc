@@ -311,11 +311,9 @@ void BatchRigBase::set_letter(int t, unsigned key, char value) {
   op.add(What::kRequirePresent, key);
   op.add(What::kSet, key, value);
   auto& call = begin(t, op);
-  const tern::detail::SetTerms terms{.if_present = true, .tags = letter_.block()};
-  tern::detail::SetChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view(), {&value, 1}, terms);
-  const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change);
-  call.op.ok = c.outcome == Outcome::kPut;
-  finish(call, c.outcome);
+  const Outcome outcome = put(rig.thread(t), key, value, {.if_present = true, .tags = letter_.block()});
+  call.op.ok = outcome == Outcome::kPut;
+  finish(call, outcome);
 }
 
 void BatchRigBase::sweep(int t) {
@@ -440,19 +438,19 @@ void BatchRigBase::scan(int t) {
   rig.core().kept_keys()->review(rig.thread(t), rig.shard(), 16);
 }
 
-BatchRigBase::Outcome BatchRigBase::put_mortal(R::Thr& t, unsigned key, char value) {
-  const tern::detail::SetTerms how{.has_deadline = true, .deadline_ms = 140};
-  tern::detail::SetChange<Sync> change(rig.core().space, t, keys[key].view(), {&value, 1}, how);
+BatchRigBase::Outcome BatchRigBase::put(R::Thr& t, unsigned key, char value, const tern::detail::SetTerms& terms) {
+  tern::detail::SetChange<Sync> change(rig.core().space, t, keys[key].view(), {&value, 1}, terms);
   return rig.core().write(t, keys[key].hash, keys[key].view(), change).outcome;
+}
+
+BatchRigBase::Outcome BatchRigBase::put_mortal(R::Thr& t, unsigned key, char value) {
+  return put(t, key, value, {.has_deadline = true, .deadline_ms = kDueMs});
 }
 
 BatchRigBase::Outcome BatchRigBase::put_member(R::Thr& t, unsigned key, char value) {
   tern::detail::TagBlock block;
   (void)block.set({}, 1);
-  tern::detail::SetTerms how;
-  how.tags = block.block();
-  tern::detail::SetChange<Sync> change(rig.core().space, t, keys[key].view(), {&value, 1}, how);
-  return rig.core().write(t, keys[key].hash, keys[key].view(), change).outcome;
+  return put(t, key, value, {.tags = block.block()});
 }
 
 Call<MapOp>& BatchRigBase::begin(int t, const MapOp& op) {

@@ -115,6 +115,7 @@ class BatchRigBase {
  private:
   using Outcome = tern::detail::Committed::Outcome;
 
+  Outcome put(R::Thr& t, unsigned key, char value, const tern::detail::SetTerms& terms);
   Outcome put_member(R::Thr& t, unsigned key, char value);
   Outcome put_mortal(R::Thr& t, unsigned key, char value);
   Call<MapOp>& begin(int t, const MapOp& op);
