@@ -28,23 +28,14 @@ struct Bucket {
   Key other[8];
 };
 
+// `kSet`: without conditions, which has a way of its own to an absent key (writes-inl.h).
 template <Mutant M>
-Threads two_inserters(Bucket<M>& b) {
-  return {[&] { b.rig.set_nx(0, b.key, "a"); },
-          [&] {
+Threads two_writers(Bucket<M>& b, Kind how) {
+  const auto put = [&b, how](int t, const char* value) { how == Kind::kSet ? b.rig.set(t, b.key, value) : b.rig.set_nx(t, b.key, value); };
+  return {[put] { put(0, "a"); },
+          [&b, put] {
             b.rig.del(1, b.other[0]);
-            b.rig.set_nx(1, b.key, "b");
-            b.rig.get(1, b.key);
-          }};
-}
-
-// The same by sets without conditions, which have a way of their own to an absent key (writes-inl.h).
-template <Mutant M>
-Threads two_setters(Bucket<M>& b) {
-  return {[&] { b.rig.set(0, b.key, "a"); },
-          [&] {
-            b.rig.del(1, b.other[0]);
-            b.rig.set(1, b.key, "b");
+            put(1, "b");
             b.rig.get(1, b.key);
           }};
 }
@@ -76,25 +67,25 @@ void age(Bucket<M>& b) {
 TEST(Insertion, TwoInsertersOfOneKey) {
   Bucket<Mutant::kNone> b(2, 1);
   b.rig.freeze();
-  expect_holds("insertion, two", b.rig, two_inserters(b));
+  expect_holds("insertion, two", b.rig, two_writers(b, Kind::kSetNx));
 }
 
 TEST(Insertion, TwoSetsOfOneKey) {
   Bucket<Mutant::kNone> b(2, 1);
   b.rig.freeze();
-  expect_holds("insertion, two sets", b.rig, two_setters(b));
+  expect_holds("insertion, two sets", b.rig, two_writers(b, Kind::kSet));
 }
 
 TEST(Insertion, TwoSetsIntoAFullBucket) {
   Bucket<Mutant::kNone> b(2, 7);
   b.rig.freeze();
-  expect_holds("insertion, two sets, full bucket", b.rig, two_setters(b));
+  expect_holds("insertion, two sets, full bucket", b.rig, two_writers(b, Kind::kSet));
 }
 
 TEST(Insertion, TwoInsertersIntoAFullBucket) {
   Bucket<Mutant::kNone> b(2, 7);
   b.rig.freeze();
-  expect_holds("insertion, full bucket", b.rig, two_inserters(b));
+  expect_holds("insertion, full bucket", b.rig, two_writers(b, Kind::kSetNx));
 }
 
 TEST(Insertion, ThreeInsertersAndARemover) {
@@ -125,13 +116,13 @@ TEST(Insertion, NobodyWaitsForAStoppedInserter) {
 TEST(InsertionMutants, NoSecondLook) {
   Bucket<Mutant::kNoSecondLook> b(2, 1);
   b.rig.freeze();
-  expect_found("no second look", b.rig, two_inserters(b));
+  expect_found("no second look", b.rig, two_writers(b, Kind::kSetNx));
 }
 
 TEST(InsertionMutants, NoSecondLookBySets) {
   Bucket<Mutant::kNoSecondLook> b(2, 1);
   b.rig.freeze();
-  expect_found("no second look, sets", b.rig, two_setters(b));
+  expect_found("no second look, sets", b.rig, two_writers(b, Kind::kSet));
 }
 
 TEST(InsertionMutants, FloorAfterEmpty) {
@@ -223,7 +214,7 @@ TEST(InsertionMutants, KillWithoutCopy) {
 TEST(InsertionMutants, BackOffFromTentative) {
   Bucket<Mutant::kBackOffFromTentative> b(2, 1);
   b.rig.freeze();
-  expect_found("back off", b.rig, two_inserters(b),
+  expect_found("back off", b.rig, two_writers(b, Kind::kSetNx),
                {.preemptions = 1, .freeze = Freeze::kAllButOne});
 }
 
