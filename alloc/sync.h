@@ -113,6 +113,9 @@ enum class Mutant : unsigned char {
   kExpiredKept,               // ... a write that leaves it as it is
   kExpiredAsked,              // ... a batch that asks for it
   kExpiredUnfrozen,           // what was seen past its deadline can still be touched
+  kTouchUnsaid,               // a touch moves a deadline without having said so before it asked for views
+  kTouchShown,                // ... and who looks at the deadline meanwhile leaves it at that
+  kTouchedUnjudged,           // a touch moves a deadline that it hasn't judged, as another touch has put it there
   kDeadlineOutlived,          // what was made from a record that has expired, or gone with its lease, meanwhile lives on
   kWheelFileOnce,             // a ticket stays where its time went by while it was filed
   kWheelNoStragglers,         // what was filed while the time moved on is left to the next round

@@ -149,7 +149,7 @@ class Commit {
     if (s.tomb()) return h;
     h.present = true;
     if (s.has_x()) {
-      const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+      const Deadline x = r.shown_deadline();
       h.x = x;
       h.span = Tickets<Sync>::span_of(r, s);
       h.has_deadline = !x.never();
@@ -367,34 +367,49 @@ class Commit {
     return 0;
   }
 
-  // Moves the deadline of the record in place. False: it is frozen, or has none, or an idle time, or a view is open that
-  // would see it move: it must be replaced.
-  bool touch(Thr& t, std::uint64_t hash, Rec& r, Stamp s, std::uint64_t deadline_ms) noexcept {
-    if (!s.has_x() || space_.views.open_count() != 0) return false;
-    const Span span = Tickets<Sync>::span_of(r, s);
-    if (span.idle_ms() != 0) return false;
-    std::uint64_t x = r.x().load(std::memory_order_seq_cst);  // [deadline] seq_cst
-    while (!Deadline(x).frozen()) {
+  // Moves the deadline of a record in place, which is present by `head`. False: it is frozen, or has none, or an idle time, or has
+  // expired since by another deadline, or others look at it, or a view is open that would see it move: it must be replaced.
+  //
+  // It says so first, then asks for views. A view that is opened too late to be seen finds the deadline moved, or freezes it, as
+  // Views::at does; and so does whoever shows it meanwhile as it was, for that may be after the view was opened.
+  bool touch(Thr& t, std::uint64_t hash, const Head<Sync>& head, std::uint64_t deadline_ms) noexcept {
+    Rec& r = *head.record;
+    if (!head.stamp.has_x() || head.span.idle_ms() != 0 || space_.views.open_count() != 0) return false;
+    std::uint64_t x = planted<Sync>(Mutant::kTouchedUnjudged) ? r.x().load(std::memory_order_seq_cst) : head.x.word();  // [deadline] seq_cst
+    for (int attempt = 0; attempt != kTouchAttempts && !Deadline(x).frozen(); ++attempt) {
+      if (attempt != 0 && time_.now() >= Deadline(x).ms() && !planted<Sync>(Mutant::kTouchedUnjudged)) return false;
       LifetimeChange lifetime{!Deadline(x).never(), deadline_ms != Deadline::kNever};
       std::uint64_t number = Deadline(x).ticket();
       if (!lifetime.has) {
         number = 0;
       } else if (number == 0 || (deadline_ms < Deadline(x).ms() && !planted<Sync>(Mutant::kTicketAlwaysInherited))) {
         number = lifetime.number = Tickets<Sync>::new_number(t);
-        lifetime.due = deadline_ms + span.stale_ms();
+        lifetime.due = deadline_ms + head.span.stale_ms();
       }
+      const std::uint64_t to = Deadline::at(deadline_ms, number).word();
+      if (to == Deadline(x).thawed().word()) return true;  // no word comes back that somebody else is about to move
+      std::uint64_t moving = x | Deadline::kMoving;
+      if (planted<Sync>(Mutant::kTouchUnsaid)) {
+        moving = x;
+      } else if (!r.x().compare_exchange_strong(x, moving, std::memory_order_seq_cst)) {  // [deadline] seq_cst
+        continue;
+      }
+      if (space_.views.is_any_open()) return false;
       Sync::point("commit.touch");
-      if (r.x().compare_exchange_weak(x, Deadline::at(deadline_ms, number).word(), std::memory_order_seq_cst)) {  // [deadline]
+      if (r.x().compare_exchange_strong(moving, to, std::memory_order_seq_cst)) {  // [deadline] seq_cst
         if (lifetime.number != 0 || lifetime.has != lifetime.had) {
           Tickets<Sync>::carry_out(table_, t, table_.shard_of(hash), hash, lifetime);
         }
         return true;
       }
+      x = moving;
     }
     return false;
   }
 
  private:
+  static constexpr int kTouchAttempts = 8;
+
   friend class Batches<Sync>;
   friend class Invalidation<Sync>;
   struct MaybeCommitted {

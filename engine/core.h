@@ -563,7 +563,7 @@ class Core {
       had_deadline = h.has_deadline;
       // A batch's record is replaced, not moved, until somebody has counted what it did to the key's lifetime.
       touched = !h.record->stamp_word().intent() &&
-                committer().touch(t, hash, *h.record, h.stamp, deadline_ms);
+                committer().touch(t, hash, h, deadline_ms);
     }
     if (touched) {
       space.upkeep.pass_on();

@@ -181,7 +181,7 @@ class Leases {
  private:
   static bool is_past(Rec& r, Stamp s, const Time& time) noexcept {
     if (!s.has_x()) return false;
-    const Deadline x(r.x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+    const Deadline x = r.shown_deadline();
     const std::uint64_t now = time.now();
     if (now < x.ms()) return false;
     if (planted<Sync>(Mutant::kLeaseUnfrozen)) return true;

@@ -116,7 +116,7 @@ class Moves {
       if (!planted<Sync>(Mutant::kMoveWithoutFreeze)) {
         x = r.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst);  // [deadline] seq_cst
       }
-      c.x().store(x & ~Deadline::kFrozen, std::memory_order_relaxed);  // [publish] comes with the swap
+      c.x().store(Deadline(x).thawed().word(), std::memory_order_relaxed);  // [publish] comes with the swap
       Sync::point("move.frozen");
     }
     c.w0.store(s.word() | (r.stamp_word().word() & Stamp::kTold), std::memory_order_relaxed);  // [publish] as above; told, if it is

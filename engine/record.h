@@ -3,7 +3,7 @@
 //    0  w0    63..62 kind | 61 PUB | 60 NOLINK | 59 TOMB | 58 HAS_X | 57 HAS_EXT | 56 ABSENT | 55..48 klen8 | 47..0 stamp
 //    8  link  63 CLOSED | 62 TRIMMED | 61 AFTER_EXPIRED | 60..58 type3 | 57..40 vlen18 | 39..0 offset of the older version
 //   16  meta  63 ORPHAN | 62 KEEP | 61 LEFT | 60..50 holds11 | 49..48 access2 | 47..0 version
-//   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19..17 0 | 16..0 number of its ticket
+//   24  [X]   if HAS_X:   63 FROZEN | 62..20 deadline, ms of the store's clock | 19 MOVING | 18..17 0 | 16..0 number of its ticket
 //       [EXT] if HAS_EXT: 63 EXTENT | 62 KEYREF | 61 KEY_IN_EXTENT | 60..48 span | 47..32 key length | 31..0 value length
 //       [REF] if EXTENT or KEYREF: offset of the extent that holds the value (KEY_IN_EXTENT: after the key, which is
 //             longer than the largest block), or of the record that holds the key
@@ -37,6 +37,7 @@
 // access    how often it was read since eviction last looked, up to 3. A read adds one by a swap that may fail, and only
 //           while it is less than 3: then no count of holds is lost, nothing carries into them, and a hot record's line
 //           stays shared. Where nothing is evicted every record is born with 3, so that reads need no other branch.
+// MOVING    a touch is about to move the deadline, unless somebody looks at it first (Commit::touch)
 // KEEP      never evicted (SetOptions::evictable = false)
 // LEFT      an older version that somebody found to be needed by a view: it is counted, and its key is on the list of
 //           keys to look at when a view ends. Or that was unhooked: whoever sets it first decides which (versions.h).
@@ -231,7 +232,8 @@ class Deadline {
   static constexpr std::uint64_t kFrozen = std::uint64_t{1} << 63;
   static constexpr unsigned kShift = 20;
   static constexpr std::uint64_t kNever = (std::uint64_t{1} << 43) - 1;  // 278 years; has the word, but no deadline
-  static_assert(1 + 43 + 20 == 64, "FROZEN, deadline, ticket");
+  static constexpr std::uint64_t kMoving = std::uint64_t{1} << 19;
+  static_assert(1 + 43 + 1 + 2 + 17 == 64, "FROZEN, deadline, MOVING, ticket");
   // Which of the wheel's tickets is the record's (wheel.h); 0: none is.
   static constexpr unsigned kTicketBits = 17;
   static constexpr std::uint64_t kTicketMask = (std::uint64_t{1} << kTicketBits) - 1;
@@ -242,12 +244,13 @@ class Deadline {
   }
   constexpr std::uint64_t word() const noexcept { return word_; }
   constexpr bool frozen() const noexcept { return (word_ & kFrozen) != 0; }
+  constexpr bool moving() const noexcept { return (word_ & kMoving) != 0; }
   constexpr std::uint64_t ms() const noexcept { return word_ >> kShift & kNever; }
   constexpr bool never() const noexcept { return ms() == kNever; }
   // The word of an intent that is to take over the lifetime of what it replaces, until it is known what that is.
   static constexpr std::uint64_t kUnset = 0;
   constexpr std::uint64_t ticket() const noexcept { return word_ & kTicketMask; }
-  constexpr Deadline thawed() const noexcept { return Deadline(word_ & ~kFrozen); }  // of a copy
+  constexpr Deadline thawed() const noexcept { return Deadline(word_ & ~(kFrozen | kMoving)); }  // of a copy
   constexpr Deadline with_ticket(std::uint64_t ticket) const noexcept { return Deadline((word_ & ~kTicketMask) | ticket); }
   constexpr Deadline moved_to(std::uint64_t ms) const noexcept { return at(ms, ticket()); }
 
@@ -376,6 +379,13 @@ struct Record {
   Stamp stamp_word() const noexcept { return Stamp(w0.load(std::memory_order_seq_cst)); }  // [stamp] seq_cst
   Link link_word() const noexcept { return Link(link.load(std::memory_order_seq_cst)); }   // [unhook] seq_cst
   Hold hold_word() const noexcept { return Hold(meta.load(std::memory_order_acquire)); }   // [version] acquire
+
+  // As it is shown to somebody: a touch that is under way doesn't move it any more.
+  [[gnu::always_inline]] Deadline shown_deadline() noexcept {
+    const Deadline d(x().load(std::memory_order_seq_cst));  // [deadline] seq_cst
+    if (!d.moving() || d.frozen() || planted<Sync>(Mutant::kTouchShown)) [[likely]] return d;
+    return Deadline(x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst) | Deadline::kFrozen);  // [deadline] seq_cst
+  }
 
   Word& x() noexcept { return *reinterpret_cast<Word*>(bytes() + RecordLayout::kXAt); }
   const Word& x() const noexcept { return *reinterpret_cast<const Word*>(bytes() + RecordLayout::kXAt); }

@@ -121,15 +121,7 @@ class Versions {
       if (entries[i].condition_count == 0 && !entries[i].keeps_lifetime) continue;
       const std::uint64_t at = below_husks(space, space.record(entries[i].record)->link_word().older());
       if (at == 0) return false;  // trimmed: long decided
-      Rec& r = *space.record(at);
-      const Stamp s = r.stamp_word();
-      if (s.tomb()) continue;
-      if (s.has_x() && !planted<Sync>(Mutant::kDeadlineOutlived)) {
-        const std::uint64_t ms = Deadline(r.x().load(std::memory_order_seq_cst)).ms();  // [deadline] seq_cst: frozen
-        if (ms > d.now_ms && ms <= space.time->now()) return true;  // what had expired before was judged so
-      }
-      const std::uint64_t lease = Leases<Sync>::of(space, r, s);
-      if (lease != 0 && Leases<Sync>(*space.table, *space.time).is_over(lease) && !planted<Sync>(Mutant::kLeaseOutlived)) return true;
+      if (has_gone(space, *space.record(at), d.now_ms)) return true;
     }
     return false;
   }
@@ -293,11 +285,16 @@ class Versions {
     return space.points.first_between(space, o, o.stamp_word(), s.made_at(), now) < own ? s.given_up() : s.stamped_at(own);
   }
 
-  [[gnu::noinline]] static bool has_gone(Space<Sync>& space, Rec& o) noexcept {
+  // Whether `o`, which was replaced, has gone by its deadline since then, or with its lease.
+  [[gnu::noinline]] static bool has_gone(Space<Sync>& space, Rec& o, std::uint64_t since_ms = 0) noexcept {
     const Stamp s = o.stamp_word();
-    if (s.has_x() && space.time->now() >= Deadline(o.x().load(std::memory_order_seq_cst)).ms()) return true;  // [deadline] seq_cst
+    if (s.tomb()) return false;
+    if (s.has_x() && !planted<Sync>(Mutant::kDeadlineOutlived)) {
+      const std::uint64_t ms = Deadline(o.x().load(std::memory_order_seq_cst)).ms();  // [deadline] seq_cst: frozen
+      if (ms > since_ms && ms <= space.time->now()) return true;
+    }
     const std::uint64_t lease = Leases<Sync>::of(space, o, s);
-    return lease != 0 && Leases<Sync>(*space.table, *space.time).is_over(lease);
+    return lease != 0 && Leases<Sync>(*space.table, *space.time).is_over(lease) && !planted<Sync>(Mutant::kLeaseOutlived);
   }
 
   // True: this call was the first to say so.

@@ -56,10 +56,12 @@ class ViewClock {
   // Who listens to changes (events.h): on the line that each write reads anyway.
   Word& listeners() noexcept { return listeners_; }
   const Word& listeners() const noexcept { return listeners_; }
+  // False: who opens a view later finds what the caller has written before it asked.
+  bool is_any_open() const noexcept { return open_count_.load(std::memory_order_seq_cst) != 0; }  // [register] seq_cst
   // Nobody has a view or listens to changes. Who comes after this look and reads the time then, reads one that is not before
   // what the caller had read when it asked.
   bool is_alone() const noexcept {
-    return open_count_.load(std::memory_order_seq_cst) == 0 &&  // [register] seq_cst
+    return !is_any_open() &&
            listeners_.load(std::memory_order_seq_cst) == 0;     // [listen] seq_cst
   }
   // A moment between changes, for an invalidation point or a listener who comes: what is stamped before it has at most what this answers.

@@ -1,5 +1,6 @@
 // The sequential meaning of a few keys together, for the linearizability checker: what batches, and reads of many keys
-// at one moment, promise can't be judged key by key. Values are one character, 0: absent.
+// at one moment, promise can't be judged key by key. Values are one character, 0: absent. Some are mortal: they go when time
+// passes, or when a lease ends.
 #ifndef TERN_TESTS_SYNC_MAP_SPEC_H_
 #define TERN_TESTS_SYNC_MAP_SPEC_H_
 
@@ -12,18 +13,27 @@ namespace tern::concurrency {
 struct MapOp {
   static constexpr int kKeys = 4;
   struct Part {
-    // kSetMember: a digit of 1 to 9, attached to the lease, or gone at once if that has ended. kEnd: it ends, and they go.
-    enum class Kind : std::uint8_t { kRead, kSet, kDel, kRequireAbsent, kRequirePresent, kRequireValue, kAdd, kSetMember, kEnd, kDelDigit };
-    Kind kind = Kind::kRead;  // kDelDigit: if the key's value is one
+    enum class Kind : std::uint8_t {
+      kRead, kSet, kDel, kRequireAbsent, kRequirePresent, kRequireValue, kAdd,
+      kDelDigit,    // if the key's value is one
+      kSetMortal,   // ... or gone at once, if what it would go with is over
+      kSetKept,     // it stays what it is
+      kMakeMortal,  // if it is there; its value stays
+      kMakeImmortal,
+      kPass,        // mortal ones go from now on, unless kPutOff came before
+      kPutOff,
+      kEnd,         // they go, put off or not
+    };
+    Kind kind = Kind::kRead;
     std::uint8_t key = 0;
     char value = 0;  // read, written, required; of an addition the sum
   };
 
   std::array<Part, 8> parts = {};
   unsigned count = 0;
-  // The answer. Of a batch: ok, or the part whose condition failed. Of a del: whether it was there.
+  // The answer. Of a batch: ok, or the part whose condition failed. With `asks`: whether what the first part names was there.
   bool ok = true;
-  bool is_del = false;
+  bool asks = false;
   unsigned failed = 0;
   bool refused = false;
 
@@ -35,7 +45,9 @@ struct MapOp {
 class MapSpec {
  public:
   using Op = MapOp;
-  using State = std::array<char, MapOp::kKeys + 1>;  // the last: whether the lease has ended
+  using State = std::array<char, MapOp::kKeys + 1>;  // the last: what becomes of mortal ones
+  static constexpr char kMortal = '\x80';  // beside a value
+  static constexpr char kOver = 1, kIsPutOff = 2;
 
   static State initial() { return {}; }
   static std::uint64_t hash(const State& s) {
@@ -51,39 +63,62 @@ class MapSpec {
     bool all = true;
     for (unsigned i = 0; i != op.count; ++i) {
       const Op::Part& p = op.parts[i];
-      const char is = before[p.key];
+      const char is = value_of(before[p.key]);
       bool holds = true;
       if (p.kind == What::kRead && !pending && is != p.value) return false;
       if (p.kind == What::kRequireAbsent) holds = is == 0;
       if (p.kind == What::kRequirePresent) holds = is != 0;
       if (p.kind == What::kRequireValue) holds = is == p.value;
-      if (!pending && !op.ok && !op.is_del && op.failed == i && holds) return false;
+      if (!pending && !op.ok && !op.asks && op.failed == i && holds) return false;
       all = all && holds;
     }
     if (!all) return pending || !op.ok;
-    if (!pending && !op.ok && !op.is_del) return false;
+    if (!pending && !op.ok && !op.asks) return false;
+    char& fate = s[Op::kKeys];
     for (unsigned i = 0; i != op.count; ++i) {
       const Op::Part& p = op.parts[i];
-      if (op.is_del && !pending && op.ok != (before[p.key] != 0)) return false;
-      if (p.kind == What::kSet) s[p.key] = p.value;
-      if (p.kind == What::kDel) s[p.key] = 0;
-      if (p.kind == What::kSetMember) s[p.key] = s[Op::kKeys] == 0 ? p.value : '\0';
-      if (p.kind == What::kEnd) {
-        s[Op::kKeys] = 1;
-        for (int k = 0; k != Op::kKeys; ++k) s[k] = s[k] >= '1' && s[k] <= '9' ? '\0' : s[k];
-      }
-      if (p.kind == What::kDelDigit && s[p.key] >= '0' && s[p.key] <= '9') s[p.key] = 0;
-      if (p.kind == What::kAdd) {
-        const char sum = static_cast<char>(before[p.key] == 0 ? '1' : before[p.key] + 1);
-        if (!pending && p.value != sum) return false;
-        s[p.key] = sum;
+      const char was = before[p.key];
+      char& is = s[p.key];
+      if (op.asks && i == 0 && !pending && op.ok != (p.kind == What::kPutOff ? fate != kOver : was != 0)) return false;
+      switch (p.kind) {
+        case What::kSet: is = p.value; break;
+        case What::kDel: is = 0; break;
+        case What::kDelDigit:
+          if (value_of(is) >= '0' && value_of(is) <= '9') is = 0;
+          break;
+        case What::kAdd: {
+          const char sum = static_cast<char>(was == 0 ? '1' : value_of(was) + 1);
+          if (!pending && p.value != sum) return false;
+          is = static_cast<char>(sum | (was & kMortal));
+          break;
+        }
+        case What::kSetMortal: is = fate == kOver ? '\0' : mortal(p.value); break;
+        case What::kSetKept: is = static_cast<char>(p.value | (was & kMortal)); break;
+        case What::kMakeMortal:
+          if (is != 0) is = fate == kOver ? '\0' : mortal(is);
+          break;
+        case What::kMakeImmortal: is = value_of(is); break;
+        case What::kPutOff:
+          if (fate != kOver) fate = kIsPutOff;
+          break;
+        case What::kPass:
+          if (fate == kIsPutOff) break;
+          [[fallthrough]];
+        case What::kEnd:
+          fate = kOver;
+          for (int k = 0; k != Op::kKeys; ++k) s[k] = (s[k] & kMortal) != 0 ? '\0' : s[k];
+          break;
+        default: break;
       }
     }
     return true;
   }
+  static char value_of(char of_state) { return static_cast<char>(of_state & ~kMortal); }
+  static char mortal(char value) { return static_cast<char>(value | kMortal); }
 
   static std::string describe(const Op& op) {
-    static constexpr const char* kNames[] = {"read", "set", "del", "absent?", "present?", "value?", "add", "set member", "end", "del digit"};
+    static constexpr const char* kNames[] = {"read", "set", "del", "absent?", "present?", "value?", "add", "del digit",
+                                             "set mortal", "set, kept", "make mortal", "make immortal", "pass", "put off", "end"};
     std::string text;
     for (unsigned i = 0; i != op.count; ++i) {
       const Op::Part& p = op.parts[i];

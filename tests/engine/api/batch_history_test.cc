@@ -144,7 +144,7 @@ class Caller {
   void del() {
     const unsigned key = pick(kKeys);
     MapOp op;
-    op.is_del = true;
+    op.asks = true;
     op.add(What::kDel, key);
     auto& call = recorder_.begin(thread_, op);
     const Result<bool> r = store_.del(name_of(key));

@@ -134,7 +134,7 @@ std::string BatchRigBase::check_stopped() {
 
 bool BatchRigBase::batch(int t, std::span<const Ask> asked, bool judged) {
   MapOp op;
-  for (const Ask& a : asked) op.add(a.what, a.key, a.value);
+  for (const Ask& a : asked) op.add(a.keep_ttl && keeps_mortal_ ? What::kSetKept : a.what, a.key, a.value);
   auto& call = begin(t, op);
   struct List {
     const Ask* asked;
@@ -199,7 +199,7 @@ bool BatchRigBase::set_metadata(int t, unsigned key, std::string_view metadata) 
 bool BatchRigBase::del(int t, unsigned key) {
   MapOp op;
   op.add(What::kDel, key);
-  op.is_del = true;
+  op.asks = true;
   auto& call = begin(t, op);
   tern::detail::RemoveChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view());
   const auto c = rig.core().write(rig.thread(t), keys[key].hash, keys[key].view(), change, true);
@@ -211,7 +211,7 @@ bool BatchRigBase::del(int t, unsigned key) {
 bool BatchRigBase::swap(int t, unsigned key, char from, char to) {
   MapOp op;
   op.add(What::kRequireValue, key, from);
-  op.add(What::kSet, key, to);
+  op.add(What::kSetKept, key, to);
   auto& call = begin(t, op);
   tern::detail::SwapChange<Sync> change(rig.core().space, rig.thread(t), keys[key].view(), {&to, 1});
   change.expect_value({&from, 1});
@@ -266,31 +266,32 @@ void BatchRigBase::read(int t, std::initializer_list<unsigned> which) {
   recorder_->end(call);
 }
 
-void BatchRigBase::view(int t, std::initializer_list<unsigned> which) {
+void BatchRigBase::view(int t, std::initializer_list<unsigned> which, const std::function<void()>& between) {
   MapOp op;
   for (unsigned k : which) op.add(What::kRead, k);
   auto& call = begin(t, op);
-  const auto view = rig.core().space.views.open(tern::detail::ViewOwner::kUser);
+  R::Views views(rig.core());
+  const R::View view = views.open();
   recorder_->end(call);
   const std::uint64_t end = std::exchange(call.end, Call<MapOp>::kPending);
   for (int pass = 0; pass != 2; ++pass) {
     for (unsigned i = 0; i != op.count; ++i) {
-      bool present;
-      const std::string value = rig.read_at(t, keys[op.parts[i].key], view, present);
-      const char now = present ? value[0] : '\0';
+      const std::string value = rig.view_get(t, view, keys[op.parts[i].key]);
+      if (value == "!") rig.complain("a view has ended, and nobody wanted room");
+      const char now = value == "-" ? '\0' : value[0];
       if (pass == 1 && now != call.op.parts[i].value) rig.complain("a view changed under its reader");
       call.op.parts[i].value = now;
     }
+    if (pass == 0) call.end = end;
+    if (pass == 0 && between) between();
   }
-  call.end = end;
-  rig.core().space.views.close(view);
-  tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
-  rig.core().kept_keys()->review(rig.thread(t), rig.shard(), 16);
+  views.close(&rig.thread(t), view);
 }
 
 void BatchRigBase::clear(int t) {
   MapOp op;
   for (unsigned k = 0; k != 4; ++k) op.add(What::kDel, k);
+  if (leased_) op.add(What::kEnd, 0);
   invalidate(t, op, {});
 }
 
@@ -320,42 +321,54 @@ void BatchRigBase::sweep(int t) {
   for (int slice = 0; slice != 8; ++slice) rig.core().sweep_points(rig.thread(t), 8);
 }
 
-void BatchRigBase::lease_two() {
-  touched_ = true;
+void BatchRigBase::lease_two(std::uint64_t deadline_ms) {
+  touched_ = leased_ = true;
+  if (deadline_ms == kDueMs) rig.now_ms = 130;
   const tern::detail::LeaseKey lease(1);
   char terms[tern::detail::LeaseTerms::kBytes];
-  tern::detail::LeaseTerms{1000, false}.write(terms);
+  tern::detail::LeaseTerms{deadline_ms, false}.write(terms);
   tern::detail::SetTerms how;
   how.has_deadline = how.keep = true;
-  how.deadline_ms = 1000;
+  how.deadline_ms = deadline_ms;
   auto& own = rig.own();
   tern::detail::SetChange<Sync> change(rig.core().space, own, lease.view(), {terms, sizeof terms}, how);
   rig.core().write(own, rig.core().hash_of(lease.view()), lease.view(), change);
   put_member(own, 0, '4');
   put_member(own, 1, '4');
-  initial_ = {'4', '4', '0', 0, 0};
+  initial_ = {MapSpec::mortal('4'), MapSpec::mortal('4'), '0', 0, 0};
   for (const std::size_t size : {40, 48, 56, 64}) rig.more_sizes.push_back(size);
   rig.freeze();
 }
 
 void BatchRigBase::mortal_two() {
   rig.now_ms = 130;
+  keeps_mortal_ = true;
   put_mortal(rig.own(), 0, '4');
   put_mortal(rig.own(), 1, '4');
-  initial_ = {'4', '4', '0', 0, 0};
+  initial_ = {MapSpec::mortal('4'), MapSpec::mortal('4'), '0', 0, 0};
   rig.freeze();
 }
 
 void BatchRigBase::set_mortal(int t, unsigned key, char value) {
   MapOp op;
-  op.add(What::kSetMember, key, value);
+  op.add(What::kSetMortal, key, value);
   auto& call = begin(t, op);
   finish(call, put_mortal(rig.thread(t), key, value));
 }
 
+void BatchRigBase::touch(int t, unsigned key, bool mortal) {
+  MapOp op;
+  op.add(mortal ? What::kMakeMortal : What::kMakeImmortal, key);
+  op.asks = true;
+  auto& call = begin(t, op);
+  const auto touched = rig.core().set_deadline(rig.thread(t), keys[key].hash, keys[key].view(), mortal ? kDueMs : 1000);
+  call.op.ok = touched.existed;
+  finish(call, touched.outcome);
+}
+
 void BatchRigBase::pass(int t) {
   MapOp op;
-  op.add(What::kEnd, 0);
+  op.add(What::kPass, 0);
   auto& call = begin(t, op);
   rig.now_ms = 150;
   recorder_->end(call);
@@ -364,7 +377,7 @@ void BatchRigBase::pass(int t) {
 
 void BatchRigBase::set_member(int t, unsigned key, char value) {
   MapOp op;
-  op.add(What::kSetMember, key, value);
+  op.add(What::kSetMortal, key, value);
   auto& call = recorder_->begin(static_cast<unsigned>(t), op);
   finish(call, put_member(rig.thread(t), key, value));
 }
@@ -381,6 +394,15 @@ void BatchRigBase::revoke(int t) {
 bool BatchRigBase::keep_alive(int t, std::uint64_t deadline_ms) {
   const tern::detail::LeaseKey lease(1);
   return rig.core().set_deadline(rig.thread(t), rig.core().hash_of(lease.view()), lease.view(), deadline_ms).existed;
+}
+
+void BatchRigBase::put_off(int t) {
+  MapOp op;
+  op.add(What::kPutOff, 0);
+  op.asks = true;
+  auto& call = begin(t, op);
+  call.op.ok = keep_alive(t, 1000);
+  recorder_->end(call);
 }
 
 void BatchRigBase::sweep_leases(int t) {

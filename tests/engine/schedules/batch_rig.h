@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -76,9 +77,9 @@ class BatchRigBase {
   char get(int t, unsigned key);
   // All at one moment.
   void read(int t, std::initializer_list<unsigned> which);
-  // By a view that is opened, read twice and closed: a reading at the moment of opening.
-  void view(int t, std::initializer_list<unsigned> which);
-  // All keys at one moment, or one: an invalidation point.
+  // By a view that is opened, read twice and closed: a reading at the moment of opening. `between`: before it is read again.
+  void view(int t, std::initializer_list<unsigned> which, const std::function<void()>& between = {});
+  // All keys at one moment, leases too, or one: an invalidation point.
   void clear(int t);
   void clear_one(int t, unsigned key);
   // All that have the tag "digit".
@@ -87,16 +88,21 @@ class BatchRigBase {
   void set_letter(int t, unsigned key, char value);
   // Two laps of the hand, if there is something to sweep.
   void sweep(int t);
-  // A lease with number 1, alive until 1000, and members of it: keys 0 and 1 with '4'. The state that schedules begin from.
-  void lease_two();
-  // It is 130, and keys 0 and 1 with '4' are due at 140: the state that schedules begin from. Others like them, and 140 goes by.
-  // To the checker, the members of a lease and its end.
+  // A lease with number 1, alive until then, and members of it: keys 0 and 1 with '4'. The state that schedules begin from.
+  void lease_two(std::uint64_t deadline_ms = 1000);
+  // It is 130, and keys 0 and 1 with '4' are due at 140: the state that schedules begin from. Others like them.
   void mortal_two();
   void set_mortal(int t, unsigned key, char value);
+  // A key that is there is due at 140, or at 1000.
+  void touch(int t, unsigned key, bool mortal);
+  // It is 150, and what is due goes.
   void pass(int t);
   void set_member(int t, unsigned key, char value);
   void revoke(int t);
+  // No part of the history.
   bool keep_alive(int t, std::uint64_t deadline_ms);
+  // Until 1000.
+  void put_off(int t);
   void sweep_leases(int t);
   bool expire(int t, unsigned key, std::uint64_t deadline_ms);
 
@@ -135,6 +141,8 @@ class BatchRigBase {
   R::Opened view_{};  // kKeptByAView: open in every schedule
   bool judged_ = true;
   bool touched_ = false;  // a new lifetime takes a version
+  bool keeps_mortal_ = false;  // what goes does so by a deadline of its own, which keep_ttl keeps
+  bool leased_ = false;
   MapSpec::State initial_ = {'0', '0', '0', 0, 0};
   std::map<std::pair<unsigned, char>, std::uint64_t> told_;
 };

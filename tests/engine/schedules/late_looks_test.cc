@@ -147,6 +147,29 @@ struct Late {
   }
 
   // --- time goes by -------------------------------------------------------------------------------------------------
+
+  // A touch comes so late that the time which it names is over, and another between its look and its swap.
+  Threads touched_too_late_and_away() {
+    b.rig.at_freeze = [] {};  // the wheel's memory may come from the heap's slow ways
+    b.mortal_two();
+    return {[&] {
+              b.pass(0);
+              b.touch(0, 2, true);
+            },
+            [&] { b.touch(1, 2, false); }};
+  }
+  // ... a view is opened meanwhile, and somebody finds the key as it was.
+  Threads touched_beside_an_opener() {
+    b.rig.at_freeze = [] {};  // as above
+    b.mortal_two();
+    return {[&] { b.touch(0, 2, true); },
+            [&] {
+              b.pass(1);
+              b.view(1, {2});
+            },
+            [&] { b.get(2, 2); }};
+  }
+
   // Key 2 is due at 1000.
 
   Body timed(Threads threads) {
@@ -298,6 +321,7 @@ TERN_HOLDS(ALeaseAndAView, lease_and_view, 2)
 TERN_HOLDS(ALeaseAndARemover, lease_and_remover, 2)
 TERN_HOLDS(ALeasesEndAndASet, ended_and_set, 2)
 TERN_HOLDS(ALeasesEndAndAConditionalSet, ended_and_conditional_set, 2)
+TERN_HOLDS(TwoTouchesOneTooLate, touched_too_late_and_away, 2)
 TERN_BODY_HOLDS(AnExtensionAndAGet, extended_and_get)
 TERN_BODY_HOLDS(ASetAndAGet, unbound_and_get)
 TERN_BODY_HOLDS(ASetAndAConditionalSet, unbound_and_conditional_set)
@@ -310,6 +334,11 @@ TERN_BODY_HOLDS(AMissAndABatch, missed_and_batch)
 TERN_BODY_HOLDS(ALeaseKeptAliveAndAGet, kept_alive_and_get)
 TERN_BODY_HOLDS(AMissAndALeaseKeptAlive, missed_and_kept_alive)
 TERN_BODY_HOLDS(AViewOfTwoKeys, view_of_two)
+
+TEST(LateLooks, ATouchAnOpenerAndAGet) {
+  Late<Mutant::kNone> c(3);
+  expect_holds("late looks, touched_beside_an_opener", c.b, c.touched_beside_an_opener(), {.preemptions = 3, .schedules = 25'000});
+}
 
 TEST(LateLooks, NobodyWaitsForAStoppedThread) {
   Late<Mutant::kNone> c(2);
@@ -332,6 +361,9 @@ TERN_FOUND(PointBatchUnseen, Mutant::kPointBatchUnseen, point_batch_and_get, 3, 
 TERN_FOUND(LeaseExpiredKept, Mutant::kExpiredKept, lease_and_conditional_set, 2)
 TERN_FOUND(LeaseExpiredAsked, Mutant::kExpiredAsked, lease_and_batch, 2)
 TERN_FOUND(LeaseDeadlineOutlived, Mutant::kDeadlineOutlived, ended_and_conditional_set, 2)
+TERN_FOUND(TouchedUnjudged, Mutant::kTouchedUnjudged, touched_too_late_and_away, 2)
+TERN_FOUND(TouchUnsaid, Mutant::kTouchUnsaid, touched_beside_an_opener, 3)
+TERN_FOUND(TouchShown, Mutant::kTouchShown, touched_beside_an_opener, 3)
 TERN_BODY_FOUND(ExpiredBelieved, Mutant::kExpiredBelieved, unbound_and_get)
 TERN_BODY_FOUND(ExpiredKept, Mutant::kExpiredKept, unbound_and_conditional_set)
 TERN_BODY_FOUND(ExpiredUnfrozen, Mutant::kExpiredUnfrozen, missed_and_touch)

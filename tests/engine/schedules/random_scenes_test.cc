@@ -22,21 +22,22 @@ namespace {
 
 using std::chrono::steady_clock;
 
-enum class World : std::uint8_t { kPlain, kKeptByAView, kTagged, kOrdered, kFull, kSplitting, kLeased, kMortal };
-constexpr const char* kWorlds[] = {"plain", "kept by a view", "tagged", "ordered", "full", "splitting", "leased", "mortal"};
+enum class World : std::uint8_t { kPlain, kKeptByAView, kTagged, kOrdered, kFull, kSplitting, kLeased, kLeaseDue, kMortal };
+constexpr const char* kWorlds[] = {"plain", "kept by a view", "tagged", "ordered", "full", "splitting", "leased", "lease due", "mortal"};
 
 enum class Does : std::uint8_t {
   kGet, kSet, kDel, kSwap, kAdd, kRead, kView, kBatch, kClear, kClearOne, kSweep, kGrow,
-  kClearDigits, kSetLetter, kScan, kEvict, kSetMember, kRevoke, kSweepLeases, kSetMortal, kPass,
+  kClearDigits, kSetLetter, kScan, kEvict, kSetMember, kRevoke, kSweepLeases, kPutOff, kSetMortal, kTouch, kTouchAway, kPass,
 };
 constexpr const char* kDoes[] = {"get", "set", "del", "swap", "add", "read", "view", "batch", "clear", "clear one", "sweep", "grow",
-                                 "clear digits", "set letter", "scan", "evict", "set member", "revoke", "sweep leases", "set mortal", "pass"};
+                                 "clear digits", "set letter", "scan", "evict", "set member", "revoke", "sweep leases", "put off", "set mortal", "touch", "touch away", "pass"};
 
 struct Step {
   Does does = Does::kGet;
   unsigned key = 0;
   char value = '0', from = '0';
   std::vector<Ask> asked;
+  bool over_next = false;  // of a view: the thread's next step comes between its two readings
 };
 
 class Scene {
@@ -54,7 +55,15 @@ class Scene {
     Threads threads;
     for (std::size_t t = 0; t != threads_.size(); ++t) {
       threads.emplace_back([this, &b, t] {
-        for (const Step& s : threads_[t]) run(b, static_cast<int>(t), s);
+        const auto& steps = threads_[t];
+        for (std::size_t i = 0; i != steps.size(); ++i) {
+          if (i + 1 == steps.size() || !steps[i].over_next) {
+            run(b, static_cast<int>(t), steps[i]);
+          } else {
+            b.view(static_cast<int>(t), {0, 1, 2, 3}, [&] { run(b, static_cast<int>(t), steps[i + 1]); });
+            ++i;
+          }
+        }
       });
     }
     return threads;
@@ -65,7 +74,7 @@ class Scene {
     for (const auto& steps : threads_) {
       out += "{ ";
       for (const Step& s : steps) {
-        out += std::string(kDoes[static_cast<int>(s.does)]) + " " + std::to_string(s.key) + " " + s.from + s.value;
+        out += std::string(kDoes[static_cast<int>(s.does)]) + (s.over_next ? " over " : " ") + std::to_string(s.key) + " " + s.from + s.value;
         for (const Ask& a : s.asked) {
           out += " [" + std::to_string(static_cast<int>(a.what)) + " " + std::to_string(a.key) + " " + a.value + (a.keep_ttl ? " keep_ttl]" : "]");
         }
@@ -78,31 +87,27 @@ class Scene {
 
  private:
   unsigned pick(unsigned n) { return static_cast<unsigned>(random_() % n); }
-  // Where a digit is what a tag or a lease removes, other values are letters.
-  bool has_letters() const { return world_ == World::kTagged || world_ == World::kLeased || world_ == World::kMortal; }
+  // Where a digit is what a tag removes, other values are letters.
+  bool has_letters() const { return world_ == World::kTagged; }
   char value() { return static_cast<char>((has_letters() ? 'p' : '0') + pick(4)); }
-  static constexpr unsigned kAddsMax = 6;  // so that numbers have one digit
+  static constexpr unsigned kAddsMax = 5;  // so that numbers have one digit
 
   Step draw() {
     Step s;
     s.key = pick(4);
     s.value = value();
     s.from = pick(2) == 0 ? '0' : value();
-    if (has_letters() && pick(2) == 0) s.from = world_ == World::kTagged ? '0' : '4';
+    if (has_letters() && pick(2) == 0) s.from = '0';
+    if (world_ >= World::kLeased && pick(2) == 0) s.from = '4';
     if (pick(3) == 0) {
       switch (world_) {
         case World::kTagged: s.does = pick(2) == 0 ? Does::kClearDigits : Does::kSetLetter; return s;
         case World::kOrdered: s.does = Does::kScan; return s;
         case World::kFull: s.does = Does::kEvict; return s;
         case World::kSplitting: s.does = Does::kGrow; return s;
-        case World::kLeased:
-          s.does = std::array{Does::kSetMember, Does::kRevoke, Does::kSweepLeases}[pick(3)];
-          s.value = static_cast<char>('5' + pick(3));
-          return s;
-        case World::kMortal:
-          s.does = pick(2) == 0 ? Does::kSetMortal : Does::kPass;
-          s.value = static_cast<char>('5' + pick(3));
-          return s;
+        case World::kLeased: s.does = std::array{Does::kSetMember, Does::kSetLetter, Does::kRevoke, Does::kSweepLeases}[pick(4)]; return s;
+        case World::kLeaseDue: s.does = std::array{Does::kSetMember, Does::kSetLetter, Does::kPass, Does::kPass, Does::kPutOff, Does::kRevoke, Does::kSweepLeases}[pick(7)]; return s;
+        case World::kMortal: s.does = std::array{Does::kSetMortal, Does::kSetLetter, Does::kPass, Does::kPass, Does::kTouch, Does::kTouchAway}[pick(6)]; return s;
         default: break;
       }
     }
@@ -112,16 +117,15 @@ class Scene {
       s.does = kUsual[pick(std::size(kUsual))];
     } while (s.does == Does::kAdd && (has_letters() || adds_ == kAddsMax));  // of letters there is no sum
     if (s.does == Does::kAdd) ++adds_;
-    if (s.does == Does::kView && world_ == World::kMortal) s.does = Does::kGet;  // the rig's views know no time
-    if (s.does == Does::kClear && world_ == World::kLeased) s.does = Does::kClearOne;  // the rig's is for leases, too
-    // A swap keeps tags, lease and deadline: what it writes is of the kind that it replaces.
-    if (s.does == Does::kSwap && has_letters() && s.from == (world_ == World::kTagged ? '0' : '4')) s.value = static_cast<char>(s.from + pick(3));
+    s.over_next = s.does == Does::kView && pick(2) == 0;
+    // A swap keeps tags: what it writes is of the kind that it replaces.
+    if (s.does == Does::kSwap && has_letters() && s.from == '0') s.value = static_cast<char>(s.from + pick(3));
     if (s.does != Does::kBatch) return s;
     for (unsigned n = 1 + pick(3); n != 0; --n) {
       static constexpr What kAsks[] = {What::kSet, What::kSet, What::kSet, What::kDel, What::kRequireAbsent, What::kRequirePresent, What::kRequireValue};
       const Ask a{kAsks[pick(std::size(kAsks))], pick(4), value()};
       s.asked.push_back(a);
-      s.asked.back().keep_ttl = a.what == What::kSet && world_ != World::kMortal && pick(4) == 0;
+      s.asked.back().keep_ttl = a.what == What::kSet && pick(4) == 0;
     }
     return s;
   }
@@ -147,7 +151,10 @@ class Scene {
       case Does::kSetMember: b.set_member(t, s.key, s.value); break;
       case Does::kRevoke: b.revoke(t); break;
       case Does::kSweepLeases: b.sweep_leases(t); break;
+      case Does::kPutOff: b.put_off(t); break;
       case Does::kSetMortal: b.set_mortal(t, s.key, s.value); break;
+      case Does::kTouch: b.touch(t, s.key, true); break;
+      case Does::kTouchAway: b.touch(t, s.key, false); break;
       case Does::kPass: b.pass(t); break;
     }
   }
@@ -164,6 +171,7 @@ class Explored {
     b_.values_differ = false;
     b_.rig.at_freeze = [] {};  // scenes may come to the heap's slow ways
     if (world == World::kLeased) b_.lease_two();
+    if (world == World::kLeaseDue) b_.lease_two(BatchRigBase::kDueMs);
     if (world == World::kMortal) b_.mortal_two();
     b_.rig.freeze();
   }
@@ -217,17 +225,20 @@ class Explored {
 
 class RandomScenes : public testing::TestWithParam<World> {};
 
-// TERN_SCENE=N in the environment: that one alone, with twenty times the schedules.
+// In the environment: TERN_SCENE=N, that one alone, with twenty times the schedules; TERN_SCENE_SECONDS=S, as many as come in that time.
 TEST_P(RandomScenes, Hold) {
   Explored explored(GetParam(), Mutant::kNone);
+  const char* const seconds = std::getenv("TERN_SCENE_SECONDS");
   if (const char* one = std::getenv("TERN_SCENE")) {
     EXPECT_EQ(explored.first_failure(std::stoull(one), 1, 600, 20), "");
+  } else if (is_long() || seconds != nullptr) {
+    EXPECT_EQ(explored.first_failure(1, 1'000'000, seconds != nullptr ? std::stod(seconds) : 600), "");
   } else {
-    EXPECT_EQ(explored.first_failure(1, is_long() ? 1'000'000 : 300, is_long() ? 600 : 2), "");
+    EXPECT_EQ(explored.first_failure(1, 300, 2), "");
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, RandomScenes, testing::Values(World::kPlain, World::kKeptByAView, World::kTagged, World::kOrdered, World::kFull, World::kSplitting, World::kLeased, World::kMortal));
+INSTANTIATE_TEST_SUITE_P(, RandomScenes, testing::Values(World::kPlain, World::kKeptByAView, World::kTagged, World::kOrdered, World::kFull, World::kSplitting, World::kLeased, World::kLeaseDue, World::kMortal));
 
 struct PlantedBug {
   const char* name;
@@ -248,6 +259,7 @@ INSTANTIATE_TEST_SUITE_P(, RandomScenesMutants, testing::Values(
     PlantedBug{"made before its head", World::kPlain, Mutant::kMadeBeforeItsHead}, PlantedBug{"no second look", World::kPlain, Mutant::kNoSecondLook},
     PlantedBug{"husk left", World::kPlain, Mutant::kBatchHuskLeft}, PlantedBug{"retagged", World::kTagged, Mutant::kPointRetagged},
     PlantedBug{"lease met alive", World::kLeased, Mutant::kLeaseMetAlive}, PlantedBug{"no home check", World::kSplitting, Mutant::kLiveWithoutHomeCheck},
+    PlantedBug{"expired kept", World::kMortal, Mutant::kExpiredKept}, PlantedBug{"touched unjudged", World::kMortal, Mutant::kTouchedUnjudged},
     PlantedBug{"deadline outlived", World::kMortal, Mutant::kDeadlineOutlived}, PlantedBug{"of two times", World::kMortal, Mutant::kViewOfTwoTimes}));
 
 }  // namespace

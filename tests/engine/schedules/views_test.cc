@@ -150,6 +150,27 @@ struct Viewed {
               rig.core().space.views.close(late.opened);
             }};
   }
+  // A get moves the deadline of what has an idle time, whether a view is open or not.
+  Threads idle_beside_a_get() {
+    rig.set(rig.own_index(), mortal, "0", {.has_deadline = true, .deadline_ms = 1000, .span = tern::detail::Span::idle(1000)});
+    rig.freeze();
+    return {[&] {
+              rig.now_ms = 500;
+              (void)rig.copy(0, mortal);
+            },
+            [&] {
+              const typename Rig<M>::View own{rig.core().space.views.open(ViewOwner::kUser), 0};
+              std::uint64_t due[2] = {};
+              for (auto& ms : due) {
+                (void)typename Rig<M>::Views(rig.core()).read(rig.thread(1), own, mortal.hash, mortal.view(), [&](const auto& head) {
+                  ms = head.deadline_ms;
+                });
+                step(nullptr);
+              }
+              if (due[0] != due[1]) rig.complain("a deadline moves in a view");
+              rig.core().space.views.close(own.opened);
+            }};
+  }
   Threads time_goes_on() {
     return {[&] { rig.now_ms = 5000; }, [&] { expect_one_moment(1, mortal, "0"); }};
   }
@@ -233,6 +254,10 @@ TEST(Views, TimeBesideATouchBackwards) {
   Viewed<Mutant::kNone> v(2, 0);
   expect_holds("views, touch backwards", v.rig, v.time_beside_a_touch(400, 500));
 }
+TEST(Views, IdleTimesStandStillInThem) {
+  Viewed<Mutant::kNone> v(2, 0);
+  expect_holds("views, idle", v.rig, v.idle_beside_a_get());
+}
 TEST(Views, TimeStandsStillInThem) {
   Viewed<Mutant::kNone> v(2);
   expect_holds("views, time", v.rig, v.time_goes_on());
@@ -290,7 +315,7 @@ TEST(ViewMutants, WholeBelowUnjudged) {
 }
 TEST(ViewMutants, ReadsUnfrozen) {
   Viewed<Mutant::kViewReadsUnfrozen> v(2, 0);
-  expect_found("view reads unfrozen", v.rig, v.time_beside_a_touch(400, 500));
+  expect_found("view reads unfrozen", v.rig, v.idle_beside_a_get());
 }
 TEST(ViewMutants, TimeGoesOn) {
   Viewed<Mutant::kViewTimeGoesOn> v(2);
