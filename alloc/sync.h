@@ -218,6 +218,7 @@ enum class Mutant : unsigned char {
   kHitNotedBeside,            // a hit is noted for the slot beside the one that was found
   kHitOfWhoeverIsThere,       // a hit that was noted is counted for another key that has come into its slot
   kHitsAsTheLast,             // the last record of those that were hit says for all whether they are to be counted
+  kRestsForEver,              // a store that grows again, or evicts, counts no hits
   kHitsForgotten,             // a victim is looked for before the hits that were noted are counted
   kEntryPushedTwice,          // an overwrite puts its key into a queue once more
   kRemovalToldTwice,

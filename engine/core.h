@@ -184,7 +184,7 @@ class Core {
     Sync::plain_read(h.value, h.value_size);
     simd::copy_bytes(out, h.value, h.value_size);
     t.counters.hits.add();
-    note_hit(*h.record, hash);
+    note_hit(t, *h.record, hash);
     accessed(t, key, h);
     return h.value_size;
   }
@@ -196,13 +196,15 @@ class Core {
     Sync::plain_read(h.value, h.value_size);
     fn(h.value, h.value_size);
     t.counters.hits.add();
-    note_hit(*h.record, hash);
+    note_hit(t, *h.record, hash);
     accessed(t, key, h);
     return true;
   }
-  // A read has found the record, inside its guard. One load and one branch; what is behind it is reached up to three
-  // times in the time that eviction takes to come round, and at each hit of the few keys that the policy follows.
-  [[gnu::always_inline]] void note_hit(const Rec& r, std::uint64_t hash) noexcept {
+  // A read has found the record, inside its guard. Two loads and two branches; what is behind them is reached, unless the store is at rest, up to
+  // three times in the time that eviction takes to come round, and at each hit of the few keys that the policy follows.
+  [[gnu::always_inline]] void note_hit(Thr& t, const Rec& r, std::uint64_t hash) noexcept {
+    if (!eviction.counts_hits()) return;
+    eviction.rest(t, 1);
     const Hold hold(r.meta.load(std::memory_order_relaxed));  // a count that may miss one; it guards nothing
     if (!hold.access_is_full()) [[unlikely]] eviction.count_hit(const_cast<Rec&>(r), hold, hash);
   }

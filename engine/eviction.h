@@ -22,7 +22,8 @@
 // there it stays for one round. Light is what takes at most half of the mean, which is seen when the store is full.
 //
 // Until something has to go, the policy's memory isn't touched: a key that enters would miss two cache lines there, to note
-// what can be told as well when its turn comes (EntryFormat::kCounted).
+// what can be told as well when its turn comes (EntryFormat::kCounted). And a store at rest, which has evicted nothing and doesn't grow
+// any more, counts no hits (rest): its reads write to no record.
 //
 // Where namespaces have shares of the budget, the one that has most of its own gives the victim: shares.h.
 //
@@ -100,6 +101,7 @@ class Eviction {
   // Inserts of a thread between two looks at the room: one for each MiB above the reserve, at most.
   static constexpr std::uint64_t kRoomALook = std::uint64_t{1} << 20;
   static constexpr unsigned kUnlookedMax = 15;
+  static constexpr std::uint64_t kBytesAHit = 16;  // of growth
 
   Eviction() = default;
   Eviction(const Eviction&) = delete;
@@ -112,6 +114,7 @@ class Eviction {
     bound_ = &bound;
     size_aware_ = o.size_aware;
     if (!queues_.open(table, o.entries_max, o.table_bytes_max)) return false;
+    counts_hits_.store(1, std::memory_order_relaxed);  // a hint
     set_budget(space().heap.budget_bytes());
     // What the policy remembers: for as many entries as there may be, or for records of half a kilobyte; for more it
     // remembers a part.
@@ -132,6 +135,7 @@ class Eviction {
     reserve_min_ = memory_bytes / 64;
     reserve_max_ = memory_bytes / 8;
     set_aside_ = std::max<std::uint64_t>(memory_bytes / 128, space().heap.span_bytes());
+    growth_ = memory_bytes / 64;
     // Nothing has been in limbo yet; with one thread alone it comes down soon.
     reserve_.store(memory_bytes / 16, std::memory_order_relaxed);  // a threshold
   }
@@ -146,6 +150,7 @@ class Eviction {
       --t.inserts_unlooked;
     } else {
       const std::uint64_t wanted = reserve_.load(std::memory_order_relaxed), room = room_bytes();  // a threshold
+      if (!counts_hits()) look_for_growth(room);
       missing = room < wanted ? wanted - room : 0;
       if (missing == 0) t.inserts_unlooked = static_cast<unsigned>(std::min<std::uint64_t>((room - wanted) / kRoomALook, kUnlookedMax));
     }
@@ -203,13 +208,27 @@ class Eviction {
 
   // --- for reads -----------------------------------------------------------------------------------------------
 
+  bool counts_hits() const noexcept { return counts_hits_.load(std::memory_order_relaxed) != 0; }  // a hint
+  // `hits` were counted. When the store hasn't grown while a thread had as many as it may have entries, about, it is at rest.
+  void rest(Thr& t, std::uint64_t hits) noexcept {
+    t.hits_of_growth += hits;
+    if (t.hits_of_growth < growth_ / kBytesAHit) [[likely]] return;
+    t.hits_of_growth = 0;
+    const std::uint64_t room = room_bytes(), before = std::exchange(t.room_then, room);
+    const bool is_bound = bound_->max != 0 || queues_.pools().any() || evicts_.load(std::memory_order_relaxed) != 0;  // a hint
+    if (is_bound || before == 0 || room + growth_ <= before) return;
+    room_at_rest_.store(room, std::memory_order_relaxed);  // as above
+    counts_hits_.store(0, std::memory_order_relaxed);      // as above
+  }
+
   // Those that the thread has left for later. A record may have gone meanwhile, or made room for another: whatever the
   // slot names now is safe to look at inside the guard, and another key's count is a hint too.
   [[gnu::noinline]] void count_hits(Thr& t) noexcept {
     const std::uint64_t end = t.short_hits.get();
     const Hold all(std::exchange(t.hits_meta, ~std::uint64_t{0}));
     std::uint64_t i = std::exchange(t.counted_hits, end);
-    if (all.access_is_full()) [[likely]] return;
+    if (counts_hits()) rest(t, end - i);
+    if (all.access_is_full() || !counts_hits()) [[likely]] return;
     // Which of them are to be counted first, without a branch that nobody can foresee. A vacant slot's word has the offset
     // 0, where there is memory too.
     Rec* record[kHitsACount];
@@ -255,6 +274,8 @@ class Eviction {
   // `before`: visits of earlier calls, all in vain, that this one goes on from.
   std::uint64_t evict_one(Thr& t, unsigned visits = kVisitsMax, unsigned before = 0) noexcept {
     if (evicts_.load(std::memory_order_relaxed) == 0) evicts_.store(1, std::memory_order_relaxed);  // a hint
+    // Each time: another thread may have called the store at rest meanwhile.
+    if (!counts_hits() && !planted<Sync>(Mutant::kRestsForEver)) counts_hits_.store(1, std::memory_order_relaxed);  // a hint
     const bool noted = t.counted_hits != t.short_hits.get() && !planted<Sync>(Mutant::kHitsForgotten);
     if (t.entering_count != 0 || noted) settle(t);
     if (space().has_points()) [[unlikely]] {  // what is dead goes first
@@ -268,6 +289,7 @@ class Eviction {
 
   // The namespace has a share of the budget, from now on. False: no memory.
   bool add_share(const typename Names<Sync>::Slot& slot, unsigned name, unsigned percent) noexcept {
+    counts_hits_.store(1, std::memory_order_relaxed);  // a hint
     return queues_.pools().add(slot, name, percent);
   }
 
@@ -379,6 +401,11 @@ class Eviction {
   static constexpr std::uint64_t kRoundUnits = 2 * kRoundVictims + 1024;  // of what they leave, with their tombs
 
   Space<Sync>& space() const noexcept { return table_->space(); }
+  void look_for_growth(std::uint64_t room) noexcept {
+    const std::uint64_t then = room_at_rest_.load(std::memory_order_relaxed);     // a figure
+    if (room > then) return room_at_rest_.store(room, std::memory_order_relaxed);  // as above
+    if (room + growth_ <= then && !planted<Sync>(Mutant::kRestsForEver)) counts_hits_.store(1, std::memory_order_relaxed);  // a hint
+  }
   // Of the pool's queues; null: of those that all without a share have. 0: none of those that were looked at could go.
   std::uint64_t evict_from_queues(Thr& t, Pool* pool, unsigned visits, unsigned before, bool& is_empty) noexcept {
     unsigned empty = 0;
@@ -703,8 +730,11 @@ class Eviction {
   Setting reserve_min_;
   Setting reserve_max_;
   Setting set_aside_;
+  Setting growth_;  // in bytes: what counts as such
   bool size_aware_ = false;
-  Word evicts_{};  // 1: something had to go
+  Word evicts_{};       // 1: something had to go
+  Word counts_hits_{};  // 0: the store is at rest, or evicts nothing at all
+  Word room_at_rest_{};
   Word light_bytes_{};  // what is light; 0: nothing is
   alignas(128) Word reserve_{};
   alignas(128) Word owed_{};

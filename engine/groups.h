@@ -58,7 +58,7 @@ class Groups {
       if (base::confirm(core_.space, at, keys[i]) != nullptr) [[likely]] {
         Rec* r = core_.space.record(at);
         ++hits;
-        core_.note_hit(*r, cells.hash[i]);
+        core_.note_hit(t, *r, cells.hash[i]);
         sink(i, r, r->bytes() + kRecordHeaderBytes + keys[i].size(), r->link_word().length18());
       } else {
         cells.late[late_count++] = static_cast<std::uint8_t>(i);
@@ -69,7 +69,7 @@ class Groups {
       const Head<Sync> h = core_.head(cells.hash[i], keys[i]);
       if (h.present) {
         ++hits;
-        core_.note_hit(*h.record, cells.hash[i]);
+        core_.note_hit(t, *h.record, cells.hash[i]);
         core_.accessed(t, keys[i], h);
         sink(i, h.record, h.value, h.value_size);
       } else {

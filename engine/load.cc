@@ -29,7 +29,7 @@ Peeked peek(const Call& call, std::uint64_t hash, std::string_view key, std::chr
   Peeked p;
   p.known_absent = h.known_absent;
   if (h.present) {
-    core.note_hit(*h.record, hash);
+    core.note_hit(call.thread(), *h.record, hash);
     p.status = value.assign(h.bytes()) ? Status::kOk : Status::kOutOfMemory;
     core.accessed(call.thread(), key, h);
   } else if (h.expired && h.value != nullptr && stale_for.count() > 0) {

@@ -102,7 +102,7 @@ Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
     return Status::kNotFound;
   }
   call.thread().counters.hits.add();
-  core.note_hit(*h.record, hash);
+  core.note_hit(call.thread(), *h.record, hash);
   core.accessed(call.thread(), key, h);
   Lookup<Entry> answer{Entry()};
   if (!answer->value.assign(h.bytes())) return Status::kOutOfMemory;
@@ -127,7 +127,7 @@ Lookup<Value> get_metadata(Context c, std::string_view key) noexcept {
     return Status::kNotFound;
   }
   call.thread().counters.hits.add();
-  core.note_hit(*h.record, hash);
+  core.note_hit(call.thread(), *h.record, hash);
   core.accessed(call.thread(), key, h);
   Lookup<Value> answer{Value()};
   if (!answer->assign(core.space.metadata_of(*h.record, h.stamp))) return Status::kOutOfMemory;
@@ -154,7 +154,7 @@ Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
     return Status::kNotFound;
   }
   t.counters.hits.add();
-  core.note_hit(*h.record, hash);
+  core.note_hit(t, *h.record, hash);
   core.accessed(t, key, h);
   const std::uint64_t record = core.space.offset_of(*h.record);
   const Core<StdSync>::Visit visit(core, t, &record, 1);

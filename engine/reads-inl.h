@@ -250,48 +250,61 @@ template <class Sync>
   if (bytes > 192) [[unlikely]] prefetch_second_level(at + 128);
 }
 
+// The record that the key's tag leads to in its home bucket. False: neither there nor surely missing; its overflow bucket is on its way.
+template <class Sync>
+[[gnu::always_inline]] inline bool fetch_record(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
+  using Tbl = Table<Sync>;
+  const Bucket<Sync>& b = *cells.bucket[i];
+  const Ctl c = b.control();  // before the slots, as in find_plain
+  const unsigned m = match_current(b, cells.hash[i]);
+  std::uint64_t candidate = GroupCells<Sync>::kLate;
+  if (m != 0) [[likely]] {
+    const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
+    if (w.is_current_of_hash(cells.hash[i])) [[likely]] candidate = w.offset();
+  } else if (c.ready() && !c.may_overflow(tag_of(cells.hash[i])) &&
+             Tbl::size_of(table.head_of(cells.hash[i])).word() == cells.size[i]) {
+    candidate = GroupCells<Sync>::kNone;
+  }
+  cells.candidate[i] = candidate;
+  if (candidate > GroupCells<Sync>::kLate) [[likely]] {
+    fetch_block(table.space(), candidate);
+  } else if (candidate == GroupCells<Sync>::kLate) [[unlikely]] {
+    if (c.overflow() != 0) prefetch_second_level(table.overflow(c));
+    return false;
+  }
+  return true;
+}
+
+// The record that the tag leads to in the overflow bucket; 0: none. Of one key in twenty-five, whose record is so on its way with
+// the others' (alone, at the end, these cost a third of the group's time).
+template <class Sync>
+[[gnu::always_inline]] inline std::uint64_t fetch_overflowed(const Table<Sync>& table, unsigned i,
+                                                             const GroupCells<Sync>& cells) noexcept {
+  const Bucket<Sync>* const b = table.overflow(cells.bucket[i]->control());
+  const unsigned m = b != nullptr ? match_current(*b, cells.hash[i]) : 0;
+  if (m == 0) return 0;
+  const SlotWord w = b->at(static_cast<unsigned>(std::countr_zero(m)));
+  if (!w.is_current_of_hash(cells.hash[i])) return 0;
+  fetch_block(table.space(), w.offset());
+  return w.offset();
+}
+
 // Answers how many are in `late`.
 template <class Sync>
 [[gnu::always_inline]] inline unsigned fetch_records(const Table<Sync>& table, unsigned count,
                                                      GroupCells<Sync>& cells) noexcept {
-  using Tbl = Table<Sync>;
   unsigned late_count = 0;
   for (unsigned i = 0; i != count; ++i) {
-    const std::uint16_t tag = tag_of(cells.hash[i]);
-    const Bucket<Sync>& b = *cells.bucket[i];
-    const Ctl c = b.control();  // before the slots, as in find_plain
-    const unsigned m = match_current(b, cells.hash[i]);
-    std::uint64_t candidate = GroupCells<Sync>::kLate;
-    if (m != 0) [[likely]] {
-      const SlotWord w = b.at(static_cast<unsigned>(std::countr_zero(m)));
-      if (w.is_current_of_hash(cells.hash[i])) [[likely]] candidate = w.offset();
-    } else if (c.ready() && !c.may_overflow(tag) && Tbl::size_of(table.head_of(cells.hash[i])).word() == cells.size[i]) {
-      candidate = GroupCells<Sync>::kNone;
-    }
-    cells.candidate[i] = candidate;
-    if (candidate > GroupCells<Sync>::kLate) [[likely]] {
-      fetch_block(table.space(), candidate);
-    } else if (candidate == GroupCells<Sync>::kLate) [[unlikely]] {
-      if (c.overflow() != 0) prefetch_second_level(table.overflow(c));
-      cells.late[late_count++] = static_cast<std::uint8_t>(i);
-    }
+    if (!fetch_record(table, i, cells)) [[unlikely]] cells.late[late_count++] = static_cast<std::uint8_t>(i);
   }
-  // One key in twenty-five lies in an overflow bucket: its record is on its way with the others' (alone, at the end,
-  // these cost a third of the group's time).
   unsigned still_late = 0;
   for (unsigned n = 0; n != late_count; ++n) {
     const unsigned i = cells.late[n];
-    const Bucket<Sync>* const b = table.overflow(cells.bucket[i]->control());
-    const unsigned m = b != nullptr ? match_current(*b, cells.hash[i]) : 0;
-    if (m != 0) {
-      const SlotWord w = b->at(static_cast<unsigned>(std::countr_zero(m)));
-      if (w.is_current_of_hash(cells.hash[i])) {
-        cells.candidate[i] = w.offset();
-        fetch_block(table.space(), w.offset());
-        continue;
-      }
+    if (const std::uint64_t found = fetch_overflowed(table, i, cells); found != 0) {
+      cells.candidate[i] = found;
+    } else {
+      cells.late[still_late++] = static_cast<std::uint8_t>(i);
     }
-    cells.late[still_late++] = static_cast<std::uint8_t>(i);
   }
   return still_late;
 }
@@ -313,10 +326,16 @@ template <class Sync>
   const Record<Sync>* const r = space.record(candidate);
   if (key.size() > kFastKeyMax || !r->stamp_word().plain_with_key(key.size())) [[unlikely]] return nullptr;
   Sync::plain_read(r->bytes() + kRecordHeaderBytes, key.size());
-  return simd::key_equal(r->bytes() + kRecordHeaderBytes, key.data(), key.size()) ? r : nullptr;
+  const char* const own = r->bytes() + kRecordHeaderBytes;
+  if (is_one_or_two_blocks(key.size())) [[likely]] return same_key<KeySize::kOneOrTwoBlocks>(own, key) ? r : nullptr;
+  return same_key<KeySize::kAny>(own, key) ? r : nullptr;
 }
 
 #if defined(TERN_READS_DISPATCHED)
+
+// How many records are asked for ahead of the one whose value is copied: memory has work meanwhile, and no fewer lines are on their
+// way than it serves at once (16 are a third slower where a table is far larger than the caches).
+inline constexpr unsigned kCopiedBehind = 32;
 
 // Up to 64 keys of a get_many into memory of the caller: value i to out + i * stride if it fits.
 inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_view* keys, unsigned count, char* out,
@@ -325,13 +344,17 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
   GroupCells<StdSync> cells;
   simd::hash_batch(keys, count, core.space.geometry.hash_keys, cells.hash);
   core.space.epoch.enter(t.epoch);
-  unsigned late_count = core.space.has_points() ? all_late(count, cells) : 0;
-  if (late_count == 0) [[likely]] {
-    fetch_buckets(core.table, count, cells);
-    late_count = fetch_records(core.table, count, cells);
-  }
+  const bool plain = !core.space.has_points();
+  unsigned late_count = plain ? 0 : all_late(count, cells);
   std::uint64_t hits = 0;
-  for (unsigned i = 0; i != count; ++i) {
+  if (plain) [[likely]] fetch_buckets(core.table, count, cells);
+  for (unsigned turn = 0; plain && turn != count + kCopiedBehind; ++turn) {
+    if (turn < count && !fetch_record(core.table, turn, cells)) [[unlikely]] {
+      cells.late[late_count++] = static_cast<std::uint8_t>(turn);
+    }
+    for (unsigned n = 0; turn + 1 == count && n != late_count; ++n) (void)fetch_overflowed(core.table, cells.late[n], cells);
+    const unsigned i = turn - kCopiedBehind;
+    if (i >= count) continue;
     const std::uint64_t candidate = cells.candidate[i];
     if (candidate <= GroupCells<StdSync>::kLate) [[unlikely]] {
       if (candidate == GroupCells<StdSync>::kNone) answers[i] = Call::miss_or_bad(keys[i]);
@@ -343,7 +366,7 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
       cells.late[late_count++] = static_cast<std::uint8_t>(i);
       continue;
     }
-    core.note_hit(*r, cells.hash[i]);
+    core.note_hit(t, *r, cells.hash[i]);
     answers[i] = static_cast<std::size_t>(n);
     ++hits;
   }

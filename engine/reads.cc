@@ -60,7 +60,7 @@ constexpr Answer kMissAnswer = answer_of(0, {Status::kNotFound, Field::kNone});
   }
   if (h.value_size <= stride) simd::copy_bytes(out, h.value, h.value_size);
   t.counters.hits.add();
-  store.core.note_hit(*h.record, hash);
+  store.core.note_hit(t, *h.record, hash);
   store.core.accessed(t, key, h);
   return static_cast<std::size_t>(h.value_size);
 }

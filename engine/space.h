@@ -136,6 +136,8 @@ struct Thread {
   std::uint64_t hits_meta = ~std::uint64_t{0};  // the conjunction of the records' meta words
   const typename Sync::template Atomic<std::uint64_t>* hit_slot[kHitsACount];
   std::uint64_t hit_hash[kHitsACount];
+  std::uint64_t hits_of_growth;  // since `room_then`, see Eviction::rest
+  std::uint64_t room_then;
   std::uint64_t random;
   std::uint64_t work;      // units done, ever: records freed, bags, victims, tickets and blocks looked at
   std::uint64_t short_of;  // bytes of the last block or extent that there was no room for, or kRoomForBucket

@@ -119,7 +119,7 @@ Lookup<HeldValue> StoreCore::hold(Thr& t, std::string_view key) noexcept {
     return Status::kNotFound;
   }
   t.counters.hits.add();
-  core.note_hit(*h.record, hash);
+  core.note_hit(t, *h.record, hash);
   core.accessed(t, key, h);
   Lookup<HeldValue> answer{HeldValue()};
   HeldValue& v = *answer;

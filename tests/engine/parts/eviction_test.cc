@@ -127,6 +127,59 @@ struct FullStore {
   detail::Thread<PlantedSync>* thread = nullptr;
 };
 
+// A store that has room and isn't written to counts hits for a while, then none. Whether it does again when it grows by a 64th of its
+// budget, and, once more at rest, when something has to go.
+struct Wakes {
+  bool by_growth;
+  bool by_eviction;
+};
+Wakes wakes() {
+  constexpr std::size_t kBytes = std::size_t{8} << 20;
+  FullStore store(kBytes);
+  char out[200];
+  const auto key = [](unsigned n) { return "key" + std::to_string(n); };
+  const auto access = [&](unsigned n) {
+    const detail::Guard<PlantedSync> guard(store.core.space, *store.thread);
+    return store.core.table.find(store.core.hash_of(key(n)), key(n)).record->hold_word().access();
+  };
+  const auto get = [&](unsigned n) {
+    EXPECT_EQ(store.core.copy(*store.thread, store.core.hash_of(key(n)), key(n), out, sizeof out), 100u);
+  };
+  const auto bring_to_rest = [&] {
+    unsigned turns = 0;
+    for (; store.core.eviction.counts_hits() && turns != 100; ++turns) store.core.eviction.rest(*store.thread, kBytes / 1024 / 4);
+    EXPECT_GE(turns, 4u) << "hits that were too few to tell";
+    EXPECT_LT(turns, 100u) << "not at rest";
+  };
+  unsigned n = 0;
+  for (; n != 1'000; ++n) EXPECT_TRUE(store.set(n, 100));
+  get(0);
+  EXPECT_EQ(access(0), 1u);
+  bring_to_rest();
+  get(1);
+  EXPECT_EQ(access(1), 0u) << "counted at rest";
+  Wakes w{};
+  for (const unsigned end = n + 2 * static_cast<unsigned>(kBytes / 64 / 128); n != end; ++n) EXPECT_TRUE(store.set(n, 100));
+  get(2);
+  w.by_growth = access(2) == 1;
+  if (store.core.eviction.counts_hits()) bring_to_rest();
+  EXPECT_EQ(store.thread->counters.evicted.get(), 0u);
+  (void)store.core.eviction.evict_one(*store.thread);
+  w.by_eviction = store.core.eviction.counts_hits();
+  for (int i = 0; i != 2; ++i) store.core.eviction.rest(*store.thread, kBytes);
+  EXPECT_EQ(store.core.eviction.counts_hits(), w.by_eviction) << "what evicts doesn't rest";
+  return w;
+}
+
+TEST(EvictionHits, AreNotCountedAtRest) {
+  const Wakes sound = wakes();
+  EXPECT_TRUE(sound.by_growth && sound.by_eviction);
+  PlantedSync::mutant = Mutant::kRestsForEver;
+  const Wakes planted = wakes();
+  EXPECT_FALSE(planted.by_growth || planted.by_eviction);
+  PlantedSync::mutant = Mutant::kNone;
+}
+
 // How many entries the first refused write has evicted, while another thread stands inside a call, little is in limbo, and nothing
 // is free.
 std::uint64_t evicted_in_vain() {
