@@ -111,9 +111,10 @@ class Views {
     const Rec* whole[kStepKeys];
     std::string_view key[kStepKeys];
     std::uint64_t record[kStepKeys];
-    std::uint64_t place[kStepKeys];
+    std::uint64_t hash[kStepKeys];
     unsigned count = 0;
 
+    std::uint64_t place(unsigned i) const noexcept { return reverse(hash[i]); }
     std::string_view value(unsigned i) const noexcept {
       if (whole[i] == nullptr) [[unlikely]] return head[i].bytes();
       return {key[i].data() + key[i].size(), static_cast<std::size_t>(whole[i]->link_word().length18())};
@@ -137,25 +138,26 @@ class Views {
     if (cursor.shard == core_.table.shard_count()) return false;
     auto& s = core_.table.shard(cursor.shard);
     const std::uint64_t hash = reverse(cursor.place);
-    std::uint64_t end;
+    Part part;
     for (;;) {
       const ShardSize size = Tbl::size_of(s);
       const std::uint32_t home = size.home(hash);
-      end = end_of(size, hash, cursor.place);
+      const unsigned bits = bits_of(size, hash);
+      part = Part(cursor.place, hash, bits);
       Bucket<Sync>& b = core_.table.bucket(s, home);
       out.count = 0;
-      if (!b.control().ready()) gather<kPlain>(view, core_.table.bucket(s, split_source(home)), cursor.place, end, out);
-      gather<kPlain>(view, b, cursor.place, end, out);
+      if (!b.control().ready()) gather<kPlain>(view, core_.table.bucket(s, split_source(home)), part, out);
+      gather<kPlain>(view, b, part, out);
       Sync::point("view.walked");
       if (planted<Sync>(Mutant::kWalkWithoutHomeCheck)) break;
-      if (bits_of(Tbl::size_of(s), hash) == bits_of(size, hash)) break;
+      if (bits_of(Tbl::size_of(s), hash) == bits) break;
     }
     if (!core_.space.views.is_open(view.opened)) {
       out.count = 0;
       ended = true;
       return false;
     }
-    cursor.place = end + 1;
+    cursor.place = part.last + 1;
     if (cursor.place == 0) ++cursor.shard;
     return true;
   }
@@ -183,6 +185,24 @@ class Views {
     return (hash & (half - 1)) + half < size.buckets() ? log + 1 : log;
   }
 
+  // A step's part of the line, and which hashes have their place there: where it is all of a bucket's, those with its low bits.
+  struct Part {
+    Part() = default;
+    Part(std::uint64_t place, std::uint64_t hash_there, unsigned bits) noexcept
+        : first(place), last(place | (~std::uint64_t{0} >> bits)), hash(hash_there), common(~(~std::uint64_t{0} << bits)),
+          is_whole((place & (~std::uint64_t{0} >> bits)) == 0) {}
+    bool has(std::uint64_t h) const noexcept {
+      if (is_whole) [[likely]] return ((h ^ hash) & common) == 0;
+      const std::uint64_t place = reverse(h);
+      return place >= first && place <= last;
+    }
+    void end_at(std::uint64_t place) noexcept { last = place, is_whole = false; }
+
+    std::uint64_t first = 0, last = 0;
+    std::uint64_t hash = 0, common = 0;
+    bool is_whole = false;
+  };
+
   // The version that the view has, as a read finds it.
   HeadT at(const Handle& view, std::uint64_t head, std::size_t key_size) noexcept {
     const std::uint64_t found = Versions<Sync>::at_view(core_.space, head, view.opened.stamp);
@@ -202,9 +222,9 @@ class Views {
     return Commit<Sync>::head_of(core_.space, planted<Sync>(Mutant::kViewTimeGoesOn) ? core_.time : fixed, r, s, key_size);
   }
 
-  // Adds the keys of a chain whose places are first to last. If they are too many, `last` comes down, and those past it go.
+  // Adds the keys of a chain whose places are in the part. If they are too many, its end comes down, and those past it go.
   template <PlainRecords kPlain>
-  void gather(const Handle& view, Bucket<Sync>& chain, std::uint64_t first, std::uint64_t& last, Step& out) noexcept {
+  void gather(const Handle& view, Bucket<Sync>& chain, Part& part, Step& out) noexcept {
     if (kPlain != PlainRecords::kWhole) {  // who wants whole records sees to that himself, longer before
       core_.table.for_each_slot(chain, [&](auto&, SlotWord w) {
         if (w.is_current()) prefetch_near(core_.space.record(w.offset()));
@@ -213,6 +233,7 @@ class Views {
     }
     // Of points that the view sees there are never more again, so one look will do.
     const bool may_be_whole = kPlain == PlainRecords::kWhole && core_.space.points.in_table() == 0;
+    const unsigned of_source = out.count;  // those were met before; a key is in a chain once
     core_.table.for_each_slot(chain, [&](auto&, SlotWord w) {
       if (!w.is_current()) return true;
       const Rec& newest = *core_.space.record(w.offset());
@@ -225,22 +246,22 @@ class Views {
         const auto k = core_.space.key_of(newest, s);
         key = {k.data, k.size};
       }
-      const std::uint64_t place = reverse(core_.table.hash_of(key));
-      if (place < first || place > last) return true;
-      for (unsigned i = 0; i != out.count; ++i) {
-        if (out.place[i] == place && out.key[i] == key) return true;  // met in the source, too
+      const std::uint64_t hash = core_.table.hash_of(key);
+      if (!part.has(hash)) return true;
+      for (unsigned i = 0; i < of_source && i < out.count; ++i) {
+        if (out.hash[i] == hash && out.key[i] == key) return true;
       }
       if (whole != nullptr) {
-        if (!make_room(place, first, last, out)) return true;
+        if (!make_room(hash, part, out)) return true;
         out.whole[out.count] = whole;
-        out.place[out.count] = place;
+        out.hash[out.count] = hash;
         out.key[out.count++] = key;
         return true;
       }
       const HeadT head = at(view, w.offset(), key.size());
-      if (!head.present || !make_room(place, first, last, out)) return true;
+      if (!head.present || !make_room(hash, part, out)) return true;
       out.whole[out.count] = nullptr;
-      out.place[out.count] = place;
+      out.hash[out.count] = hash;
       out.head[out.count] = head;
       // The version's own bytes: the newest record may go when somebody who holds it lets go.
       const auto own = core_.space.key_of(*head.record, head.stamp);
@@ -264,23 +285,24 @@ class Views {
     return fits ? r : nullptr;
   }
   // For one more, at this place. False: it is past what this step has now.
-  static bool make_room(std::uint64_t place, std::uint64_t first, std::uint64_t& last, Step& out) noexcept {
-    while (out.count == kStepKeys && last != first) {
-      last = first + (last - first) / 2;
-      drop_past(last, out);
+  static bool make_room(std::uint64_t hash, Part& part, Step& out) noexcept {
+    if (out.count != kStepKeys) [[likely]] return true;
+    while (out.count == kStepKeys && part.last != part.first) {
+      part.end_at(part.first + (part.last - part.first) / 2);
+      drop_past(part.last, out);
     }
     // As many keys of one 64-bit hash, which is seeded in secret, as a step has room for: not in this world.
-    return place <= last && out.count != kStepKeys;
+    return reverse(hash) <= part.last && out.count != kStepKeys;
   }
   static void drop_past(std::uint64_t last, Step& out) noexcept {
     unsigned n = 0;
     for (unsigned i = 0; i != out.count; ++i) {
-      if (out.place[i] > last) continue;
+      if (out.place(i) > last) continue;
       out.head[n] = out.head[i];
       out.whole[n] = out.whole[i];
       out.key[n] = out.key[i];
       out.record[n] = out.record[i];
-      out.place[n++] = out.place[i];
+      out.hash[n++] = out.hash[i];
     }
     out.count = n;
   }

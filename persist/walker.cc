@@ -201,7 +201,7 @@ unsigned Walker::take(Thr& t, std::uint64_t first) noexcept {
         while (held != 0) core_.space.drop_hold(t, long_[--held].offset);
         return kNotHeld;
       }
-      long_[held++] = {r, step_.record[i], step_.place[i]};
+      long_[held++] = {r, step_.record[i], step_.place(i)};
       continue;
     }
     put_record(buffer_ + used_, r);
@@ -229,8 +229,17 @@ bool Walker::put_block(BlockEntry b, FunctionRef<bool()> goes_on) noexcept {
   }
   block_at_ += b.bytes;
   used_ = block_at_;
-  if (!add(b) || (used_ >= kWriteBytes && !write_out())) return false;
+  if (!add(b) || (used_ >= kWriteBytes && !write_some())) return false;
   return after_block(b, goes_on);
+}
+
+// The system writes to a file for one thread at a time, and another would wait there with its processor: it walks on meanwhile.
+bool Walker::write_some() noexcept {
+  const bool others = work_.is_written_to.exchange(true, std::memory_order_relaxed);  // a hint
+  if (others && used_ < kWriteBytesMax && !planted(WalkBug::kWaitsToWrite)) return true;
+  const bool good = write_out();
+  if (!others) work_.is_written_to.store(false, std::memory_order_relaxed);  // as above
+  return good;
 }
 
 // The blocks in the buffer get their places in the file, and their checksums, which those are part of.

@@ -5,7 +5,7 @@
 //
 // So no file operation delays reclamation, and memory is a few blocks, their entries in the directory and nothing that grows
 // with values. A block of 64 KiB is what a first get waits for, and would be a small piece to write: the system takes a quarter
-// less time for the same bytes in pieces of 256 KiB. A block ends at the end of a step: its keys are all those of one piece of the walk's line. Blocks take
+// less time for the same bytes in pieces of 256 KiB. While another thread writes, up to twice as much is gathered. A block ends at the end of a step: its keys are all those of one piece of the walk's line. Blocks take
 // their places in the file as they are done, whoever writes them, so nothing is left between them.
 //
 // Edges
@@ -71,6 +71,7 @@ struct SaveWork {
   std::atomic<std::uint64_t> end{kHeaderBytes};  // of the blocks that have their places
   std::atomic<std::uint64_t> entries_written{0};
   std::atomic<std::uint64_t> bytes_written{kHeaderBytes};
+  std::atomic<bool> is_written_to{false};  // some thread is in a call that does
   std::atomic<bool> stops{false};  // one has failed, or it was given up
   std::atomic<unsigned> at_work{0};  // threads beside the caller's
 };
@@ -80,6 +81,7 @@ enum class WalkBug : std::uint8_t {
   kNone,
   kCopiesUnguarded,  // a step's records are copied when its guard has ended
   kCopiesUnmasked,   // ... with what their words mean in the arena alone
+  kWaitsToWrite,     // who finds another writing to the file waits for that
 };
 
 class Walker {
@@ -109,8 +111,9 @@ class Walker {
     std::uint64_t place;
   };
   static constexpr std::uint64_t kWriteBytes = 256 << 10;
-  static constexpr std::size_t kBufferBytes = kWriteBytes + kBlockBytes + ViewsNow::kStepKeys * (kRecordInBlockMax + 8);
-  static_assert(kWriteBytes + kPackedPlainMax <= kBufferBytes, "a record that is packed alone fits");
+  static constexpr std::uint64_t kWriteBytesMax = 2 * kWriteBytes;  // while another is at it
+  static constexpr std::size_t kBufferBytes = kWriteBytesMax + kBlockBytes + ViewsNow::kStepKeys * (kRecordInBlockMax + 8);
+  static_assert(kWriteBytesMax + kPackedPlainMax <= kBufferBytes, "a record that is packed alone fits");
   static constexpr unsigned kNotHeld = ~0u;
   static constexpr unsigned kStepsAGuard = 8;  // about 35 entries
 
@@ -123,6 +126,7 @@ class Walker {
   unsigned take(Thr& t, std::uint64_t first) noexcept;  // of a step: how many are held; kNotHeld: one can't be
   std::uint64_t open_bytes() const noexcept { return used_ - block_at_; }
   bool end_block(FunctionRef<bool()> goes_on) noexcept;
+  bool write_some() noexcept;  // unless another thread is just writing, and there is room
   bool write_out() noexcept;
   void send(std::uint64_t at, std::uint64_t bytes) noexcept;
   bool add(const BlockEntry& b) noexcept;

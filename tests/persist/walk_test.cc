@@ -1,4 +1,4 @@
-// The copying of records into a save's blocks: as it is, and with each bug that can be planted in it. The store is changed at
+// The copying of records into a save's blocks, and their way to the file: as it is, and with each bug that can be planted in it. The store is changed at
 // the worst moment: the guard has ended in which a save's last records were found, its view is ended for room, and their memory
 // is used again.
 #include <atomic>
@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <utility>
 
+#include "alloc/platform.h"
 #include "alloc/sync.h"
 #include "persist/walker.h"
 #include "tests/persist/snapshot_fixture.h"
@@ -14,6 +16,7 @@
 namespace tern::test {
 namespace {
 
+namespace platform = alloc::platform;
 using persist::WalkBug;
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -122,6 +125,47 @@ TEST_F(SnapshotWalk, WouldBeSeenIfItCopiedWhatTheArenaAloneMeans) {
   save(0);
   ASSERT_TRUE(saved.ok());
   EXPECT_EQ(reopen(options).error(), (Error{Status::kCorrupt, Field::kPath}));
+}
+
+// Two threads save, and the first that writes blocks stands still in its call until the other one writes: how many bytes that one has by then.
+class TwoThatSave : public SnapshotWalk {
+ protected:
+  TwoThatSave() {
+    options = small_options(&clock);
+    options.shard_count = 16;
+    store = open_or_fail(options);
+    for (unsigned i = 0; i != 4 * kEntries; ++i) EXPECT_TRUE(store.set(numbered("k", i), std::string(kValueBytes, 'a')).ok());
+  }
+  std::uint64_t bytes_of_the_other() {
+    platform::FaultPlan plan;
+    plan.sites = platform::site_bit(platform::Site::kWrite);
+    std::atomic<std::uint64_t> calls{0}, bytes{0};
+    std::pair both{&calls, &bytes};
+    plan.watch_user = &both;
+    plan.watch = [](void* user, const platform::FileCall& call) {
+      if (call.bytes < kPiece) return;  // the lock's file
+      const auto& [made, second] = *static_cast<decltype(both)*>(user);
+      const std::uint64_t n = made->fetch_add(1);
+      if (n == 1) second->store(call.bytes);
+      for (unsigned ms = 0; n == 0 && second->load() == 0 && ms != 20'000; ++ms) std::this_thread::sleep_for(milliseconds(1));
+    };
+    const platform::FaultScope scope(plan);
+    EXPECT_TRUE(store.save(path, {.keep = 1, .threads = 2, .wall_now = kSavedAt}).ok());
+    return bytes.load();
+  }
+  static constexpr std::uint64_t kPiece = 256 << 10;
+};
+
+TEST_F(TwoThatSave, WalksOnWhileTheOtherWrites) {
+  EXPECT_GE(bytes_of_the_other(), 2 * kPiece);
+  EXPECT_EQ(contents_of(reopen_or_fail(options)), contents_of(store));
+}
+
+TEST_F(TwoThatSave, WouldBeSeenIfItWaitedForTheOther) {
+  persist::planted_bug<WalkBug> = WalkBug::kWaitsToWrite;
+  const std::uint64_t bytes = bytes_of_the_other();
+  EXPECT_GE(bytes, kPiece);
+  EXPECT_LT(bytes, 2 * kPiece);
 }
 
 }  // namespace
