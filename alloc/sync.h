@@ -161,6 +161,7 @@ enum class Mutant : unsigned char {
   kRoundNotedLate,            // a ring's tail is noted after the round's number is read
   kRoundArrivesUnread,        // a listener arrives in a round that was opened after it began to read
   kRoundLeaverStays,          // who leaves is still counted among those who have arrived
+  kRoundMarkOvertaken,        // who has read a tail long ago takes a mark with a later one for one far ahead
   kRoundPastToken,            // rounds go on although a token may ask for what was read
   // locks
   kLetGoTwice,                // what a ring has let go is taken off the account when that is so, and once more when it comes free

@@ -166,7 +166,9 @@ class alignas(128) EventRing {
     if (RoundMark(m).is_read_at(round)) [[unlikely]] {
       Sync::point("round.mark");
       if (mark_.compare_exchange_strong(m, RoundMark::of(round, t).word(), std::memory_order_relaxed)) {  // says nothing of others' words
-        read_.store(RoundMark(m).tail_before(t), std::memory_order_relaxed);  // one that comes late only delays
+        // One that comes late only delays.
+        const std::uint64_t noted = RoundMark(m).tail_near(t);
+        read_.store(planted<Sync>(Mutant::kRoundMarkOvertaken) && noted > t ? ~std::uint64_t{0} >> 1 : noted, std::memory_order_relaxed);
       }
     }
     const std::uint64_t to = read_.load(std::memory_order_relaxed);  // an older one will do

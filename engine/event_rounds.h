@@ -46,15 +46,19 @@ class RoundMark {
     const std::uint64_t noted = word_ >> kTailBits;
     return ((number - noted) & kNumberMask) >= 2 + (noted & 1);
   }
-  // As a whole, where `tail` is a later one.
-  constexpr std::uint64_t tail_before(std::uint64_t tail) const noexcept { return tail - ((tail - word_) & kTailMask); }
+  // As a whole, near `tail`: on either side, as who notes a tail may have read it long ago.
+  constexpr std::uint64_t tail_near(std::uint64_t tail) const noexcept {
+    const auto ahead = static_cast<std::int64_t>((word_ - tail) << (64 - kTailBits)) >> (64 - kTailBits);
+    return tail + static_cast<std::uint64_t>(ahead);
+  }
 
  private:
   std::uint64_t word_;
 };
 static_assert(RoundMark::of(4, 7).is_read_at(6) && !RoundMark::of(4, 7).is_read_at(5), "round 5 is opened later");
 static_assert(RoundMark::of(5, 7).is_read_at(8) && !RoundMark::of(5, 7).is_read_at(7), "round 5 was on before");
-static_assert(RoundMark::of(5, RoundMark::kTailMask).tail_before(RoundMark::kTailMask + 3) == RoundMark::kTailMask, "40 bits wrap");
+static_assert(RoundMark::of(5, RoundMark::kTailMask).tail_near(RoundMark::kTailMask + 3) == RoundMark::kTailMask, "40 bits wrap");
+static_assert(RoundMark::of(5, 9).tail_near(7) == 9, "a tail that was read before the noted one");
 
 template <class Sync>
 class EventRounds {

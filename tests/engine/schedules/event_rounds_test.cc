@@ -156,6 +156,21 @@ struct Rounds : RoundsBase {
               set(2);
             }};
   }
+  // Who has read the tail stands still, while another notes a later one, and a round closes.
+  Threads overtaken() {
+    begin();
+    freeze();
+    return {[&] {
+              for (unsigned i = 0; i != 6; ++i) set(0);
+            },
+            [&] {
+              set(1);
+              for (unsigned i = 0; i != 3; ++i) {
+                poll(0, 1);
+                poll(1, 1);
+              }
+            }};
+  }
   // A poll that began before a change was told ends after a round was opened that knows of it.
   Threads standing_still() {
     begin();
@@ -247,6 +262,7 @@ TEST(EventRounds, WhatEverybodyHasReadIsGivenUp) {
   }
 TERN_ROUNDS_HOLD(TwoListenersAndAWriter, reading, 3)
 TERN_ROUNDS_HOLD(TwoWriters, two_writers, 3)
+TERN_ROUNDS_HOLD(AMarkIsOvertaken, overtaken, 2)
 TERN_ROUNDS_HOLD(APollThatStandsStill, standing_still, 2)
 TERN_ROUNDS_HOLD(OneComesAndGoes, coming_and_going, 2)
 TERN_ROUNDS_HOLD(BehindAToken, with_a_token, 2)
@@ -262,6 +278,7 @@ TEST(EventRounds, NobodyWaitsForAStoppedThread) {
     expect_body_fails("rounds, " #name, r.body(r.scene()), {.preemptions = 3, .schedules = 30'000}); \
   }
 TERN_ROUNDS_FAIL(RoundNotedLate, Mutant::kRoundNotedLate, two_writers, 3)
+TERN_ROUNDS_FAIL(RoundMarkOvertaken, Mutant::kRoundMarkOvertaken, overtaken, 2)
 TERN_ROUNDS_FAIL(RoundArrivesUnread, Mutant::kRoundArrivesUnread, standing_still, 2)
 TERN_ROUNDS_FAIL(RoundLeaverStays, Mutant::kRoundLeaverStays, coming_and_going, 2)
 TERN_ROUNDS_FAIL(RoundPastToken, Mutant::kRoundPastToken, with_a_token, 2)
