@@ -162,6 +162,7 @@ enum class Mutant : unsigned char {
   kRoundArrivesUnread,        // a listener arrives in a round that was opened after it began to read
   kRoundLeaverStays,          // who leaves is still counted among those who have arrived
   kRoundMarkOvertaken,        // who has read a tail long ago takes a mark with a later one for one far ahead
+  kRoundOfBefore,             // a number of before the noted one tells that the noted tail was read
   kRoundPastToken,            // rounds go on although a token may ask for what was read
   // locks
   kLetGoTwice,                // what a ring has let go is taken off the account when that is so, and once more when it comes free

@@ -163,7 +163,8 @@ class alignas(128) EventRing {
   template <class Host>
   void let_go_of_read(Host& host, std::uint64_t t, std::uint64_t round) noexcept {
     std::uint64_t m = mark_.load(std::memory_order_relaxed);  // the swap decides
-    if (RoundMark(m).is_read_at(round)) [[unlikely]] {
+    const bool by_an_older = planted<Sync>(Mutant::kRoundOfBefore) && round < m >> RoundMark::kTailBits;
+    if (RoundMark(m).is_read_at(round) || by_an_older) [[unlikely]] {
       Sync::point("round.mark");
       if (mark_.compare_exchange_strong(m, RoundMark::of(round, t).word(), std::memory_order_relaxed)) {  // says nothing of others' words
         // One that comes late only delays.

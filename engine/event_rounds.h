@@ -41,10 +41,10 @@ class RoundMark {
     return RoundMark((number & kNumberMask) << kTailBits | (tail & kTailMask));
   }
   constexpr std::uint64_t word() const noexcept { return word_; }
-  // Whether a round was opened after it, and closed.
+  // Whether a round was opened after it, and closed. Not by a number from before the noted one, as of who read it long ago.
   constexpr bool is_read_at(std::uint64_t number) const noexcept {
-    const std::uint64_t noted = word_ >> kTailBits;
-    return ((number - noted) & kNumberMask) >= 2 + (noted & 1);
+    const std::uint64_t noted = word_ >> kTailBits, later = (number - noted) & kNumberMask;
+    return later >= 2 + (noted & 1) && later <= kNumberMask / 2;
   }
   // As a whole, near `tail`: on either side, as who notes a tail may have read it long ago.
   constexpr std::uint64_t tail_near(std::uint64_t tail) const noexcept {
@@ -57,6 +57,7 @@ class RoundMark {
 };
 static_assert(RoundMark::of(4, 7).is_read_at(6) && !RoundMark::of(4, 7).is_read_at(5), "round 5 is opened later");
 static_assert(RoundMark::of(5, 7).is_read_at(8) && !RoundMark::of(5, 7).is_read_at(7), "round 5 was on before");
+static_assert(!RoundMark::of(4, 7).is_read_at(2) && RoundMark::of(RoundMark::kNumberMask, 7).is_read_at(RoundMark::kNumberMask + 3));
 static_assert(RoundMark::of(5, RoundMark::kTailMask).tail_near(RoundMark::kTailMask + 3) == RoundMark::kTailMask, "40 bits wrap");
 static_assert(RoundMark::of(5, 9).tail_near(7) == 9, "a tail that was read before the noted one");
 

@@ -275,10 +275,11 @@ TEST(EventRounds, NobodyWaitsForAStoppedThread) {
 #define TERN_ROUNDS_FAIL(name, mutant, scene, threads)                                             \
   TEST(EventRoundsMutants, name) {                                                                 \
     Rounds<mutant> r(threads);                                                                     \
-    expect_body_fails("rounds, " #name, r.body(r.scene()), {.preemptions = 3, .schedules = 30'000}); \
+    expect_body_fails("rounds, " #name, r.body(r.scene()), {.preemptions = 3, .schedules = 100'000}); \
   }
 TERN_ROUNDS_FAIL(RoundNotedLate, Mutant::kRoundNotedLate, two_writers, 3)
 TERN_ROUNDS_FAIL(RoundMarkOvertaken, Mutant::kRoundMarkOvertaken, overtaken, 2)
+TERN_ROUNDS_FAIL(RoundOfBefore, Mutant::kRoundOfBefore, two_writers, 3)
 TERN_ROUNDS_FAIL(RoundArrivesUnread, Mutant::kRoundArrivesUnread, standing_still, 2)
 TERN_ROUNDS_FAIL(RoundLeaverStays, Mutant::kRoundLeaverStays, coming_and_going, 2)
 TERN_ROUNDS_FAIL(RoundPastToken, Mutant::kRoundPastToken, with_a_token, 2)
