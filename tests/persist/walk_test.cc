@@ -2,11 +2,12 @@
 // the worst moment: the guard has ended in which a save's last records were found, its view is ended for room, and their memory
 // is used again.
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <string>
 #include <thread>
-#include <utility>
 
 #include "alloc/platform.h"
 #include "alloc/sync.h"
@@ -139,19 +140,26 @@ class TwoThatSave : public SnapshotWalk {
   std::uint64_t bytes_of_the_other() {
     platform::FaultPlan plan;
     plan.sites = platform::site_bit(platform::Site::kWrite);
-    std::atomic<std::uint64_t> calls{0}, bytes{0};
-    std::pair both{&calls, &bytes};
-    plan.watch_user = &both;
+    struct Calls {
+      std::atomic<unsigned> made{0};
+      std::promise<std::uint64_t> bytes;
+      std::shared_future<std::uint64_t> of_the_other = bytes.get_future();
+    } calls;
+    plan.watch_user = &calls;
     plan.watch = [](void* user, const platform::FileCall& call) {
       if (call.bytes < kPiece) return;  // the lock's file
-      const auto& [made, second] = *static_cast<decltype(both)*>(user);
-      const std::uint64_t n = made->fetch_add(1);
-      if (n == 1) second->store(call.bytes);
-      for (unsigned ms = 0; n == 0 && second->load() == 0 && ms != 20'000; ++ms) std::this_thread::sleep_for(milliseconds(1));
+      auto& c = *static_cast<Calls*>(user);
+      switch (c.made++) {
+        case 0: (void)c.of_the_other.wait_for(std::chrono::seconds(20)); break;
+        case 1: c.bytes.set_value(call.bytes); break;
+        default: break;
+      }
     };
     const platform::FaultScope scope(plan);
     EXPECT_TRUE(store.save(path, {.keep = 1, .threads = 2, .wall_now = kSavedAt}).ok());
-    return bytes.load();
+    const bool both = calls.made >= 2;
+    EXPECT_TRUE(both) << "one thread wrote it all";
+    return both ? calls.of_the_other.get() : 0;
   }
   static constexpr std::uint64_t kPiece = 256 << 10;
 };

@@ -119,6 +119,16 @@ struct Rounds : RoundsBase {
       for (unsigned l = 0; l != kListeners; ++l) poll(l, own);
     }
   }
+  // The same, and no round is on. Answers the own thread's index.
+  int begin_at_rest() {
+    begin();
+    const int own = rig.own_index();
+    while (is_on()) {
+      poll(0, own);
+      poll(1, own);
+    }
+    return own;
+  }
   Threads reading() {
     begin();
     freeze();
@@ -174,12 +184,7 @@ struct Rounds : RoundsBase {
   // A writer may note its tail, as a round has closed; another one closes before it has told its change, and another writer tells one
   // and stands still before it notes anything.
   Threads two_rounds() {
-    begin();
-    const int own = rig.own_index();
-    while (is_on()) {
-      poll(0, own);
-      poll(1, own);
-    }
+    const int own = begin_at_rest();
     set(own);  // noted; read by both, each of which opens a round
     poll(0, own);
     poll(1, own);
@@ -197,12 +202,7 @@ struct Rounds : RoundsBase {
   }
   // A poll that began before a change was told ends after a round was opened that knows of it.
   Threads standing_still() {
-    begin();
-    const int own = rig.own_index();
-    while (is_on()) {
-      poll(0, own);
-      poll(1, own);
-    }
+    const int own = begin_at_rest();
     set(own);      // notes the tail while no round is on
     poll(0, own);  // opens one
     poll(0, own);  // arrives; the other doesn't yet
