@@ -223,13 +223,17 @@ struct GroupCells {
 };
 
 template <class Sync>
-[[gnu::always_inline]] inline void fetch_bucket(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
+[[gnu::always_inline]] inline void locate_bucket(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
   const ShardHead<Sync>& s = table.head_of(cells.hash[i]);
   const ShardSize n = Table<Sync>::size_of(s);
-  const Bucket<Sync>* const b = &table.bucket(s, n.home(cells.hash[i]));
-  prefetch_second_level(b);
   cells.size[i] = n.word();
-  cells.bucket[i] = b;
+  cells.bucket[i] = &table.bucket(s, n.home(cells.hash[i]));
+}
+
+template <class Sync>
+[[gnu::always_inline]] inline void fetch_bucket(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
+  locate_bucket(table, i, cells);
+  prefetch_second_level(cells.bucket[i]);
 }
 
 template <class Sync>
@@ -252,7 +256,7 @@ template <class Sync>
 
 // The record that the key's tag leads to in its home bucket. False: neither there nor surely missing; its overflow bucket is on its way.
 template <class Sync>
-[[gnu::always_inline]] inline bool fetch_record(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
+[[gnu::always_inline]] inline bool locate_record(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
   using Tbl = Table<Sync>;
   const Bucket<Sync>& b = *cells.bucket[i];
   const Ctl c = b.control();  // before the slots, as in find_plain
@@ -266,13 +270,26 @@ template <class Sync>
     candidate = GroupCells<Sync>::kNone;
   }
   cells.candidate[i] = candidate;
-  if (candidate > GroupCells<Sync>::kLate) [[likely]] {
-    fetch_block(table.space(), candidate);
-  } else if (candidate == GroupCells<Sync>::kLate) [[unlikely]] {
+  if (candidate == GroupCells<Sync>::kLate) [[unlikely]] {
     if (c.overflow() != 0) prefetch_second_level(table.overflow(c));
     return false;
   }
   return true;
+}
+
+// How many keys' lines are asked for one right behind the other. A prefetch isn't done, nor what comes behind it, until its page is
+// found, and each instruction between two of them leaves room for fewer such searches in the processor's window.
+inline constexpr unsigned kTogether = 8;
+
+// Key i of `count` was located: asks for the records of those since the last time, if it is time.
+template <class Sync>
+[[gnu::always_inline]] inline void fetch_in_turn(const Space<Sync>& space, unsigned i, unsigned count,
+                                                 const GroupCells<Sync>& cells) noexcept {
+  const unsigned before = i % kTogether;
+  if (before + 1 != kTogether && i + 1 != count) return;
+  for (unsigned n = i - before; n <= i; ++n) {
+    if (cells.candidate[n] > GroupCells<Sync>::kLate) [[likely]] fetch_block(space, cells.candidate[n]);
+  }
 }
 
 // The record that the tag leads to in the overflow bucket; 0: none. Of one key in twenty-five, whose record is so on its way with
@@ -295,7 +312,8 @@ template <class Sync>
                                                      GroupCells<Sync>& cells) noexcept {
   unsigned late_count = 0;
   for (unsigned i = 0; i != count; ++i) {
-    if (!fetch_record(table, i, cells)) [[unlikely]] cells.late[late_count++] = static_cast<std::uint8_t>(i);
+    if (!locate_record(table, i, cells)) [[unlikely]] cells.late[late_count++] = static_cast<std::uint8_t>(i);
+    fetch_in_turn(table.space(), i, count, cells);
   }
   unsigned still_late = 0;
   for (unsigned n = 0; n != late_count; ++n) {
@@ -349,8 +367,9 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
   std::uint64_t hits = 0;
   if (plain) [[likely]] fetch_buckets(core.table, count, cells);
   for (unsigned turn = 0; plain && turn != count + kCopiedBehind; ++turn) {
-    if (turn < count && !fetch_record(core.table, turn, cells)) [[unlikely]] {
-      cells.late[late_count++] = static_cast<std::uint8_t>(turn);
+    if (turn < count) {
+      if (!locate_record(core.table, turn, cells)) [[unlikely]] cells.late[late_count++] = static_cast<std::uint8_t>(turn);
+      fetch_in_turn(core.space, turn, count, cells);
     }
     for (unsigned n = 0; turn + 1 == count && n != late_count; ++n) (void)fetch_overflowed(core.table, cells.late[n], cells);
     const unsigned i = turn - kCopiedBehind;

@@ -169,7 +169,7 @@ class Scan {
         }
         simd::hash_batch(keys.key, count, core.space.geometry.hash_keys, cells.hash);
         const GuardNow guard(core.space, call_.thread());
-        for (unsigned i = 0; i != count; ++i) detail::base::fetch_bucket(core.table, i, cells);
+        detail::base::fetch_buckets(core.table, count, cells);
         if (!scans.look(keys, cells, count, step)) return Status::kViewExpired;
         const Result<bool> r = show(step);
         if (!r || !*r) return r;

@@ -151,7 +151,7 @@ class Scans {
   };
 
   // What the view has of the keys with these hashes, in their order, without those that it hasn't. Their buckets are on the
-  // way (fetch_bucket). False: the view was ended.
+  // way (fetch_buckets). False: the view was ended.
   bool look(const Wanted& keys, Cells& cells, unsigned count, Step& out) noexcept {
     out.count = 0;
     base::fetch_records(core_.table, count, cells);
@@ -191,6 +191,7 @@ class Scans {
     const bool is_open = begins && !range.is_cut();
     auto side = KeyRange::Side::kInside;  // of all that begin with the path
     std::uint64_t unread = 0;             // a set of what must be read after all
+    unsigned asked = 0;
     std::size_t used = 0;
     std::string_view path;
     bool is_past = false;
@@ -214,12 +215,12 @@ class Scans {
       if (hint == 0 || path.data() == nullptr) [[unlikely]] {
         prefetch_leaf(leaf);
         unread |= std::uint64_t{1} << count;
-      } else {
-        base::fetch_bucket(core_.table, count, cells);
       }
-      return ++count != wanted;
+      if (++count - asked == base::kTogether) ask(cells, asked, count);
+      return count != wanted;
     };
     const bool at_end = cursor.meet(begin, each) || is_past;
+    ask(cells, asked, count);
     for (; unread != 0; unread &= unread - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(unread));
       keys.key[i] = keys.leaf[i]->key();
@@ -250,6 +251,12 @@ class Scans {
     }
     return false;
   }
+  // The buckets of the next keys, from `asked` to before `to`, one right behind the other (base::kTogether).
+  [[gnu::always_inline]] void ask(Cells& cells, unsigned& asked, unsigned to) const noexcept {
+    for (unsigned i = asked; i != to; ++i) base::locate_bucket(core_.table, i, cells);
+    for (; asked != to; ++asked) prefetch_second_level(cells.bucket[asked]);
+  }
+
   static void prefetch_leaf(const Leaf& leaf) noexcept {
     prefetch_second_level(&leaf);
     prefetch_second_level(leaf.data() + 19);  // the end of a key of 20 bytes
