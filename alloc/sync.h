@@ -115,6 +115,7 @@ enum class Mutant : unsigned char {
   kExpiredUnfrozen,           // what was seen past its deadline can still be touched
   kTouchUnsaid,               // a touch moves a deadline without having said so before it asked for views
   kTouchShown,                // ... and who looks at the deadline meanwhile leaves it at that
+  kTouchedToNever,            // a touch takes a deadline away in place, so that a word comes back that another touch has asked views for
   kTouchedUnjudged,           // a touch moves a deadline that it hasn't judged, as another touch has put it there
   kDeadlineOutlived,          // what was made from a record that has expired, or gone with its lease, meanwhile lives on
   kWheelFileOnce,             // a ticket stays where its time went by while it was filed

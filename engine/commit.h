@@ -367,8 +367,8 @@ class Commit {
     return 0;
   }
 
-  // Moves the deadline of a record in place, which is present by `head`. False: it is frozen, or has none, or an idle time, or has
-  // expired since by another deadline, or others look at it, or a view is open that would see it move: it must be replaced.
+  // Moves the deadline of a record in place, which is present by `head`. False: it is frozen, or has none, or is to have none, or an idle
+  // time, or has expired since by another deadline, or others look at it, or a view is open that would see it move: it must be replaced.
   //
   // It says so first, then asks for views. A view that is opened too late to be seen finds the deadline moved, or freezes it, as
   // Views::at does; and so does whoever shows it meanwhile as it was, for that may be after the view was opened.
@@ -387,7 +387,9 @@ class Commit {
         lifetime.due = deadline_ms + head.span.stale_ms();
       }
       const std::uint64_t to = Deadline::at(deadline_ms, number).word();
-      if (to == Deadline(x).thawed().word()) return true;  // no word comes back that somebody else is about to move
+      if (to == Deadline(x).thawed().word()) return true;
+      // None has no number, so its word might come back, and with it the mark of a touch that stands still and asked for views long ago.
+      if (!lifetime.has && !planted<Sync>(Mutant::kTouchedToNever)) return false;
       std::uint64_t moving = x | Deadline::kMoving;
       if (planted<Sync>(Mutant::kTouchUnsaid)) {
         moving = x;

@@ -1,11 +1,12 @@
 /* touch_and_view.pml: a deadline that moves in place (Commit::touch) beside a view that opens. Touches say so in X before they ask for
    views; who shows X meanwhile freezes it. So what the view has is what everybody saw who looked after it was opened.
    RUN: ./run touch_and_view.pml "-DT2"
-     -DT2 two touches to the same deadline  -DR2 two readers
+     -DT2 two touches to the same deadline  -DR2 two readers  -DBACK a touch that moves it, and another that takes it away again
    MUTATIONS, each must be caught:
      BUG_UNSAID         a touch asks for views and says nothing before
      BUG_SHOWN          a reader shows a deadline that is about to move and leaves it at that
      BUG_VIEW_UNFROZEN  the view shows an X that may move
+     BUG_BACK           it is taken away in place: a word comes back
    In the code: look = Record::shown_deadline; View = Views::at; record 2 = what Commit::commit puts where a touch can't move it. */
 #define OLD 1
 #define NEW 2
@@ -15,6 +16,7 @@ byte slot=1, X=OLD;
 bit open=0;          /* the count of views */
 bit opened=0;        /* open() has returned */
 byte stamp2=0;       /* of record 2: 0 none, 1 before the view, 2 after it */
+byte X2=NEW;         /* of record 2 */
 byte viewed=0;       /* what the view has shown */
 bit old_shown=0;     /* somebody who looked after it was opened has seen the old deadline */
 inline ask(){ if :: viewed==NEW -> assert(!old_shown) :: else fi }
@@ -46,13 +48,29 @@ replace:
   atomic{ if :: slot==1 -> X=X|FR; slot=2; stamp2=(open -> 2 : 1) :: else fi };
 end: x=0; m=0
 }
+proctype Back(){
+  byte x;
+  x=X;
+  if :: slot!=1 || (x&FR)!=0 || open -> goto end :: else fi;
+  atomic{ if :: X==x -> X=x|MV :: else -> goto end fi };
+  if :: open -> goto end :: else fi;
+  atomic{ if :: X==(x|MV) -> X=NEW :: else -> goto end fi };
+#ifdef BUG_BACK
+  atomic{ if :: X==NEW -> X=NEW|MV :: else -> goto end fi };
+  if :: open -> goto end :: else fi;
+  atomic{ if :: X==(NEW|MV) -> X=OLD :: else -> skip fi };
+#else
+  atomic{ if :: slot==1 -> X=X|FR; slot=2; X2=OLD; stamp2=(open -> 2 : 1) :: else fi };
+#endif
+end: x=0
+}
 proctype View(){
   byte b;
   atomic{ open=1 };
   opened=1;
   atomic{ b=(slot==2 && stamp2==1 -> 2 : 1) };
   if
-  :: b==2 -> atomic{ viewed=NEW; ask() }
+  :: b==2 -> atomic{ viewed=X2; ask() }
   :: else ->
 #ifndef BUG_VIEW_UNFROZEN
      atomic{ X=X|FR };
@@ -80,6 +98,9 @@ init { atomic{
   run Touch(); run View(); run Reader();
 #ifdef T2
   run Touch();
+#endif
+#ifdef BACK
+  run Back();
 #endif
 #ifdef R2
   run Reader();

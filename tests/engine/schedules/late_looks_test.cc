@@ -16,6 +16,7 @@ template <Mutant M>
 struct Late {
   explicit Late(int threads, StoreKind kind = StoreKind::kPlain) : b(threads, Chains::kShort, kind) {}
   using Sync = typename BatchRig<M>::Sync;
+  using Deadline = tern::detail::Deadline;
 
   // --- a removal by point, then a set -----------------------------------------------------------------------------
 
@@ -247,6 +248,42 @@ struct Late {
   Body missed_and_batch() {
     return missed([&] { b.batch(0, {{kIsThere, 2}, {kSet, 2, 'x'}, {kSet, 1, 'x'}}, false); });
   }
+  // Three touches have looked at a record, which has no deadline. The first stands still when it has asked for views; the second moves the
+  // deadline, and it is taken away again; a view is opened, somebody sees that there is none; and the third, which had seen no view, says
+  // that it would move what is there, before it gives up.
+  Body touched_to_never_and_back() {
+    auto& core = b.rig.core();
+    const auto head = [&] { return core.head(b.keys[2].hash, b.keys[2].view()); };
+    const auto move = [&, head](int t, const tern::detail::Head<Sync>* seen, std::uint64_t deadline_ms) {
+      tern::detail::Guard<Sync> guard(core.space, b.rig.thread(t));
+      core.committer().touch(b.rig.thread(t), b.keys[2].hash, seen != nullptr ? *seen : head(), deadline_ms);
+    };
+    return {[&, head] {
+              b.restore();
+              wrong = {};
+              tern::detail::Guard<Sync> guard(core.space, b.rig.own());
+              head().record->x().store(Deadline::at(Deadline::kNever).word(), std::memory_order_relaxed);
+              looked = head();
+            },
+            {[&, move] { move(0, &looked, 2000); },
+             [&, head, move] {
+               move(1, &looked, 3000);
+               move(1, nullptr, Deadline::kNever);
+               tern::detail::Views<Sync> views(core);
+               const auto view = views.open();
+               std::uint64_t shown = 0;
+               std::uint64_t viewed = 0;
+               {
+                 tern::detail::Guard<Sync> guard(core.space, b.rig.thread(1));
+                 shown = head().deadline_ms;
+               }
+               (void)views.read(b.rig.thread(1), view, b.keys[2].hash, b.keys[2].view(), [&](const auto& h) { viewed = h.deadline_ms; });
+               if (viewed != shown) wrong = "a view has a deadline that came after it was opened";
+               views.close(&b.rig.thread(1), view);
+             },
+             [&, move] { move(2, &looked, 4000); }},
+            [&] { return wrong; }};
+  }
   // A lease whose deadline moves by a record of its own, as a view is open.
   void lease_beside_a_view() {
     b.lease_two();
@@ -289,6 +326,8 @@ struct Late {
   }
 
   BatchRig<M> b;
+  tern::detail::Head<Sync> looked;
+  std::string wrong;
 };
 
 #define TERN_HOLDS(test, scene, threads, ...)                                                                     \
@@ -340,6 +379,11 @@ TEST(LateLooks, ATouchAnOpenerAndAGet) {
   expect_holds("late looks, touched_beside_an_opener", c.b, c.touched_beside_an_opener(), {.preemptions = 3, .schedules = 25'000});
 }
 
+TEST(LateLooks, ATouchToNeverAndBack) {
+  Late<Mutant::kNone> c(3);
+  expect_body_holds("late looks, touched_to_never_and_back", c.touched_to_never_and_back(), {.preemptions = 3, .schedules = 100'000});
+}
+
 TEST(LateLooks, NobodyWaitsForAStoppedThread) {
   Late<Mutant::kNone> c(2);
   expect_holds("late looks, stopped", c.b, c.ended_and_conditional_set(),
@@ -371,6 +415,11 @@ TERN_BODY_FOUND(DeadlineOutlived, Mutant::kDeadlineOutlived, missed_and_touch_be
 TERN_BODY_FOUND(DeadlineOutlivedByABatch, Mutant::kDeadlineOutlived, missed_and_batch)
 TERN_BODY_FOUND(LeaseMovedUnseen, Mutant::kLeaseMovedUnseen, kept_alive_and_get)
 TERN_BODY_FOUND(ViewOfTwoTimes, Mutant::kViewOfTwoTimes, view_of_two)
+
+TEST(LateLookMutants, TouchedToNever) {
+  Late<Mutant::kTouchedToNever> c(3);
+  expect_body_fails("late looks, planted TouchedToNever", c.touched_to_never_and_back(), {.preemptions = 3});
+}
 
 }  // namespace
 }  // namespace tern::concurrency
