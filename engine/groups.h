@@ -41,43 +41,25 @@ class Groups {
     base::GroupCells<Sync> cells;
     simd::hash_batch(keys, count, core_.space.geometry.hash_keys, cells.hash);
     Guard<Sync> guard(core_.space, t);
-    unsigned late_count = core_.space.has_points() ? base::all_late(count, cells) : 0;
-    if (late_count == 0) [[likely]] {
-      base::fetch_buckets(core_.table, count, cells);
-      late_count = base::fetch_records(core_.table, count, cells);
-    }
-    std::uint64_t hits = 0;
-    for (unsigned i = 0; i != count; ++i) {
-      const std::uint64_t at = cells.candidate[i];
-      if (at <= base::GroupCells<Sync>::kLate) [[unlikely]] {
-        if (at == base::GroupCells<Sync>::kNone) {
-          sink(i, static_cast<Rec*>(nullptr), static_cast<const char*>(nullptr), std::uint64_t{0});
-        }
-        continue;
-      }
-      if (base::confirm(core_.space, at, keys[i]) != nullptr) [[likely]] {
-        Rec* r = core_.space.record(at);
-        ++hits;
-        core_.note_hit(t, *r, cells.hash[i]);
-        sink(i, r, r->bytes() + kRecordHeaderBytes + keys[i].size(), r->link_word().length18());
-      } else {
-        cells.late[late_count++] = static_cast<std::uint8_t>(i);
-      }
-    }
-    for (unsigned n = 0; n != late_count; ++n) {
-      const unsigned i = cells.late[n];
-      const Head<Sync> h = core_.head(cells.hash[i], keys[i]);
-      if (h.present) {
-        ++hits;
-        core_.note_hit(t, *h.record, cells.hash[i]);
-        core_.accessed(t, keys[i], h);
-        sink(i, h.record, h.value, h.value_size);
-      } else {
-        sink(i, static_cast<Rec*>(nullptr), static_cast<const char*>(nullptr), std::uint64_t{0});
-      }
-    }
-    t.counters.hits.add(hits);
-    t.counters.misses.add(count - hits);
+    const auto missing = [&](unsigned i) { sink(i, static_cast<Rec*>(nullptr), static_cast<const char*>(nullptr), std::uint64_t{0}); };
+    base::read_group(
+        core_, t, keys, count, cells,
+        [&](unsigned i, const Rec& r) {
+          sink(i, const_cast<Rec*>(&r), r.bytes() + kRecordHeaderBytes + keys[i].size(), r.link_word().length18());
+          return true;
+        },
+        missing,
+        [&](unsigned i) {
+          const Head<Sync> h = core_.head(cells.hash[i], keys[i]);
+          if (!h.present) {
+            t.counters.misses.add();
+            return missing(i);
+          }
+          t.counters.hits.add();
+          core_.note_hit(t, *h.record, cells.hash[i]);
+          core_.accessed(t, keys[i], h);
+          sink(i, h.record, h.value, h.value_size);
+        });
   }
 
   // Before a group of writes: hashes, and what they will touch on its way: buckets, then the records that are there

@@ -349,11 +349,46 @@ template <class Sync>
   return same_key<KeySize::kAny>(own, key) ? r : nullptr;
 }
 
-#if defined(TERN_READS_DISPATCHED)
-
-// How many records are asked for ahead of the one whose value is copied: memory has work meanwhile, and no fewer lines are on their
+// How many records are asked for ahead of the one that is looked at: memory has work meanwhile, and no fewer lines are on their
 // way than it serves at once (16 are a third slower where a table is far larger than the caches).
-inline constexpr unsigned kCopiedBehind = 32;
+inline constexpr unsigned kTakenBehind = 32;
+
+// Up to 64 keys, whose hashes `cells` has, inside a guard: take(i, record) for each that is found on the way of almost every read,
+// miss(i) for each that is surely not there; then other(i) for the rest, and for what `take` answers with false.
+template <class Sync, class Take, class Miss, class Other>
+[[gnu::always_inline]] inline void read_group(Core<Sync>& core, Thread<Sync>& t, const std::string_view* keys, unsigned count,
+                                              GroupCells<Sync>& cells, Take&& take, Miss&& miss, Other&& other) noexcept {
+  const bool plain = !core.space.has_points();
+  unsigned late_count = plain ? 0 : all_late(count, cells);
+  std::uint64_t hits = 0;
+  if (plain) [[likely]] fetch_buckets(core.table, count, cells);
+  for (unsigned turn = 0; plain && turn != count + kTakenBehind; ++turn) {
+    if (turn < count) {
+      if (!locate_record(core.table, turn, cells)) [[unlikely]] cells.late[late_count++] = static_cast<std::uint8_t>(turn);
+      fetch_in_turn(core.space, turn, count, cells);
+    }
+    for (unsigned n = 0; turn + 1 == count && n != late_count; ++n) (void)fetch_overflowed(core.table, cells.late[n], cells);
+    const unsigned i = turn - kTakenBehind;
+    if (i >= count) continue;
+    const std::uint64_t candidate = cells.candidate[i];
+    if (candidate <= GroupCells<Sync>::kLate) [[unlikely]] {
+      if (candidate == GroupCells<Sync>::kNone) miss(i);
+      continue;
+    }
+    const Record<Sync>* const r = confirm(core.space, candidate, keys[i]);
+    if (r == nullptr || !take(i, *r)) [[unlikely]] {
+      cells.late[late_count++] = static_cast<std::uint8_t>(i);
+      continue;
+    }
+    core.note_hit(t, *r, cells.hash[i]);
+    ++hits;
+  }
+  t.counters.hits.add(hits);
+  t.counters.misses.add(count - hits - late_count);
+  for (unsigned n = 0; n != late_count; ++n) other(static_cast<unsigned>(cells.late[n]));
+}
+
+#if defined(TERN_READS_DISPATCHED)
 
 // Up to 64 keys of a get_many into memory of the caller: value i to out + i * stride if it fits.
 inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_view* keys, unsigned count, char* out,
@@ -362,39 +397,16 @@ inline void get_group(StoreCore& store, Thread<StdSync>& t, const std::string_vi
   GroupCells<StdSync> cells;
   simd::hash_batch(keys, count, core.space.geometry.hash_keys, cells.hash);
   core.space.epoch.enter(t.epoch);
-  const bool plain = !core.space.has_points();
-  unsigned late_count = plain ? 0 : all_late(count, cells);
-  std::uint64_t hits = 0;
-  if (plain) [[likely]] fetch_buckets(core.table, count, cells);
-  for (unsigned turn = 0; plain && turn != count + kCopiedBehind; ++turn) {
-    if (turn < count) {
-      if (!locate_record(core.table, turn, cells)) [[unlikely]] cells.late[late_count++] = static_cast<std::uint8_t>(turn);
-      fetch_in_turn(core.space, turn, count, cells);
-    }
-    for (unsigned n = 0; turn + 1 == count && n != late_count; ++n) (void)fetch_overflowed(core.table, cells.late[n], cells);
-    const unsigned i = turn - kCopiedBehind;
-    if (i >= count) continue;
-    const std::uint64_t candidate = cells.candidate[i];
-    if (candidate <= GroupCells<StdSync>::kLate) [[unlikely]] {
-      if (candidate == GroupCells<StdSync>::kNone) answers[i] = Call::miss_or_bad(keys[i]);
-      continue;
-    }
-    const Record<StdSync>* const r = confirm(core.space, candidate, keys[i]);
-    const std::uint64_t n = r != nullptr ? r->link_word().length18() : kUndecided;
-    if (n > stride || !copy_value(out + i * stride, r->bytes() + kRecordHeaderBytes + keys[i].size(), n)) [[unlikely]] {
-      cells.late[late_count++] = static_cast<std::uint8_t>(i);
-      continue;
-    }
-    core.note_hit(t, *r, cells.hash[i]);
-    answers[i] = static_cast<std::size_t>(n);
-    ++hits;
-  }
-  t.counters.hits.add(hits);
-  t.counters.misses.add(count - hits - late_count);
-  for (unsigned n = 0; n != late_count; ++n) {
-    const unsigned i = cells.late[n];
-    answers[i] = get_late(store, t, cells.hash[i], keys[i], out + i * stride, stride);
-  }
+  read_group(
+      core, t, keys, count, cells,
+      [&](unsigned i, const Record<StdSync>& r) {
+        const std::uint64_t n = r.link_word().length18();
+        if (n > stride || !copy_value(out + i * stride, r.bytes() + kRecordHeaderBytes + keys[i].size(), n)) [[unlikely]] return false;
+        answers[i] = static_cast<std::size_t>(n);
+        return true;
+      },
+      [&](unsigned i) { answers[i] = Call::miss_or_bad(keys[i]); },
+      [&](unsigned i) { answers[i] = get_late(store, t, cells.hash[i], keys[i], out + i * stride, stride); });
   core.space.epoch.leave(t.epoch);
 }
 
