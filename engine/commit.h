@@ -320,9 +320,8 @@ class Commit {
       if (less != 0) bound_.give_back(less);
       if (before.keep() != mine.keep()) [[unlikely]] space_.count_kept(t, mine.keep() ? r : o, mine.keep(), head.expired);
       if (space_.removal_hook.call != nullptr && (wanted == Decision::kRemove || head.expired)) [[unlikely]] {
-        if (!os.tomb() && !os.absent() && !planted<Sync>(Mutant::kRemovalUntold)) {
-          if (planted<Sync>(Mutant::kRemovalToldTwice)) Removals(space_, t).note(judged, Change::kCause);
-          Removals(space_, t).note(judged, head.expired ? RemovalCause::kExpired : Change::kCause);
+        if (!os.tomb() && !os.absent()) {
+          tell_removed(t, judged, head.expired ? RemovalCause::kExpired : Change::kCause);
         }
       }
       if (lifetime.has || lifetime.had) [[unlikely]] Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
@@ -365,6 +364,51 @@ class Commit {
     bound_.give_back(1);
     if (outcome == Ins::Outcome::kKilled && !planted<Sync>(Mutant::kKillWithoutCopy)) own = copy_of_killed(t, own);
     return 0;
+  }
+
+  // A removal of what almost every victim of eviction is, found at `place` inside this guard: a plain record, of an entry that nobody
+  // weighs, of no namespace, while no point is active. False: it isn't so, or something has changed since; nothing has happened.
+  [[gnu::always_inline]] bool evict_plain(Thr& t, std::uint64_t hash, const Place<Sync>& place) noexcept {
+    const auto& found = place.found;
+    Rec& o = *found.record;
+    const std::string_view key(o.bytes() + kRecordHeaderBytes, found.stamp.klen8());
+    if (!found.stamp.plain() || bound_.weigher != nullptr || space_.has_points() || is_named(key)) return false;
+    const std::uint64_t own = space_.tomb_at_hand(t, key);
+    if (own == 0) return false;
+    Shd& s = table_.shard_of(hash);
+    if (!found.stamp.told()) Events<Sync>::notify(space_, t, s, o);
+    Rec& r = *space_.record(own);
+    const std::uint64_t old = found.word.offset(), version = space_.next_version(o.hold_word().version());
+    r.link.store(Link::first(0).over(old).with_reason(TombReason::kEvicted).word(), std::memory_order_relaxed);  // [publish] comes with the slot's swap
+    r.meta.store(Hold(0).with_version(version).word(), std::memory_order_relaxed);                           // [publish] as above
+    const SlotWord to = found.word.replaced(own);
+    std::uint64_t expected = found.word.word();
+    Sync::point("commit.swap");
+    if (!found.slot->compare_exchange_strong(expected, to.word(), std::memory_order_seq_cst)) [[unlikely]] {  // [publish] release
+      space_.discard(t, own);
+      return false;
+    }
+    Trimmed trimmed;
+    bool cut = true;
+    if constexpr (!requires { Sync::kUnstamped; }) {
+      Sync::point("version.stamp_own");
+      Stamp pending = r.stamp_word();
+      cut = !pending.stamped() && Versions<Sync>::stamp_and_cut(space_, r, pending, o);
+    }
+    if (cut) [[likely]] {
+      space_.retire_at_hand(t, old);
+    } else {
+      trimmed = Versions<Sync>::trim(space_, t, own);
+    }
+    Events<Sync>::notify(space_, t, s, r);
+    bound_.give_back(1);
+    if (space_.removal_hook.call != nullptr) [[unlikely]] tell_removed(t, old, RemovalCause::kEvicted);
+    s.live.fetch_sub(1, std::memory_order_relaxed);  // a count
+    if (trimmed.note) [[unlikely]] Kept<Sync>(table_, this).note(t, s, hash);
+    if (const Stamp stamp = r.stamp_word(); !trimmed.left && Versions<Sync>::alone(r, stamp)) [[likely]] {
+      if (!Kept<Sync>(table_, this).template empty_slot<true>(t, s, {found.slot, &r, to, stamp}, version)) [[unlikely]] bury(t, s, hash, key, own);
+    }
+    return true;
   }
 
   // Moves the deadline of a record in place, which is present by `head`. False: it is frozen, or has none, or is to have none, or an idle
@@ -585,6 +629,12 @@ class Commit {
   [[gnu::noinline]] void count_name(std::string_view key, std::uint64_t after, std::uint64_t before) noexcept {
     space_.names.count(key, std::uint64_t{after != 0} - std::uint64_t{before != 0},
                        (after != 0 ? space_.bytes_of(after) : 0) - (before != 0 ? space_.bytes_of(before) : 0));
+  }
+
+  [[gnu::noinline]] void tell_removed(Thr& t, std::uint64_t record, RemovalCause cause) noexcept {
+    if (planted<Sync>(Mutant::kRemovalUntold)) return;
+    if (planted<Sync>(Mutant::kRemovalToldTwice)) Removals(space_, t).note(record, cause);
+    Removals(space_, t).note(record, cause);
   }
 
   // The tomb at `own` leaves its slot: nothing below it, so absence says the same.

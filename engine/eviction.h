@@ -13,7 +13,7 @@
 // bounded number (make_room), and answers out_of_memory if that gave nothing; what it would have needed is owed, and
 // maintenance goes on.
 //
-// A victim goes through commit, by the record that was judged: a record that replaced it meanwhile stays. Not victims:
+// A victim goes through commit, or its short form for what is ordinary (Commit::evict_plain), by the record that was judged: a record that replaced it meanwhile stays. Not victims:
 // a held record, an entry under way, one that is marked KEEP. An expired one goes first, wherever it is met. An access
 // count comes down by one at each visit, and half-way through a call's visits it isn't looked at any more: a victim is
 // found in a bounded number of steps.
@@ -159,7 +159,7 @@ class Eviction {
       // One for one. More where that doesn't keep up; a call that looks at many entries leaves the rest to the next.
       const std::uint64_t reserve = reserve_.load(std::memory_order_relaxed);  // a threshold
       const unsigned count = missing > reserve / 2 ? kVictimsAnInsert : missing > reserve / 8 ? 2 : 1;
-      for (unsigned i = 0; i != count && missing != 0; ++i, missing = missing_room()) {
+      for (unsigned i = 0; i != count && (i == 0 || missing_room() != 0); ++i) {
         if (evict_one(t, count == kVictimsAnInsert ? kVisitsFarBehind : kVisitsAnInsert) == 0) break;
         follow_limbo(t);
       }
@@ -422,7 +422,7 @@ class Eviction {
         if (is_empty) return 0;
         continue;
       }
-      queues_.ahead(from_small ? g.small : g.main, [&](std::uint64_t soon) { policy_.prefetch(key_of(soon)); });
+      queues_.ahead(from_small ? g.small : g.main, [&](std::uint64_t hash) { policy_.prefetch(mixed(hash)); });
       const bool whatever = before + n >= kVisitsMax / 2;
       const std::uint64_t bytes = from_small ? visit_small(t, g, entry, small, main, whatever) : visit_main(t, g, entry, whatever);
       if (bytes != 0) return bytes;
@@ -483,19 +483,22 @@ class Eviction {
     Stamp stamp{0};
     Hold hold{0};
     std::uint64_t now_ms = 0;  // if it has a deadline
+    std::uint64_t hash = 0;    // of the entry
     Place<Sync> place{};
   };
   Judged judge(Thr& t, std::uint64_t entry) noexcept {
     Judged j;
     ++t.work;
-    const auto named = queues_.find(t, entry);
+    j.hash = queues_.format().hash(entry);
+    const auto named = queues_.find(t, entry, j.hash);
     if (named.in_the_way) j.kind = Judged::kStays;
     if (!named.found) return j;
     j.record = named.word.offset();
     Rec& r = *space().record(j.record);
     j.hold = r.hold_word();
     if (j.hold.keep() && !planted<Sync>(Mutant::kEvictKept)) return j;
-    j.stamp = Versions<Sync>::finalise(space(), r);
+    j.stamp = r.stamp_word();
+    if (!j.stamp.stamped()) [[unlikely]] j.stamp = Versions<Sync>::finalise(space(), r);
     if (j.stamp.intent()) [[unlikely]] {
       j.kind = Judged::kStays;  // a batch is under way here, or was
       return j;
@@ -517,7 +520,7 @@ class Eviction {
     if (j.kind == Judged::kVoid || goes_to_its_pool(t, g, entry, j.record, EvictionQueue::kSmall)) return 0;
     if (j.kind == Judged::kStays) return stays(t, g.main, entry);
     if (j.kind == Judged::kExpired || whatever) return remove_or_stay(t, g, entry, j);
-    const std::uint64_t key = key_of(entry);
+    const std::uint64_t key = mixed(j.hash);
     const EvictionVerdict v = leave_small(key, j.hold.access(), small, main);
     if (v.kind == EvictionVerdict::kEvict) return leave_light(t, g, entry, j);
     if (v.kind == EvictionVerdict::kPromote) {
@@ -534,7 +537,7 @@ class Eviction {
         stays(t, g.main, other);
         continue;
       }
-      const std::uint64_t other_key = key_of(other);
+      const std::uint64_t other_key = mixed(o.hash);
       if (o.kind == Judged::kCandidate) {
         const EvictionVerdict ov = policy_.leave_main(other_key, o.hold.access());
         if (ov.kind == EvictionVerdict::kAgain) {
@@ -575,7 +578,7 @@ class Eviction {
     if (j.kind == Judged::kVoid || goes_to_its_pool(t, g, entry, j.record, EvictionQueue::kMain)) return 0;
     if (j.kind == Judged::kStays) return stays(t, g.main, entry);
     if (j.kind == Judged::kCandidate && !whatever) {
-      const EvictionVerdict v = policy_.leave_main(key_of(entry), j.hold.access());
+      const EvictionVerdict v = policy_.leave_main(mixed(j.hash), j.hold.access());
       if (v.kind == EvictionVerdict::kAgain) {
         set_access(*space().record(j.record), j.hold, v.access);
         return stays(t, g.main, queues_.renewed(t, entry));
@@ -585,10 +588,18 @@ class Eviction {
   }
 
   std::uint64_t remove_or_stay(Thr& t, Group& g, std::uint64_t entry, const Judged& j) noexcept {
-    const std::uint64_t hash = queues_.format().hash(entry);
-    const std::uint64_t bytes = remove(t, j.record, j.stamp, hash, j.kind == Judged::kExpired, j.now_ms, &j.place);
+    if (j.kind == Judged::kCandidate) [[likely]] {
+      const std::uint64_t bytes = space().heap.block_bytes(j.record);
+      Sync::point("evict.remove");
+      if (Commit<Sync>(*table_, *time_, *bound_, this).evict_plain(t, j.hash, j.place)) [[likely]] {
+        t.counters.evicted.add();
+        policy_.evicted(mixed(j.hash));
+        return bytes;
+      }
+    }
+    const std::uint64_t bytes = remove(t, j.record, j.stamp, j.hash, j.kind == Judged::kExpired, j.now_ms, &j.place);
     if (bytes == 0) return planted<Sync>(Mutant::kEvictEntryLost) ? 0 : stays(t, g.main, entry);
-    if (j.kind != Judged::kExpired) policy_.evicted(key_of(entry));
+    if (j.kind != Judged::kExpired) policy_.evicted(mixed(j.hash));
     return bytes;
   }
   // Of a key that came before anything had to go, the arrival is counted when its turn comes.

@@ -180,19 +180,20 @@ class EvictionQueues {
     return entry;
   }
 
-  // Buckets and records of entries that will be taken soon, on their way; fn(entry) for one of them.
+  // Buckets and records of entries that will be taken soon, on their way; fn(hash) for one of them.
   template <class Fn>
   void ahead(const Queue& queue, Fn&& fn) const noexcept {
     if constexpr (Sync::kWordwise) return;  // there are no cache lines to fetch where a scheduler counts the loads
-    if (const std::uint64_t soon = queue.peek(space(), kSoon); soon != 0) prefetch_near(&home_of(soon));
-    const std::uint64_t sooner = queue.peek(space(), kSooner);
+    const auto [sooner, soon] = queue.peek(space(), kSooner, kSoon);
+    if (soon != 0) prefetch_near(&home_of(format_.hash(soon)));
     if (sooner == 0) return;
-    const auto& bucket = home_of(sooner);
-    if (const unsigned m = bucket.matches(tag_of(format_.hash(sooner))); m != 0) {
+    const std::uint64_t hash = format_.hash(sooner);
+    const auto& bucket = home_of(hash);
+    if (const unsigned m = bucket.matches(tag_of(hash)); m != 0) {
       const SlotWord w = bucket.at(static_cast<unsigned>(std::countr_zero(m)));
       if (w.is_current()) prefetch_near(space().record(w.offset()));
     }
-    fn(sooner);
+    fn(hash);
   }
 
   // An entry back before main's head.
@@ -212,9 +213,8 @@ class EvictionQueues {
     Bucket<Sync>* home = nullptr;
     std::uint32_t home_index = 0;
   };
-  // The slot that the entry names, LIVE, its home bucket ready.
-  Named find(Thr& t, std::uint64_t entry) noexcept {
-    const std::uint64_t hash = format_.hash(entry);
+  // The slot that the entry names, whose hash is `hash`, LIVE, its home bucket ready.
+  [[gnu::always_inline]] Named find(Thr& t, std::uint64_t entry, std::uint64_t hash) noexcept {
     const unsigned gen = EntryFormat::gen(entry);
     const std::uint16_t tag = tag_of(hash);
     Shd& s = table_->shard_of(hash);
@@ -223,20 +223,18 @@ class EvictionQueues {
       const std::uint32_t home = size.home(hash);
       Bucket<Sync>& b = table_->bucket(s, home);
       if (!b.control().ready() && !Growth<Sync>::help_split(*table_, t, s, home)) return {false, true};
-      Named named;
       bool frozen = false;
-      table_->for_each_slot(b, [&](auto& slot, SlotWord w) {
-        if (!w.is_current_of(tag)) return true;
-        if (w.gen() != gen && !planted<Sync>(Mutant::kEvictOtherIncarnation)) return true;
-        frozen = w.is_frozen();
-        named.found = !frozen;
-        named.word = w;
-        named.slot = &slot;
-        named.home = &b;
-        named.home_index = home;
-        return frozen;
-      });
-      if (named.found) return named;
+      const bool overflows = b.control().may_overflow(tag);
+      for (Bucket<Sync>* at = &b; at != nullptr; at = overflows ? table_->overflow(at->control()) : nullptr) {
+        for (unsigned m = at->matches(tag); m != 0; m &= m - 1) {
+          const auto i = static_cast<unsigned>(std::countr_zero(m));
+          const SlotWord w = at->at(i);
+          if (!w.is_current_of(tag)) continue;
+          if (w.gen() != gen && !planted<Sync>(Mutant::kEvictOtherIncarnation)) continue;
+          if (w.is_live()) return {true, false, w, &at->slot[i], &b, home};
+          frozen = true;
+        }
+      }
       if (!frozen && Tbl::size_of(s).home(hash) == home) return {};
     }
     return {false, true};
@@ -276,9 +274,8 @@ class EvictionQueues {
     for (unsigned i = 0; i != group_count_; ++i) fn(groups_[i]);
     pools_.for_each([&](const Pool& p) { fn(p.queues); });
   }
-  const Bucket<Sync>& home_of(std::uint64_t entry) const noexcept {
-    const std::uint64_t hash = format_.hash(entry);
-    const Shd& s = table_->shard_of(hash);
+  const Bucket<Sync>& home_of(std::uint64_t hash) const noexcept {
+    const auto& s = table_->head_of(hash);
     return table_->bucket(s, Tbl::size_of(s).home(hash));
   }
   std::uint64_t next_age(Thr& t) noexcept {
@@ -326,7 +323,7 @@ class EvictionQueues {
       auto& queue = g.small.count() > g.main.count() ? g.small : g.main;
       const std::uint64_t entry = queue.pop(space(), t);
       if (entry == 0) return;
-      const Named named = find(t, entry);
+      const Named named = find(t, entry, format_.hash(entry));
       if (named.found || named.in_the_way) push(t, queue, entry);
     }
   }

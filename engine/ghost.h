@@ -24,6 +24,7 @@
 #ifndef TERN_ENGINE_GHOST_H_
 #define TERN_ENGINE_GHOST_H_
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -70,8 +71,8 @@ class Ghost {
     Word& word = word_of(mixed);
     const std::uint64_t all = word.load(std::memory_order_relaxed);  // relaxed: see the top
     // Only those below the lowest free place move up; if there is none, the oldest falls out.
-    unsigned shift = 0;
-    while (shift < 64 - kBits && (all >> shift & kMask) != 0) shift += kBits;
+    const std::uint64_t free = zeros_in(all);
+    const unsigned shift = free == 0 ? 64 - kBits : lowest_of(free);
     const std::uint64_t younger = all & ((std::uint64_t{1} << shift) - 1);
     const std::uint64_t older = shift + kBits == 64 ? 0 : all >> (shift + kBits) << (shift + kBits);
     word.store(older | younger << kBits | print_of(mixed), std::memory_order_relaxed);
@@ -82,18 +83,23 @@ class Ghost {
     const std::uint64_t mixed = remixed(hash), print = print_of(mixed);
     Word& word = word_of(mixed);
     const std::uint64_t all = word.load(std::memory_order_relaxed);  // relaxed: see the top
-    for (unsigned shift = 0; shift < 64; shift += kBits) {
-      if ((all >> shift & kMask) != print) continue;
-      word.store(all & ~(kMask << shift), std::memory_order_relaxed);
-      return true;
-    }
-    return false;
+    const std::uint64_t there = zeros_in(all ^ print * kOnes);
+    if (there == 0) [[likely]] return false;
+    word.store(all & ~(kMask << lowest_of(there)), std::memory_order_relaxed);
+    return true;
   }
 
  private:
   static constexpr unsigned kBits = 16, kPlaces = 4;
   static constexpr std::uint64_t kMask = 0xFFFF;
+  static constexpr std::uint64_t kOnes = 0x0001'0001'0001'0001u;
   static_assert(kBits * kPlaces == 64, "four fingerprints fill a word");
+
+  // Not 0 if a place is zero; then its lowest bit is in the lowest of them.
+  static constexpr std::uint64_t zeros_in(std::uint64_t word) noexcept { return (word - kOnes) & ~word & kOnes << (kBits - 1); }
+  static constexpr unsigned lowest_of(std::uint64_t zeros) noexcept {
+    return static_cast<unsigned>(std::countr_zero(zeros)) / kBits * kBits;
+  }
 
   // Never zero, which is an empty place.
   static constexpr std::uint64_t print_of(std::uint64_t mixed) noexcept {
@@ -135,30 +141,14 @@ class Sketch {
   }
 
   // How often the key was added lately, at most kCountMax.
-  unsigned count(std::uint64_t hash) noexcept {
-    const Probe at = probe(remixed(hash));
-    unsigned least = kCountMax;
-    for (unsigned i = 0; i < kProbes; ++i) {
-      const unsigned c = at.count(i);
-      if (c < least) least = c;
-    }
-    return least;
-  }
+  unsigned count(std::uint64_t hash) noexcept { return probe(remixed(hash)).least(); }
 
   void add(std::uint64_t hash) noexcept {
     const Probe at = probe(remixed(hash));
-    unsigned least = kCountMax;
-    for (unsigned i = 0; i < kProbes; ++i) {
-      const unsigned c = at.count(i);
-      if (c < least) least = c;
-    }
-    if (least < kCountMax) {
-      for (unsigned i = 0; i < kProbes; ++i) {
-        if (at.count(i) != least) continue;
-        // Relaxed: see the top; another thread's count may be lost.
-        at.word[i]->store(at.word[i]->load(std::memory_order_relaxed) + (std::uint64_t{1} << at.shift[i]),
-                          std::memory_order_relaxed);
-      }
+    if (const unsigned least = at.least(); least < kCountMax) {
+      // Those that are more keep their word: without a branch for each, which nobody can foresee. Relaxed: see the top; another
+      // thread's count may be lost.
+      raise(at.first, least), raise(at.second, least), raise(at.third, least), raise(at.fourth, least);
     }
     // Relaxed: a clock that only says when to halve.
     const std::uint64_t added = added_.load(std::memory_order_relaxed) + 1;
@@ -177,37 +167,49 @@ class Sketch {
   static constexpr std::uint64_t kAgeMask = std::uint64_t{15} << kAgeShift;
   static_assert(4 * 15 == kAgeShift, "the first word's last counter is the block's age");
 
+  struct Counter {
+    Word* word;
+    std::uint64_t all;  // of the word
+    unsigned shift;
+    unsigned count;
+  };
+  [[gnu::always_inline]] static void raise(const Counter& c, unsigned least) noexcept {
+    c.word->store(c.all + (std::uint64_t{c.count == least} << c.shift), std::memory_order_relaxed);
+  }
   struct Probe {
-    Word* word[kProbes];
-    unsigned shift[kProbes];
-    unsigned count(unsigned i) const noexcept {
-      return static_cast<unsigned>(word[i]->load(std::memory_order_relaxed) >> shift[i] & 15);
+    Counter first, second, third, fourth;
+    [[gnu::always_inline]] unsigned least() const noexcept {
+      const unsigned a = first.count < second.count ? first.count : second.count;
+      const unsigned b = third.count < fourth.count ? third.count : fourth.count;
+      return a < b ? a : b;
     }
   };
+  static_assert(kProbes == 4);
 
   static constexpr std::uint64_t blocks(std::uint64_t entries) noexcept { return entries / kBlockWords + 1; }
 
   // Two words a probe are apart, so the four counters are distinct.
-  Probe probe(std::uint64_t mixed) noexcept {
+  template <unsigned kProbe>
+  [[gnu::always_inline]] static Counter counter_of(Word* block, std::uint64_t bits) noexcept {
+    Word* const word = block + 2 * kProbe + (bits >> 8 * kProbe & 1);
+    unsigned shift = 4 * (bits >> (8 * kProbe + 1) & 15);
+    if (kProbe == 0 && word == block && shift == kAgeShift) shift = 4 * 7;
+    const std::uint64_t all = word->load(std::memory_order_relaxed);
+    return {word, all, shift, static_cast<unsigned>(all >> shift & 15)};
+  }
+  [[gnu::always_inline]] Probe probe(std::uint64_t mixed) noexcept {
     Word* const block = words_ + below(mixed, used_.load(std::memory_order_relaxed)) * kBlockWords;
     catch_up(block);
-    Probe at;
-    std::uint64_t bits = mixed * 0xD6E8'FEB8'6659'FD93u >> 32;
-    for (unsigned i = 0; i < kProbes; ++i, bits >>= 8) {
-      const unsigned word = 2 * i + (bits & 1);
-      unsigned counter = bits >> 1 & 15;
-      if (word == 0 && counter == 15) counter = 7;
-      at.word[i] = block + word;
-      at.shift[i] = 4 * counter;
-    }
-    return at;
+    const std::uint64_t bits = mixed * 0xD6E8'FEB8'6659'FD93u >> 32;
+    return {counter_of<0>(block, bits), counter_of<1>(block, bits), counter_of<2>(block, bits), counter_of<3>(block, bits)};
   }
 
-  void catch_up(Word* block) noexcept {
+  [[gnu::always_inline]] void catch_up(Word* block) noexcept {
     const std::uint64_t age = age_.load(std::memory_order_relaxed) & 15;
     const std::uint64_t first = block[0].load(std::memory_order_relaxed);
-    std::uint64_t behind = (age - (first >> kAgeShift)) & 15;
-    if (behind == 0) return;
+    if (const std::uint64_t behind = (age - (first >> kAgeShift)) & 15; behind != 0) [[unlikely]] halve(block, first, age, behind);
+  }
+  [[gnu::noinline]] static void halve(Word* block, std::uint64_t first, std::uint64_t age, std::uint64_t behind) noexcept {
     if (behind > 4) behind = 4;  // nothing is left of a count by then
     std::uint64_t keep = 0x1111'1111'1111'1111u * (15u >> behind);
     block[0].store(((first & ~kAgeMask) >> behind & keep) | age << kAgeShift, std::memory_order_relaxed);

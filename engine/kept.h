@@ -164,7 +164,9 @@ class Kept {
   bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found) noexcept {
     return empty_slot(t, s, found, found.record->hold_word().version());
   }
-  bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found, std::uint64_t version) noexcept {
+  // kAtHand: the record is short, and freed without a call what is freed in its place (Epoch::retire).
+  template <bool kAtHand = false>
+  [[gnu::always_inline]] bool empty_slot(Thr& t, Shd& s, const typename Tbl::Found& found, std::uint64_t version) noexcept {
     if (!planted<Sync>(Mutant::kEventBuriedUntold)) Events<Sync>::notify(space_, t, s, *found.record);
     if (!planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
     Sync::point("commit.bury");
@@ -176,7 +178,11 @@ class Kept {
     Sync::point("commit.buried");
     if (table_.ordered() != nullptr && !planted<Sync>(Mutant::kLeafBeforeEmpty)) [[unlikely]] Leaves<Sync>::left(table_, t, found.record);
     if (planted<Sync>(Mutant::kFloorAfterEmpty)) raise_floor(s, version);
-    space_.retire(t, found.word.offset());
+    if constexpr (kAtHand) {
+      space_.retire_at_hand(t, found.word.offset());
+    } else {
+      space_.retire(t, found.word.offset());
+    }
     return true;
   }
 

@@ -187,8 +187,16 @@ Result<std::uint64_t> set_fenced(Context c, std::string_view key, std::string_vi
 
 }  // namespace
 
+// Nothing is asked beside the value.
+static bool asks_nothing(const SetOptions& o) noexcept {
+  const bool conditions = o.if_absent || o.if_present || o.if_version || o.return_previous != nullptr;
+  const bool lifetime = o.ttl || o.idle || o.keep_ttl || !o.evictable;
+  return !conditions && !lifetime && o.tags.empty() && o.lease == 0 && o.metadata.empty() && !o.keep_metadata;
+}
+
 Result<std::uint64_t> set(Context c, std::string_view key, std::string_view value, const SetOptions& o) noexcept {
   if (o.if_fence) [[unlikely]] return set_fenced(c, key, value, o);
+  if (asks_nothing(o)) return set(c, key, value);
   const Call call(c, key);
   if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return set(d, k, value, o); });
   if (value.size() > call.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};

@@ -23,9 +23,13 @@ class EntryFormat {
  public:
   EntryFormat() = default;
   EntryFormat(unsigned shard_count, std::uint64_t buckets_max) noexcept
-      : shard_bits_(static_cast<unsigned>(std::countr_zero(shard_count))),
-        bucket_bits_(static_cast<unsigned>(std::bit_width(buckets_max | kFirstBuckets))),
-        age_bits_(64 - kGenBits - kTagBits - shard_bits_ - bucket_bits_ - 1) {}
+      : bucket_bits_(static_cast<unsigned>(std::bit_width(buckets_max | kFirstBuckets))) {
+    const auto shard_bits = static_cast<unsigned>(std::countr_zero(shard_count));
+    age_bits_ = 64 - kGenBits - kTagBits - shard_bits - bucket_bits_ - 1;
+    shard_shift_ = (64 - shard_bits) % 64;  // of one shard there is nothing to shift
+    bucket_mask_ = mask(bucket_bits_);
+    shard_mask_ = mask(shard_bits);
+  }
 
   // What a table with this many buckets a shard can name: a home's mask may be one bit wider than N.
   static constexpr unsigned kGenBits = 6;
@@ -36,8 +40,7 @@ class EntryFormat {
   unsigned age_bits() const noexcept { return age_bits_; }
   // An entry without an age, which may be 0.
   std::uint64_t pack(std::uint64_t hash, unsigned gen) const noexcept {
-    std::uint64_t place = hash & mask(bucket_bits_);
-    if (shard_bits_ != 0) place |= hash >> (64 - shard_bits_) << bucket_bits_;
+    const std::uint64_t place = (hash & bucket_mask_) | (hash >> shard_shift_ & shard_mask_) << bucket_bits_;
     return std::uint64_t{gen & 63} << (64 - kGenBits) |
            (hash >> 33 & mask(kTagBits)) << (64 - kGenBits - kTagBits) | place << place_shift();
   }
@@ -52,9 +55,8 @@ class EntryFormat {
   // The hash, as far as the table asks for it: shard, tag and bucket.
   std::uint64_t hash(std::uint64_t entry) const noexcept {
     const std::uint64_t place = entry >> place_shift();
-    std::uint64_t h = (place & mask(bucket_bits_)) | (entry >> (64 - kGenBits - kTagBits) & mask(kTagBits)) << 33;
-    if (shard_bits_ != 0) h |= (place >> bucket_bits_ & mask(shard_bits_)) << (64 - shard_bits_);
-    return h;
+    return (place & bucket_mask_) | (entry >> (64 - kGenBits - kTagBits) & mask(kTagBits)) << 33 |
+           (place >> bucket_bits_ & shard_mask_) << shard_shift_;
   }
   // Whether `a` was pushed before `b`, both being the ages of entries that are in queues now.
   bool older(std::uint64_t a, std::uint64_t b) const noexcept {
@@ -66,9 +68,11 @@ class EntryFormat {
  private:
   unsigned place_shift() const noexcept { return age_bits_ + 1; }
   static constexpr std::uint64_t mask(unsigned bits) noexcept { return (std::uint64_t{1} << bits) - 1; }
-  unsigned shard_bits_ = 0;
   unsigned bucket_bits_ = 0;
   unsigned age_bits_ = 0;
+  unsigned shard_shift_ = 0;
+  std::uint64_t bucket_mask_ = 0;
+  std::uint64_t shard_mask_ = 0;
 };
 
 }  // namespace tern::detail

@@ -265,6 +265,23 @@ class SegList {
     return entry != kTaken ? entry : 0;
   }
 
+  // The same of two at once.
+  struct Peeked {
+    std::uint64_t sooner = 0, soon = 0;
+  };
+  Peeked peek(Space<Sync>& space, std::uint64_t sooner, std::uint64_t soon) const noexcept {
+    const std::uint64_t first = head_.load(std::memory_order_seq_cst);  // [segment] seq_cst, [announce] seq_cst
+    if (first == 0) return {};
+    Seg& s = *space.heap.template at<Seg>(first);
+    const std::uint64_t cells = Seg::cells_of(space.heap.block_bytes(first));
+    const std::uint64_t i = s.popped.load(std::memory_order_relaxed);  // a hint
+    const auto entry_at = [&](std::uint64_t at) noexcept {
+      const std::uint64_t entry = at < cells ? s.cell(at).load(std::memory_order_relaxed) : 0;  // a hint
+      return entry != kTaken ? entry : 0;
+    };
+    return {entry_at(i + sooner), entry_at(i + soon)};
+  }
+
   // Nobody pushes or pops meanwhile. fn(entry) for each; answers the bytes of heap blocks that the
   // queue holds.
   template <class Fn>
@@ -392,6 +409,7 @@ class SegQueue {
     return entry;
   }
   std::uint64_t peek(Space<Sync>& space, std::uint64_t ahead) const noexcept { return list_.peek(space, ahead); }
+  auto peek(Space<Sync>& space, std::uint64_t sooner, std::uint64_t soon) const noexcept { return list_.peek(space, sooner, soon); }
   // Entries, and pushes under way. Exact when nobody else is here.
   std::uint64_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
   template <class Fn>

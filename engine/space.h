@@ -535,6 +535,17 @@ class Space {
     return offset;
   }
 
+  // The same of a key in its record's header, from what the thread has at hand. 0: nothing.
+  [[gnu::always_inline]] std::uint64_t tomb_at_hand(Thr& t, std::string_view key) noexcept {
+    const std::uint64_t offset = heap.allocate_at_hand(t.cache, kRecordHeaderBytes + key.size());
+    if (offset == 0) [[unlikely]] return 0;
+    Rec& r = *new (heap.at(offset)) Rec;
+    r.w0.store(born(Stamp::pending(Stamp::kTomb, static_cast<std::uint8_t>(key.size()))),
+               std::memory_order_relaxed);  // [publish] comes with the slot's swap
+    simd::copy_bytes(r.bytes() + kRecordHeaderBytes, key.data(), key.size());
+    return offset;
+  }
+
   // The same bytes in a fresh block: a record that was killed in its slot is never placed again (rule Q1). The
   // extent, if there is one, is shared. 0: no memory.
   [[gnu::noinline]] std::uint64_t copy_of(Thr& t, std::uint64_t offset) noexcept {
