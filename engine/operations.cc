@@ -76,6 +76,25 @@ Result<std::uint64_t> answer_set(const Call& call, std::uint64_t hash, std::stri
   return answer(change, c);
 }
 
+// A read that wants more than the value: fn(head) inside the guard if the key is there, counted as a hit. fn's false: no memory.
+template <class Fn>
+Status read_head(const Call& call, std::string_view key, Fn&& fn) noexcept {
+  auto& core = call.core();
+  auto& t = call.thread();
+  const Guard<StdSync> guard(core.space, t);
+  const std::uint64_t hash = core.hash_of(key);
+  const auto found = core.table.find(hash, key);
+  const HeadT h = found ? core.look(found, key) : HeadT{};  // in place: visit() is on hot paths
+  if (!h.present) {
+    t.counters.misses.add();
+    return Status::kNotFound;
+  }
+  t.counters.hits.add();
+  core.note_hit(t, *h.record, hash);
+  core.accessed(t, key, h);
+  return fn(h) ? Status::kOk : Status::kOutOfMemory;
+}
+
 }  // namespace
 
 Lookup<Value> get(Context c, std::string_view key) noexcept {
@@ -93,44 +112,27 @@ Lookup<Value> get(Context c, std::string_view key) noexcept {
 Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return get_entry(d, k); });
-  auto& core = call.core();
-  const Guard<StdSync> guard(core.space, call.thread());
-  const std::uint64_t hash = core.hash_of(key);
-  const HeadT h = core.head(hash, key);
-  if (!h.present) {
-    call.thread().counters.misses.add();
-    return Status::kNotFound;
-  }
-  call.thread().counters.hits.add();
-  core.note_hit(call.thread(), *h.record, hash);
-  core.accessed(call.thread(), key, h);
   Lookup<Entry> answer{Entry()};
-  if (!answer->value.assign(h.bytes())) return Status::kOutOfMemory;
-  if (!answer->metadata.assign(core.space.metadata_of(*h.record, h.stamp))) return Status::kOutOfMemory;
-  answer->version = h.version;
-  if (h.has_deadline) {
-    const std::uint64_t now = core.time.now();
-    answer->ttl = std::chrono::milliseconds(h.deadline_ms > now ? h.deadline_ms - now : 1);
-  }
+  const Status status = read_head(call, key, [&](const HeadT& h) {
+    auto& core = call.core();
+    answer->version = h.version;
+    if (h.has_deadline) {
+      const std::uint64_t now = core.time.now();
+      answer->ttl = std::chrono::milliseconds(h.deadline_ms > now ? h.deadline_ms - now : 1);
+    }
+    return answer->value.assign(h.bytes()) && answer->metadata.assign(core.space.metadata_of(*h.record, h.stamp));
+  });
+  if (status != Status::kOk) return status;
   return answer;
 }
 
 Lookup<Value> get_metadata(Context c, std::string_view key) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return get_metadata(d, k); });
-  auto& core = call.core();
-  const Guard<StdSync> guard(core.space, call.thread());
-  const std::uint64_t hash = core.hash_of(key);
-  const HeadT h = core.head(hash, key);
-  if (!h.present) {
-    call.thread().counters.misses.add();
-    return Status::kNotFound;
-  }
-  call.thread().counters.hits.add();
-  core.note_hit(call.thread(), *h.record, hash);
-  core.accessed(call.thread(), key, h);
   Lookup<Value> answer{Value()};
-  if (!answer->assign(core.space.metadata_of(*h.record, h.stamp))) return Status::kOutOfMemory;
+  const Status status =
+      read_head(call, key, [&](const HeadT& h) { return answer->assign(call.core().space.metadata_of(*h.record, h.stamp)); });
+  if (status != Status::kOk) return status;
   return answer;
 }
 
@@ -143,22 +145,13 @@ Lookup<HeldValue> hold(Context c, std::string_view key) noexcept {
 Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return visit(d, k, fn); });
-  auto& core = call.core();
-  auto& t = call.thread();
-  const Guard<StdSync> guard(core.space, t);
-  const std::uint64_t hash = core.hash_of(key);
-  const auto found = core.table.find(hash, key);
-  const HeadT h = found ? core.look(found, key) : HeadT{};
-  if (!h.present) {
-    t.counters.misses.add();
-    return Status::kNotFound;
-  }
-  t.counters.hits.add();
-  core.note_hit(t, *h.record, hash);
-  core.accessed(t, key, h);
-  const std::uint64_t record = core.space.offset_of(*h.record);
-  const Core<StdSync>::Visit visit(core, t, &record, 1);
-  fn(h.bytes());
+  const Status status = read_head(call, key, [&](const HeadT& h) {
+    const std::uint64_t record = call.core().space.offset_of(*h.record);
+    const Core<StdSync>::Visit visit(call.core(), call.thread(), &record, 1);
+    fn(h.bytes());
+    return true;
+  });
+  if (status != Status::kOk) return status;
   return true;
 }
 

@@ -16,6 +16,7 @@ namespace tern {
 using detail::Call;
 using ViewsNow = detail::Views<detail::StdSync>;
 using HeadNow = detail::Head<detail::StdSync>;
+using SpaceNow = detail::Space<detail::StdSync>;
 using LookAheadNow = detail::LookAhead<detail::StdSync>;
 using HandleNow = detail::ViewHandle<detail::StdSync>;
 
@@ -39,6 +40,22 @@ Status status_of(ViewsNow::Outcome outcome) noexcept {
     case ViewsNow::Outcome::kEnded: break;
   }
   return Status::kViewExpired;
+}
+
+// fn(space, head) of what the view has of the key, inside the guard; its false: no memory.
+template <class Fn>
+Error read_one(detail::StoreCore* core, const detail::NameRules* rules, const HandleNow& view, std::string_view key, Fn&& fn) noexcept {
+  const detail::StoredKey stored(detail::with_rules(core, rules), key);
+  if (stored.error().status != Status::kOk) return stored.error();
+  key = stored.view();
+  const Call call(stored.context(), key);
+  if (!call.ok()) return call.error(key);
+  bool whole = true;
+  const auto outcome = ViewsNow(call.core()).read(call.thread(), view, call.core().hash_of(key), key, [&](const HeadNow& h) {
+    whole = fn(static_cast<const SpaceNow&>(call.core().space), h);
+  });
+  if (outcome != ViewsNow::Outcome::kFound) return {status_of(outcome), Field::kNone};
+  return {whole ? Status::kOk : Status::kOutOfMemory, Field::kNone};
 }
 
 }  // namespace
@@ -79,84 +96,49 @@ bool View::is_open() const noexcept {
 }
 
 Lookup<Value> View::get(std::string_view key) const noexcept {
-  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
-  if (stored.error().status != Status::kOk) return stored.error();
-  key = stored.view();
-  const Call call(stored.context(), key);
-  if (!call.ok()) return call.error(key);
   Lookup<Value> answer{Value()};
-  bool copied = true;
-  const auto outcome = ViewsNow(call.core()).read(
-      call.thread(), handle_of(index_, stamp_, now_ms_), call.core().hash_of(key), key,
-      [&](const HeadNow& h) { copied = answer->assign(h.bytes()); });
-  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
-  if (!copied) return Status::kOutOfMemory;
+  const Error e = read_one(core_, rules_, handle_of(index_, stamp_, now_ms_), key,
+                           [&](const SpaceNow&, const HeadNow& h) { return answer->assign(h.bytes()); });
+  if (e.status != Status::kOk) return e;
   return answer;
 }
 
 Lookup<std::size_t> View::get(std::string_view key, std::span<char> out) const noexcept {
-  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
-  if (stored.error().status != Status::kOk) return stored.error();
-  key = stored.view();
-  const Call call(stored.context(), key);
-  if (!call.ok()) return call.error(key);
   std::size_t size = 0;
-  const auto outcome = ViewsNow(call.core()).read(
-      call.thread(), handle_of(index_, stamp_, now_ms_), call.core().hash_of(key), key, [&](const HeadNow& h) {
-        size = h.value_size;
-        if (size <= out.size()) simd::copy_bytes(out.data(), h.value, size);
-      });
-  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
+  const Error e = read_one(core_, rules_, handle_of(index_, stamp_, now_ms_), key, [&](const SpaceNow&, const HeadNow& h) {
+    size = h.value_size;
+    if (size <= out.size()) simd::copy_bytes(out.data(), h.value, size);
+    return true;
+  });
+  if (e.status != Status::kOk) return e;
   return size;
 }
 
 Lookup<Entry> View::get_entry(std::string_view key) const noexcept {
-  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
-  if (stored.error().status != Status::kOk) return stored.error();
-  key = stored.view();
-  const Call call(stored.context(), key);
-  if (!call.ok()) return call.error(key);
   const HandleNow view = handle_of(index_, stamp_, now_ms_);
   Lookup<Entry> answer{Entry()};
-  bool copied = true;
-  const auto outcome = ViewsNow(call.core()).read(call.thread(), view, call.core().hash_of(key), key,
-                                                  [&](const HeadNow& h) {
-                                                    copied = answer->value.assign(h.bytes());
-                                                    copied = copied && answer->metadata.assign(call.core().space.metadata_of(*h.record, h.stamp));
-                                                    answer->version = h.version;
-                                                    answer->ttl = ttl_of(h, view);
-                                                  });
-  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
-  if (!copied) return Status::kOutOfMemory;
+  const Error e = read_one(core_, rules_, view, key, [&](const SpaceNow& space, const HeadNow& h) {
+    answer->version = h.version;
+    answer->ttl = ttl_of(h, view);
+    return answer->value.assign(h.bytes()) && answer->metadata.assign(space.metadata_of(*h.record, h.stamp));
+  });
+  if (e.status != Status::kOk) return e;
   return answer;
 }
 
 Lookup<Value> View::get_metadata(std::string_view key) const noexcept {
-  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
-  if (stored.error().status != Status::kOk) return stored.error();
-  key = stored.view();
-  const Call call(stored.context(), key);
-  if (!call.ok()) return call.error(key);
   Lookup<Value> answer{Value()};
-  bool copied = true;
-  const auto outcome = ViewsNow(call.core()).read(
-      call.thread(), handle_of(index_, stamp_, now_ms_), call.core().hash_of(key), key,
-      [&](const HeadNow& h) { copied = answer->assign(call.core().space.metadata_of(*h.record, h.stamp)); });
-  if (outcome != ViewsNow::Outcome::kFound) return status_of(outcome);
-  if (!copied) return Status::kOutOfMemory;
+  const Error e = read_one(core_, rules_, handle_of(index_, stamp_, now_ms_), key, [&](const SpaceNow& space, const HeadNow& h) {
+    return answer->assign(space.metadata_of(*h.record, h.stamp));
+  });
+  if (e.status != Status::kOk) return e;
   return answer;
 }
 
 Result<bool> View::exists(std::string_view key) const noexcept {
-  const detail::StoredKey stored(detail::with_rules(core_, rules_), key);
-  if (stored.error().status != Status::kOk) return stored.error();
-  key = stored.view();
-  const Call call(stored.context(), key);
-  if (!call.ok()) return call.error(key);
-  const auto outcome = ViewsNow(call.core()).read(call.thread(), handle_of(index_, stamp_, now_ms_),
-                                                  call.core().hash_of(key), key, [](const HeadNow&) {});
-  if (outcome == ViewsNow::Outcome::kEnded) return Status::kViewExpired;
-  return outcome == ViewsNow::Outcome::kFound;
+  const Error e = read_one(core_, rules_, handle_of(index_, stamp_, now_ms_), key, [](const SpaceNow&, const HeadNow&) { return true; });
+  if (e.status != Status::kOk && e.status != Status::kNotFound) return e;
+  return e.status == Status::kOk;
 }
 
 Result<void> View::get_many(std::span<const std::string_view> keys, Values& out) const noexcept {
