@@ -96,14 +96,12 @@ struct Points {
 };
 
 struct EngineEngine {
-  static inline std::uint64_t skipped = 0;  // loads of the schedule under way that were no steps
-  static inline std::uint64_t done = 0;     // outside of schedules: operations on atomic words
+  static inline std::uint64_t done = 0;  // outside of schedules: operations on atomic words
 
   template <class T>
   static T load(const T* p, std::memory_order order) noexcept {
     if (t_scheduler == nullptr) return ++done, *p;
-    // A loop that only loads must end in the scheduler's step limit.
-    if (!WrittenAddresses::instance().contains(p) && ++skipped % 1024 != 0) return *p;
+    if (!WrittenAddresses::instance().contains(p) && !is_step_all_the_same()) return *p;
     return SchedEngine::load(p, order);
   }
   template <class T>
@@ -124,6 +122,16 @@ struct EngineEngine {
   }
 
  private:
+  // A loop that only loads must end in the scheduler's step limit. Counted in each schedule anew, whoever sets its body up: else the same
+  // choices would meet other steps in a later one.
+  static bool is_step_all_the_same() noexcept {
+    if (const std::uint64_t schedule = schedule_number(); schedule != skipped_in_) {
+      skipped_in_ = schedule;
+      skipped_ = 0;
+    }
+    return ++skipped_ % 1024 == 0;
+  }
+  static inline std::uint64_t skipped_ = 0, skipped_in_ = 0;
   static void note(const void* p) noexcept {
     if (t_scheduler == nullptr) return void(++done);
     WrittenAddresses::instance().note(p);

@@ -118,7 +118,6 @@ void RigOf<S>::restore() {
   }
   complaint_.clear();
   for (auto& call : open_) call = nullptr;
-  EngineEngine::skipped = 0;
 }
 
 template <class S>
