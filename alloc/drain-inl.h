@@ -3,7 +3,7 @@
 // is the engine's business (engine/moves.h).
 //
 //   drain_for(bytes)    picks the spans that cost least to empty and that make room for `bytes`
-//   walk(...)           hands out the blocks in use of a draining span, a bitmap word at a time
+//   walk(...)           hands out the blocks in use of a draining span, a bitmap word at a time, or 64 KiB
 //   sift(cache)         a thread gives back what its magazines hold of draining spans
 //
 // The choice. A block's price is its move (a look-up, a copy, a swap: some 200 ns) and its bytes;
@@ -192,17 +192,17 @@ std::uint32_t BasicHeap<Sync, Shape>::price_of_place(std::size_t span) const noe
 template <class Sync, class Shape>
 [[gnu::noinline]] std::size_t BasicHeap<Sync, Shape>::walk(std::size_t span, Offset* out,
                                                            std::size_t& bytes) noexcept {
-  const std::size_t word = spans_.next_word(span);
-  if (word == kNone) return kNone;
+  const std::size_t step = spans_.next_step(span);
+  if (step == kNone) return kNone;
   const SpanState state = spans_.state(span);
   if (!state.draining()) return kNone;
   const ClassInfo& info = spans_.info(state.cls());
-  const auto w = static_cast<std::uint32_t>(word);
+  const auto at = static_cast<std::uint32_t>(step) * info.step_bits, w = at / 64;
   if (w >= info.words) return kNone;
   // Whoever claims the emptied span meanwhile makes this a picture of something else: a guess, as
   // all that a walk finds.
-  const std::uint64_t used =
-      info.full_word(span, w) & ~spans_.bitmap_word(span, state.cls(), w);
+  const std::uint64_t part = ~std::uint64_t{0} >> (64 - info.step_bits) << (at % 64);
+  const std::uint64_t used = info.full_word(span, w) & ~spans_.bitmap_word(span, state.cls(), w) & part;
   const Offset first = first_unit_ + (static_cast<Offset>(span) << span_shift_);
   std::size_t n = 0;
   for (std::uint64_t left = used; left != 0; left &= left - 1) {

@@ -52,8 +52,9 @@ Error BasicHeap<Sync, Shape>::plan(const HeapOptions& options, Layout& layout) n
     return Error::kTooLarge;
   }
   const bool large = options.memory_bytes >= Shape::kLargeSpansFrom;
-  span_granules_ = large ? Shape::kLargeSpanGranules : 1;
-  largest_block_ = large ? Shape::kLargeSpanLargest : Shape::kSmallSpanLargest;
+  const bool middle = options.memory_bytes >= Shape::kMiddleSpansFrom;
+  span_granules_ = large ? Shape::kLargeSpanGranules : middle ? Shape::kMiddleSpanGranules : 1;
+  largest_block_ = large ? Shape::kLargeSpanLargest : middle ? Shape::kMiddleSpanLargest : Shape::kSmallSpanLargest;
   layout.span_bytes = span_granules_ * kGranuleBytes;
   layout.limit_bytes = options.memory_bytes / kPageBytes * kPageBytes;
   layout.limit_bytes_max = bytes_max / kPageBytes * kPageBytes;

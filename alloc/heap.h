@@ -7,8 +7,8 @@
 //
 // The bytes. Everything that lives here is named by its offset from base in units of 8 bytes; 0
 // names nothing. The page range is cut into granules of 64 KiB (granules.h). A span is one granule,
-// or 32 (2 MiB) in a heap of 256 MiB and more; it holds blocks of one size class (spans.h). An
-// extent is a run of granules for one large value. The accounts lie in the range too, so that a
+// 8 (512 KiB) in a heap of 64 MiB and more, 32 (2 MiB) in one of 2 GiB and more; it holds blocks of one size class
+// (spans.h). An extent is a run of granules for one large value. The accounts lie in the range too, so that a
 // caller's region holds all there is.
 //
 // A block's way. `allocate` pops the thread's magazine for the class; an empty magazine takes a
@@ -78,7 +78,7 @@ struct HeapOptions {
   bool huge_pages = true;  // ask for them; refusal is no error
   bool prefault = false;   // fault memory_bytes in at open
   // What a thread's magazine of one class may hold: this many bytes, and no more than 1/512 of the
-  // budget, and this many blocks; but at least 2 blocks of up to 64 KiB, and none that are larger.
+  // budget, and this many blocks; but at least 2 blocks of up to 16 KiB, and none that are larger.
   std::size_t magazine_bytes = 32 << 10;
   std::uint32_t magazine_blocks_max = 128;
 };
@@ -110,10 +110,13 @@ struct Stats {
 struct DefaultShape {
   static constexpr std::size_t kGranuleBytes = 64 << 10;
   static constexpr std::size_t kMemoryBytesMin = 4 << 20;
-  static constexpr std::size_t kLargeSpansFrom = 256 << 20;  // memory_bytes
+  static constexpr std::size_t kMiddleSpansFrom = 64 << 20;  // memory_bytes
+  static constexpr unsigned kMiddleSpanGranules = 8;
+  static constexpr std::size_t kLargeSpansFrom = std::size_t{2} << 30;
   static constexpr unsigned kLargeSpanGranules = 32;
-  static constexpr std::size_t kSmallSpanLargest = 8 << 10;
-  static constexpr std::size_t kLargeSpanLargest = 128 << 10;  // a value of 64 KiB with its header is no extent
+  static constexpr std::size_t kSmallSpanLargest = (8 << 10) + kBesideRound;
+  static constexpr std::size_t kMiddleSpanLargest = (72 << 10) + kBesideRound;  // a value of 64 KiB with its header is no extent
+  static constexpr std::size_t kLargeSpanLargest = (128 << 10) + kBesideRound;
   static constexpr std::size_t kReserveBytesMin = 64 << 10;
 };
 
@@ -125,9 +128,10 @@ class BasicHeap {
   static constexpr std::size_t kNone = ~std::size_t{0};
   static_assert(kGranuleBytes % kPageBytes == 0, "a granule is charged in pages");
   static_assert(Shape::kLargeSpanGranules <= 64, "a span's granules lie in one word");
-  static_assert(Shape::kSmallSpanLargest <= kGranuleBytes / 8 &&
-                    Shape::kLargeSpanLargest <= kGranuleBytes * Shape::kLargeSpanGranules / 8,
-                "a span of the largest class still has 8 blocks");
+  static_assert(Shape::kSmallSpanLargest <= kGranuleBytes / Spans<Sync>::kBlocksMin &&
+                    Shape::kMiddleSpanLargest <= kGranuleBytes * Shape::kMiddleSpanGranules / Spans<Sync>::kBlocksMin &&
+                    Shape::kLargeSpanLargest <= kGranuleBytes * Shape::kLargeSpanGranules / Spans<Sync>::kBlocksMin,
+                "a span of the largest class still has that many blocks");
   static_assert(Shape::kLargeSpanLargest <= kClassBytesMax);
 
   // A thread's magazines: free blocks that only it sees, the one freed last on top. Used by one
@@ -325,6 +329,8 @@ class BasicHeap {
     return (left & ~(span_pages() - 1)) * kPageBytes;
   }
   std::size_t free_bytes() const noexcept { return spans_.free_bytes(); }
+  // More than a sixteenth of the budget lies in free blocks: what a size lacks, others have, and emptying a span gives it back.
+  bool is_scattered() const noexcept { return free_bytes() / kPageBytes > budget_.look().limit() / 16; }
   // Of the budget, what no block can have: the table and the accounts.
   std::size_t fixed_bytes() const noexcept { return (table_.pages() + overhead_pages_) * kPageBytes; }
   // Sets the budget, up to memory_bytes_max. Empty spans are given up for it; if more than
@@ -374,7 +380,7 @@ class BasicHeap {
 
  private:
   static constexpr std::uint32_t kBackAtOnce = 4;  // blocks that a full magazine gives back
-  static constexpr std::size_t kMagazineBlockMax = 64 << 10;  // larger ones go back at once
+  static constexpr std::size_t kMagazineBlockMax = (16 << 10) + kBesideRound;  // larger ones go back at once
   static constexpr std::size_t kPickSpans = 16384;  // states read by one pick
   static constexpr std::size_t kRunUnits = 2048;    // the longest run of spans that is emptied
   static constexpr std::uint64_t kGranulePages = kGranuleBytes / kPageBytes;

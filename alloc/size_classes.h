@@ -2,6 +2,9 @@
 //
 // Records of a cache are many and of few sizes; half of the bytes that a block has too many are
 // lost for good. Every 8 bytes below 256 costs a byte of class table each and nothing at run time.
+//
+// Large values are round more often than not: pages, or a power of two. With header and key such a one is just past a
+// round size and would lose an eighth, so from 2 KiB on the classes are round sizes and 128 bytes.
 #ifndef TERN_ALLOC_SIZE_CLASSES_H_
 #define TERN_ALLOC_SIZE_CLASSES_H_
 
@@ -14,12 +17,14 @@ namespace tern::alloc {
 inline constexpr std::size_t kUnitBytes = 8;  // unit of offsets and of class sizes
 inline constexpr std::size_t kClassBytesMin = 16;
 inline constexpr std::size_t kFineBytesMax = 256;     // every 8 bytes up to here
-inline constexpr std::size_t kClassBytesMax = 131072;  // the largest class of the largest spans
+inline constexpr std::size_t kRoundFrom = 2048;       // past it classes are round sizes and kBesideRound
+inline constexpr std::size_t kBesideRound = 128;      // header and key
+inline constexpr std::size_t kClassBytesMax = 131072 + kBesideRound;  // the largest class of the largest spans
 inline constexpr unsigned kFineClasses = (kFineBytesMax - kClassBytesMin) / kUnitBytes + 1;
 inline constexpr unsigned kClassesADoubling = 8;
 inline constexpr unsigned kClassCount =
     kFineClasses +
-    kClassesADoubling * (std::bit_width(kClassBytesMax) - std::bit_width(kFineBytesMax));
+    kClassesADoubling * (std::bit_width(kClassBytesMax) - std::bit_width(kFineBytesMax)) + 1;  // kRoundFrom is there twice
 
 // The reserve for removals is a class of its own that no size leads to.
 inline constexpr unsigned kReserveClass = kClassCount;
@@ -40,10 +45,11 @@ constexpr unsigned class_of(std::size_t bytes) noexcept {
     return static_cast<unsigned>((held - kClassBytesMin + kUnitBytes - 1) / kUnitBytes);
   }
   // Within the doubling (2^k, 2^(k+1)] the class is the next three bits, rounded up.
-  const std::size_t last = bytes - 1;
+  const bool round = bytes > kRoundFrom;
+  const std::size_t last = bytes - 1 - (round ? kBesideRound : 0);
   const unsigned doubling = static_cast<unsigned>(std::bit_width(last)) - 1u;  // 8: 257 to 512
   const unsigned eighth = static_cast<unsigned>(last >> (doubling - 3u)) & 7u;
-  return kFineClasses + (doubling - 8u) * kClassesADoubling + eighth;
+  return kFineClasses + (doubling - 8u) * kClassesADoubling + eighth + round;
 }
 
 namespace size_class_parts {
@@ -51,9 +57,10 @@ constexpr std::size_t bytes_of_class(unsigned index) noexcept {
   if (index == kReserveClass) return kReserveBlockBytes;
   if (index == kBucketClass) return kBucketBytes;
   if (index < kFineClasses) return kClassBytesMin + index * kUnitBytes;
-  const unsigned coarse = index - kFineClasses;
+  const bool round = index > class_of(kRoundFrom);
+  const unsigned coarse = index - kFineClasses - round;
   const std::size_t low = kFineBytesMax << (coarse / kClassesADoubling);
-  return low + (low / kClassesADoubling) * (coarse % kClassesADoubling + 1);
+  return low + (low / kClassesADoubling) * (coarse % kClassesADoubling + 1) + (round ? kBesideRound : 0);
 }
 struct ClassTable {
   std::uint32_t bytes[kAllClasses];
@@ -70,6 +77,7 @@ static_assert(class_of(0) == 0 && class_of(16) == 0 && class_of(17) == 1 &&
               class_of(256) == kFineClasses - 1);
 static_assert(class_of(257) == kFineClasses && class_of(288) == kFineClasses &&
               class_of(289) == kFineClasses + 1);
+static_assert(class_of(kRoundFrom + 1) == class_of(kRoundFrom) + 1 && class_bytes(class_of(4096 + 24 + 40)) == 4096 + kBesideRound);
 static_assert(class_of(kClassBytesMax) == kClassCount - 1 &&
               class_bytes(kClassCount - 1) == kClassBytesMax);
 

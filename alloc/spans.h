@@ -32,7 +32,7 @@
 // Draining. A span with few blocks in use can be marked: from then on it serves nobody (`serves`),
 // what is freed in it stays there, and once it is empty it goes the way of any empty span. The mark
 // is a bit of the state, taken back by one exchange; whoever frees or claims sees the same word, so
-// nothing else changes. Who moves the blocks away walks the bitmap a word at a time; `walked` says
+// nothing else changes. Who moves the blocks away walks the bitmap a word at a time, or a part of one; `walked` says
 // how far the present walk has come, so that several may share it. A span that isn't empty after
 // the last of its walks serves again, and is passed over until there is nothing better (tired).
 //
@@ -61,7 +61,7 @@ struct SpanState {
   static constexpr unsigned kCountShift = kClassBits + kDrainBits;
   static constexpr std::uint64_t kDraining = 1u << 8, kTired = 1u << 9;
   static constexpr unsigned kWalksShift = 10, kWalkedShift = 12;
-  static constexpr std::uint64_t kWalkedMax = (1u << 12) - 1;  // words of a bitmap: at most 2^11
+  static constexpr std::uint64_t kWalkedMax = (1u << 12) - 1;  // steps over a bitmap: at most 2^11
   static constexpr unsigned kWalksMax = 3;
   static constexpr std::uint64_t kDrainMask = std::uint64_t{0xFFFF'FF00};
   std::uint64_t raw = 0;
@@ -101,6 +101,9 @@ struct ClassInfo {
   std::uint32_t blocks = 0;         // blocks to hand out
   std::uint32_t words = 0;          // bitmap words
   std::uint32_t bitmap_blocks = 0;  // indexes that the bitmap covers; 0: it lies beside the state
+  std::uint32_t step_bits = 64;     // of a word that one step of a walk looks at: of large blocks kStepBytes
+  std::uint32_t steps = 0;          // of a walk
+  static constexpr std::size_t kStepBytes = 64 << 10;
 
   static constexpr ClassInfo of(std::size_t block_bytes, std::size_t span_bytes) {
     ClassInfo info;
@@ -113,6 +116,8 @@ struct ClassInfo {
           (info.words * sizeof(std::uint64_t) + block_bytes - 1) / block_bytes);
     }
     info.blocks = info.indexes - info.bitmap_blocks;
+    while (info.step_bits != 1 && info.step_bits * block_bytes > kStepBytes) info.step_bits /= 2;
+    info.steps = (info.indexes + info.step_bits - 1) / info.step_bits;
     return info;
   }
   // Index of the block at `units_in` units from the span's start. Exact: units_in < 2^18 and the
@@ -148,6 +153,7 @@ class Spans {
   static constexpr unsigned kEmptyRow = kAllClasses;
   static constexpr unsigned kDrainRow = kAllClasses + 1;
   static constexpr unsigned kRows = kAllClasses + 2;
+  static constexpr std::size_t kBlocksMin = 7;  // of a span
 
   static constexpr std::size_t row_words_of(std::size_t spans) { return (spans + 63) / 64; }
   static constexpr std::size_t bytes_of(std::size_t spans) {
@@ -175,7 +181,7 @@ class Spans {
     span_bytes_ = span_bytes;
     free_units_.store(0, std::memory_order_relaxed);  // nobody else is here yet
     for (unsigned c = 0; c < kAllClasses; ++c) {
-      info_[c] = class_bytes(c) * 8 <= span_bytes ? ClassInfo::of(class_bytes(c), span_bytes)
+      info_[c] = class_bytes(c) * kBlocksMin <= span_bytes ? ClassInfo::of(class_bytes(c), span_bytes)
                                                   : ClassInfo{};
     }
   }
@@ -281,12 +287,12 @@ class Spans {
     return kNone;
   }
 
-  // The next word of a draining span's bitmap for this thread to walk; kNone: this walk is
+  // The next step (ClassInfo) of the walk over a draining span's bitmap, for this thread; kNone: this walk is
   // complete, or the span drains no more.
-  std::size_t next_word(std::size_t span) noexcept {
+  std::size_t next_step(std::size_t span) noexcept {
     SpanState state{states_[span].load(std::memory_order_acquire)};  // [span-state] acquire
     for (;;) {
-      if (!state.draining() || state.walked() >= info_[state.cls()].words) return kNone;
+      if (!state.draining() || state.walked() >= info_[state.cls()].steps) return kNone;
       if (states_[span].compare_exchange_weak(state.raw, state.walked_one().raw,
                                               std::memory_order_acq_rel,  // [span-state]
                                               std::memory_order_relaxed)) {
@@ -301,7 +307,7 @@ class Spans {
     SpanState state{states_[span].load(std::memory_order_acquire)};  // [span-state] acquire
     for (;;) {
       if (!state.draining()) return false;
-      if (state.walked() < info_[state.cls()].words) return true;
+      if (state.walked() < info_[state.cls()].steps) return true;
       if (state.walks() + 1 == SpanState::kWalksMax) break;
       if (states_[span].compare_exchange_weak(state.raw, state.walked_again().raw,
                                               std::memory_order_acq_rel,  // [span-state]

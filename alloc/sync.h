@@ -217,6 +217,8 @@ enum class Mutant : unsigned char {
   kStuckEpochEvicted,         // a write whose victims don't come back takes more of them
   kLightNotKept,              // size counts for nothing
   kEvictMainNeverFull,        // a gap in main lets a newcomer in unfought, however small
+  kEvictStaysWhereItLeaves,   // what is gathered from a group that takes no more keys goes back to it
+  kRoomEvictedFirst,          // a write evicts although others have free blocks in plenty
   kAccessNotInherited,        // an overwrite forgets what reads have earned
   kHitNotedBeside,            // a hit is noted for the slot beside the one that was found
   kHitOfWhoeverIsThere,       // a hit that was noted is counted for another key that has come into its slot

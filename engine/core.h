@@ -400,8 +400,10 @@ class Core {
       space.epoch.reclaim(space, t, units_for(bytes));
       return true;
     }
-    // Victims first: they may be of the size that is wanted. (Of what is evicted or moved now nothing would come back.)
     if (room.rounds < kRoundsMaxEvicting && !in_vain) {
+      // Where much lies in free blocks of other sizes, they are room that costs no entry. Else victims first: they may be of the
+      // size that is wanted. (Of what is evicted or moved now nothing would come back.)
+      if (make_room_of_others(t, room)) return true;
       // Twice as much each time: of another size than what is wanted, they may have helped nothing.
       const std::uint64_t enough = bytes << (room.rounds - 2);
       const bool freed = room.victims != 0 && eviction.make_room(t, bytes, enough, room.victims);
@@ -625,6 +627,13 @@ class Core {
   [[gnu::noinline]] bool make_room(Thr& t) noexcept {
     const std::uint64_t bytes = std::exchange(t.short_of, 0);
     return bytes != 0 && mover().make_room(t, bytes);
+  }
+  [[gnu::noinline]] bool make_room_of_others(Thr& t, const Room& room) noexcept {
+    if (t.short_of == 0 || !space.heap.is_scattered() || planted<Sync>(Mutant::kRoomEvictedFirst)) return false;
+    if (room.rounds != 2) return make_room(t);
+    if (!mover().make_room_of_others(t, t.short_of)) return false;
+    t.short_of = 0;
+    return true;
   }
   // Another thread empties spans: what this one has of them goes back.
   [[gnu::noinline]] void give_back(Thr& t) noexcept {

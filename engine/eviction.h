@@ -9,7 +9,8 @@
 // less room than the reserve evicts one, or up to four if that doesn't keep up, and looks at a bounded number of entries;
 // so memory is ready before it is needed, the grace period passes meanwhile, and each insert pays an equal share. What
 // the next victims will touch is on its way when one goes. The reserve follows the limbo: a 64th of the budget, and what was seen to be in limbo at most and a
-// quarter more, up to the limbo's cap. Memory can also be short of one size alone: then the write itself evicts, a
+// quarter more, up to the limbo's cap. Memory can also be short of one size alone: then the write itself empties a
+// span of others', if a sixteenth of the budget lies in their free blocks, or evicts, a
 // bounded number (make_room), and answers out_of_memory if that gave nothing; what it would have needed is owed, and
 // maintenance goes on.
 //
@@ -330,7 +331,8 @@ class Eviction {
   // False: nothing was done; more won't help.
   bool make_room(Thr& t, std::uint64_t bytes, std::uint64_t enough, unsigned& victims) noexcept {
     auto& epoch = space().epoch;
-    raise_reserve();
+    // Where others have free blocks in plenty it isn't too little that is kept ready.
+    if (!space().heap.is_scattered()) raise_reserve();
     if (stands_still(bytes)) return false;
     std::uint64_t freed = 0;
     epoch.enter(t.epoch);
@@ -338,6 +340,7 @@ class Eviction {
       const std::uint64_t one = evict_one(t);
       if (one == 0) break;
       freed += one;
+      follow_limbo(t);
     }
     epoch.leave(t.epoch);
     epoch.reclaim(space(), t, kRoundUnits);
@@ -409,6 +412,7 @@ class Eviction {
   // Of the pool's queues; null: of those that all without a share have. 0: none of those that were looked at could go.
   std::uint64_t evict_from_queues(Thr& t, Pool* pool, unsigned visits, unsigned before, bool& is_empty) noexcept {
     unsigned empty = 0;
+    if (pool == nullptr) queues_.gather(t);
     for (unsigned n = 0; n != visits; ++n) {
       Group& a = pool != nullptr ? pool->queues : queues_.random_group(t);
       Group& b = pool != nullptr ? pool->queues : queues_.random_group(t);
@@ -518,14 +522,14 @@ class Eviction {
                             bool whatever) noexcept {
     const Judged j = judge(t, entry);
     if (j.kind == Judged::kVoid || goes_to_its_pool(t, g, entry, j.record, EvictionQueue::kSmall)) return 0;
-    if (j.kind == Judged::kStays) return stays(t, g.main, entry);
+    if (j.kind == Judged::kStays) return stays(t, g, entry);
     if (j.kind == Judged::kExpired || whatever) return remove_or_stay(t, g, entry, j);
     const std::uint64_t key = mixed(j.hash);
     const EvictionVerdict v = leave_small(key, j.hold.access(), small, main);
     if (v.kind == EvictionVerdict::kEvict) return leave_light(t, g, entry, j);
     if (v.kind == EvictionVerdict::kPromote) {
       set_access(*space().record(j.record), j.hold, v.access);
-      return stays(t, g.main, queues_.renewed(t, entry));
+      return stays(t, g, queues_.renewed(t, entry));
     }
     // A duel with the one whose turn it is in main.
     for (unsigned n = 0; n != kDuelSteps; ++n) {
@@ -534,7 +538,7 @@ class Eviction {
       const Judged o = judge(t, other);
       if (o.kind == Judged::kVoid) continue;
       if (o.kind == Judged::kStays) {
-        stays(t, g.main, other);
+        stays(t, g, other);
         continue;
       }
       const std::uint64_t other_key = mixed(o.hash);
@@ -542,13 +546,13 @@ class Eviction {
         const EvictionVerdict ov = policy_.leave_main(other_key, o.hold.access());
         if (ov.kind == EvictionVerdict::kAgain) {
           set_access(*space().record(o.record), o.hold, ov.access);
-          stays(t, g.main, queues_.renewed(t, other));
+          stays(t, g, queues_.renewed(t, other));
           continue;
         }
       }
       if (o.kind == Judged::kExpired || policy_.wins(key, j.hold.access(), other_key)) {
         set_access(*space().record(j.record), j.hold, 0);
-        stays(t, g.main, queues_.renewed(t, entry));
+        stays(t, g, queues_.renewed(t, entry));
         return remove_or_stay(t, g, other, o);
       }
       queues_.put_aside(t, g, other);
@@ -562,7 +566,7 @@ class Eviction {
     const bool is_light = light != 0 && space().bytes_of(j.record) <= light && !planted<Sync>(Mutant::kLightNotKept);
     if (!is_light) [[likely]] return remove_or_stay(t, g, entry, j);
     set_access(*space().record(j.record), j.hold, 0);
-    return stays(t, g.main, queues_.renewed(t, entry));
+    return stays(t, g, queues_.renewed(t, entry));
   }
 
   // A strict gate lets newcomers in unfought while main isn't full. Of two groups out of many, or with a thread between
@@ -576,12 +580,12 @@ class Eviction {
   std::uint64_t visit_main(Thr& t, Group& g, std::uint64_t entry, bool whatever) noexcept {
     const Judged j = judge(t, entry);
     if (j.kind == Judged::kVoid || goes_to_its_pool(t, g, entry, j.record, EvictionQueue::kMain)) return 0;
-    if (j.kind == Judged::kStays) return stays(t, g.main, entry);
+    if (j.kind == Judged::kStays) return stays(t, g, entry);
     if (j.kind == Judged::kCandidate && !whatever) {
       const EvictionVerdict v = policy_.leave_main(mixed(j.hash), j.hold.access());
       if (v.kind == EvictionVerdict::kAgain) {
         set_access(*space().record(j.record), j.hold, v.access);
-        return stays(t, g.main, queues_.renewed(t, entry));
+        return stays(t, g, queues_.renewed(t, entry));
       }
     }
     return remove_or_stay(t, g, entry, j);
@@ -598,7 +602,7 @@ class Eviction {
       }
     }
     const std::uint64_t bytes = remove(t, j.record, j.stamp, j.hash, j.kind == Judged::kExpired, j.now_ms, &j.place);
-    if (bytes == 0) return planted<Sync>(Mutant::kEvictEntryLost) ? 0 : stays(t, g.main, entry);
+    if (bytes == 0) return planted<Sync>(Mutant::kEvictEntryLost) ? 0 : stays(t, g, entry);
     if (j.kind != Judged::kExpired) policy_.evicted(mixed(j.hash));
     return bytes;
   }
@@ -621,9 +625,10 @@ class Eviction {
     return (x ^ x >> 32) * 0xD6E8FEB86659FD93u;
   }
 
-  std::uint64_t stays(Thr& t, typename EvictionQueues<Sync>::Queue& queue, std::uint64_t entry) noexcept {
+  // In main.
+  std::uint64_t stays(Thr& t, Group& g, std::uint64_t entry) noexcept {
     Sync::point("evict.back");
-    queues_.push(t, queue, entry);
+    queues_.push(t, queues_.staying_group(g).main, entry);
     return 0;
   }
   static void set_access(Rec& r, Hold seen, unsigned access) noexcept {
@@ -716,8 +721,8 @@ class Eviction {
       reserve_.store(wanted, std::memory_order_relaxed);  // as above
     } else if ((t.counters.evicted.get() & 255) == 0) {
       reserve_.store(now - (now - wanted) / 8, std::memory_order_relaxed);  // as above
-      if ((t.counters.evicted.get() & 1023) == 0) fit();
     }
+    if ((t.counters.evicted.get() & 255) == 0) fit();
   }
   // How many entries a budget in bytes holds, and of which size they are, is seen when it is full.
   [[gnu::noinline]] void fit() noexcept {
@@ -727,7 +732,9 @@ class Eviction {
       live += table_->shard(i).live.load(std::memory_order_relaxed);  // a count
     }
     if (size_aware_ && live != 0) light_bytes_.store(used_bytes() / live / kLightPart, std::memory_order_relaxed);  // a figure
-    if (bound_->max == 0) policy_.fit(live);
+    if (bound_->max != 0) return;
+    policy_.fit(live);
+    queues_.fit(live);
   }
   void raise_reserve() noexcept {
     const std::uint64_t now = reserve_.load(std::memory_order_relaxed);  // a threshold

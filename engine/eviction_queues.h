@@ -1,7 +1,8 @@
 // EvictionQueues: the keys that may make room, in the order in which they came.
 //
-// Two queues in each of a few groups: enough that threads don't meet, few enough that each holds hundreds of entries (one
-// group where entries_max or the budget is small: queues of fewer than 256 entries lose hits). New keys go to one group
+// Two queues in each of a few groups: enough that threads don't meet, few enough that each holds thousands of entries (one
+// group where entries_max or the budget is small, or as few entries fill it: sixteen groups of 300 entries each cost a real trace 3
+// points of 25, as it was chance which key had to go). New keys go to one group
 // after the other. Which group gives the victim: of two at random the one whose head is older; how old a head is, is the
 // age of the entry that was popped last, a number of the store that moves with the pushes. So the whole store is one queue
 // but for a few entries; a split of the budget by shards was measured to cost a real trace 7 points of 17.
@@ -56,7 +57,7 @@ class EvictionQueues {
   using Word = typename Sync::template Atomic<std::uint64_t>;
   using Queue = SegQueue<Sync, EvictionSegments>;
 
-  static constexpr std::uint64_t kEntriesAQueue = 256;
+  static constexpr std::uint64_t kEntriesAGroup = 4096;
   static constexpr unsigned kGroupsMax = 64;
   static constexpr std::size_t kBytesAGroup = std::size_t{16} << 20;
   static constexpr std::uint64_t kVoidMax = 1024;
@@ -92,9 +93,12 @@ class EvictionQueues {
     format_ = EntryFormat(shards, table_bytes_max / sizeof(Bucket<Sync>) / shards);
     if (format_.age_bits() < EntryFormat::kAgeBitsMin) return false;
     std::uint64_t groups = std::min<std::uint64_t>(space().heap.budget_bytes() / kBytesAGroup, kGroupsMax);
-    if (entries_max != 0) groups = std::min(groups, entries_max / kEntriesAQueue / 16);
+    if (entries_max != 0) groups = std::min(groups, entries_max / kEntriesAGroup);
     groups = std::min<std::uint64_t>(std::bit_floor(std::max<std::uint64_t>(groups, 1)), shards);
     group_count_ = static_cast<unsigned>(groups);
+    follows_ = entries_max == 0;
+    taking_.store(entries_max != 0 ? groups : 1, std::memory_order_relaxed);  // a hint
+    used_.store(taking(), std::memory_order_relaxed);                         // as above
     // Where a thousandth of all keys is less, threads hold back fewer.
     const std::uint64_t entries = entries_max != 0 ? entries_max : space().heap.budget_bytes() / 128;
     entering_max_ = static_cast<unsigned>(std::clamp<std::uint64_t>(entries / 1024, 1, kEnteringMax));
@@ -153,7 +157,27 @@ class EvictionQueues {
   // --- leaving -------------------------------------------------------------------------------------------------
 
   Group& random_group(Thr& t) const noexcept {
-    return groups_[group_count_ == 1 ? 0 : Insertion<Sync>::next_random(t) & (group_count_ - 1)];
+    const std::uint64_t groups = taking();
+    return groups_[groups == 1 ? 0 : Insertion<Sync>::next_random(t) & (groups - 1)];
+  }
+  // A few entries of a group that takes no more keys go to one that does, behind those that it has.
+  [[gnu::always_inline]] void gather(Thr& t) noexcept {
+    if (used_.load(std::memory_order_relaxed) > taking()) [[unlikely]] gather_some(t);  // a hint
+  }
+  // Where an entry of `g` that stays goes.
+  Group& staying_group(Group& g) const noexcept {
+    const std::uint64_t at = (reinterpret_cast<std::uintptr_t>(&g) - reinterpret_cast<std::uintptr_t>(groups_)) / sizeof(Group);
+    const std::uint64_t groups = taking();
+    // A pool's are elsewhere.
+    return at < groups || at >= group_count_ || planted<Sync>(Mutant::kEvictStaysWhereItLeaves) ? g : groups_[at & (groups - 1)];
+  }
+  // A store of a budget in bytes has about so many entries.
+  void fit(std::uint64_t entries) noexcept {
+    const std::uint64_t now = taking();
+    const std::uint64_t wanted = std::clamp<std::uint64_t>(std::bit_floor(entries / kEntriesAGroup), 1, group_count_);
+    if (wanted == now || (wanted < now && 4 * wanted > now)) return;
+    taking_.store(wanted, std::memory_order_relaxed);  // a hint
+    used_.store(group_count_, std::memory_order_relaxed);  // as above: those that are empty are passed over
   }
   Group& pick(Group& a, Group& b, bool small) const noexcept {
     if (&a == &b) return a;
@@ -253,6 +277,11 @@ class EvictionQueues {
     });
     return sum;
   }
+  unsigned groups_with_keys() const noexcept {
+    unsigned sum = 0;
+    for (unsigned i = 0; i != group_count_; ++i) sum += groups_[i].small.count() + groups_[i].main_count() != 0;
+    return sum;
+  }
   // Nobody else is inside. fn(entry, in_small); answers the bytes of blocks that the queues hold.
   template <class Fn>
   std::uint64_t walk(Fn&& fn) const noexcept {
@@ -268,7 +297,23 @@ class EvictionQueues {
  private:
   static constexpr std::uint64_t kSoon = 3, kSooner = 1;
 
+  static constexpr unsigned kGatheredAtOnce = 8;
+
   Space<Sync>& space() const noexcept { return table_->space(); }
+  [[gnu::noinline]] void gather_some(Thr& t) noexcept {
+    std::uint64_t used = used_.load(std::memory_order_relaxed);  // a hint
+    for (unsigned n = 0; n != kGatheredAtOnce && used > taking(); ++n) {
+      Group& last = groups_[used - 1];
+      ++t.work;
+      if (const std::uint64_t entry = take_small(t, last); entry != 0) {
+        push(t, staying_group(last).small, entry);
+      } else if (const std::uint64_t other = take_main(t, last); other != 0) {
+        push(t, staying_group(last).main, other);
+      } else if (used_.compare_exchange_strong(used, used - 1, std::memory_order_relaxed)) {  // as above
+        --used;  // who has chosen it before and pushes now leaves what the sweep finds
+      }
+    }
+  }
   template <class Fn>
   void for_each_group(Fn&& fn) const noexcept {
     for (unsigned i = 0; i != group_count_; ++i) fn(groups_[i]);
@@ -287,7 +332,8 @@ class EvictionQueues {
     return t.age;
   }
   // Which group takes what is pushed under the number `age`: one after the other.
-  Group& group_of(std::uint64_t age) const noexcept { return groups_[age & (group_count_ - 1)]; }
+  Group& group_of(std::uint64_t age) const noexcept { return groups_[age & (taking() - 1)]; }
+  std::uint64_t taking() const noexcept { return taking_.load(std::memory_order_relaxed); }  // a hint
   void push_all(Thr& t, Queue Group::*queue, std::uint64_t* entries, unsigned count) noexcept {
     if (count == kEnteringMax) {
       t.pushes = 0;
@@ -311,13 +357,14 @@ class EvictionQueues {
   // store's entries are summed up now and then, and when it matters.
   void drop_void(Thr& t, Group& g, unsigned pushes) noexcept {
     const std::uint64_t entries = g.small.count() + g.main.count();
-    const auto most = [&] { return 2 * live_.load(std::memory_order_relaxed) / group_count_ + kVoidMax; };  // a count
+    const auto most = [&] { return 2 * live_.load(std::memory_order_relaxed) / taking() + kVoidMax; };  // a count
     if (entries <= kVoidMax || (entries <= most() && t.age % kNumbersASum != 0)) return;
     std::uint64_t live = 0;
     for (unsigned i = 0; i != table_->shard_count(); ++i) {
       live += table_->shard(i).live.load(std::memory_order_relaxed);  // a count
     }
     live_.store(live, std::memory_order_relaxed);  // as above
+    if (follows_) fit(live);
     if (entries <= most()) return;
     for (unsigned i = 0; i != 2 * pushes; ++i) {
       auto& queue = g.small.count() > g.main.count() ? g.small : g.main;
@@ -331,9 +378,12 @@ class EvictionQueues {
   Tbl* table_ = nullptr;
   Group* groups_ = nullptr;
   unsigned group_count_ = 0;
+  bool follows_ = false;  // nobody has said how many entries there may be
   unsigned entering_max_ = 1;
   EntryFormat format_;
   Pools pools_;
+  Word taking_{};  // groups that new keys go to
+  Word used_{};    // groups that may have entries
   alignas(128) Word age_clock_{};
   Word lost_{};
   Word live_{};  // entries of the store, when somebody last summed them up

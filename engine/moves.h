@@ -6,6 +6,7 @@
 //   drain(n)         walks the draining spans and moves what it finds, n blocks at most
 //   make_room(n)     for a write that found no room: has spans picked, drains them, takes the memory
 //                    back; what doesn't fit into its bound is owed, and done by tick
+//   make_room_of_others(n)   a quarter of that, before the write evicts, where much of the budget lies in free blocks
 //
 // What may move. A record that is LIVE in its slot, decided, no tomb and alone in its chain. The
 // copy has its version, stamp, flags, deadline and access bits, and the slot its generation, so
@@ -28,7 +29,7 @@
 // removed), out of proportion to the write that waits for it. Records with keys past 254 bytes aren't
 // found this way, and stay.
 //
-// Bounds. A slice looks at most at so many blocks; a write at kLooksBase (kLooksBaseLarge) and one
+// Bounds. A slice looks at most at so many blocks (512 bytes of a block are another look, and a step of a walk is 64 KiB at most); a write at kLooksBase (kLooksBaseLarge) and one
 // more for each kBytesALook bytes of its size. Lock-free: a move fails only because
 // another operation on the key, or a split, succeeded. A thread stopped inside a move costs its
 // copy, and as any thread inside a guard, reclamation.
@@ -78,11 +79,13 @@ class Moves {
     kNoMemory,  // no block for the copy
   };
 
-  // Blocks looked at for one write, and as many more as its size has kBytesALook. A span of 2 MiB that holds
-  // records of 64 bytes, one of 16 left, takes 1,700 looks; one of 64 KiB takes 50.
+  // Blocks looked at for one write, and as many more as its size has kBytesALook; so many bytes of a block are another look. A
+  // span of 2 MiB that holds records of 64 bytes, one of 16 left, takes 1,700 looks; one of 64 KiB takes 50.
   static constexpr unsigned kLooksBase = 1024;
   static constexpr unsigned kLooksBaseLarge = 4096;
   static constexpr std::size_t kBytesALook = 512;
+  // Before it evicts.
+  static constexpr unsigned kLooksFirst = 1024;
 
   Moves(Tbl& table, RoomOwed<Sync>& owed) noexcept
       : table_(table), space_(table.space()), owed_(owed) {}
@@ -157,7 +160,7 @@ class Moves {
         std::size_t bytes = 0;
         const std::size_t count = heap.walk(span, blocks, bytes);
         if (count == heap.kNone) break;
-        looked += static_cast<unsigned>(count) + 1;
+        looked += static_cast<unsigned>(count + count * bytes / kBytesALook) + 1;
         t.work += count + 1;
         if (!move_blocks(t, blocks, count, bytes)) return looked;
       }
@@ -174,6 +177,12 @@ class Moves {
     }
     const unsigned base = space_.heap.span_bytes() > (64 << 10) ? kLooksBaseLarge : kLooksBase;
     return work(t, bytes, base + static_cast<unsigned>(size_of_room(bytes) / kBytesALook), kReclaimLooks);
+  }
+
+  // The same before it evicts, where others have free blocks in plenty: a lesser share, as the rest is owed and made by evicting.
+  bool make_room_of_others(Thr& t, std::uint64_t bytes) noexcept {
+    if (t.epoch.nest != 0 || !space_.heap.is_scattered()) return false;
+    return work(t, bytes, kLooksFirst + static_cast<unsigned>(size_of_room(bytes) / kBytesALook), 1);
   }
 
   // A slice of what is owed. True: there may be more.

@@ -33,7 +33,10 @@ struct TinyShape {
   static constexpr std::size_t kMemoryBytesMin = 16 << 10;
   static constexpr std::size_t kLargeSpansFrom = ~std::size_t{0};
   static constexpr unsigned kLargeSpanGranules = 32;
+  static constexpr std::size_t kMiddleSpansFrom = ~std::size_t{0};
+  static constexpr unsigned kMiddleSpanGranules = 8;
   static constexpr std::size_t kSmallSpanLargest = 512;
+  static constexpr std::size_t kMiddleSpanLargest = 512;
   static constexpr std::size_t kLargeSpanLargest = 512;
   static constexpr std::size_t kReserveBytesMin = 4096;
 };

@@ -72,10 +72,19 @@ TEST(SizeClasses, AreEightBytesApartBelow256AndAnEighthAbove) {
   }
 }
 
+TEST(SizeClasses, ARoundValueHasRoomForItsHeaderAndKey) {
+  for (std::size_t pages = 1; pages <= 16; ++pages) {
+    for (const std::size_t key : {1, 20, 100}) {
+      const std::size_t bytes = pages * 4096 + 24 + key;
+      EXPECT_LE(class_bytes(class_of(bytes)), pages * 4096 + kBesideRound) << bytes;
+    }
+  }
+}
+
 TEST(SizeClasses, BlockIndexByReciprocalIsExact) {
-  for (const std::size_t span_bytes : {std::size_t{64} << 10, std::size_t{2} << 20}) {
+  for (const std::size_t span_bytes : {std::size_t{64} << 10, std::size_t{512} << 10, std::size_t{2} << 20}) {
     for (unsigned c = 0; c < kAllClasses; ++c) {
-      if (class_bytes(c) * 8 > span_bytes) continue;
+      if (class_bytes(c) * 7 > span_bytes) continue;
       const ClassInfo info = ClassInfo::of(class_bytes(c), span_bytes);
       for (std::uint64_t unit = 0; unit < span_bytes / 8; ++unit) {
         ASSERT_EQ(info.index_of(unit), unit / info.units) << class_bytes(c) << " at " << unit;
@@ -85,9 +94,9 @@ TEST(SizeClasses, BlockIndexByReciprocalIsExact) {
 }
 
 TEST(SizeClasses, FullWordsHoldEveryBlockOnceAndNoneUnderTheBitmap) {
-  for (const std::size_t span_bytes : {std::size_t{64} << 10, std::size_t{2} << 20}) {
+  for (const std::size_t span_bytes : {std::size_t{64} << 10, std::size_t{512} << 10, std::size_t{2} << 20}) {
     for (unsigned c = 0; c < kAllClasses; ++c) {
-      if (class_bytes(c) * 8 > span_bytes) continue;
+      if (class_bytes(c) * 7 > span_bytes) continue;
       const ClassInfo info = ClassInfo::of(class_bytes(c), span_bytes);
       for (std::size_t span = 0; span < 40; ++span) {
         std::size_t bits = 0;
@@ -227,8 +236,8 @@ TEST(Heap, FourMebibytesFillToTheLastBlockAndBack) {
   for (const std::size_t bytes : {16, 24, 64, 112, 256, 1000, 4096, 8192}) {
     std::vector<Offset> blocks = fill(*heap, cache, bytes);
     // All but the reserve (1/64), the accounts and what a span's cut loses.
-    EXPECT_GT(blocks.size() * class_bytes(class_of(bytes)), heap->budget_bytes() * 94 / 100)
-        << bytes;
+    const std::size_t size = class_bytes(class_of(bytes)), cut = heap->span_bytes() / size * size;
+    EXPECT_GT(blocks.size() * size, heap->budget_bytes() * 94 / 100 * cut / heap->span_bytes()) << bytes;
     EXPECT_LE(heap->used_bytes(), heap->budget_bytes());
     EXPECT_GT(heap->used_bytes() + Heap::kGranuleBytes, heap->budget_bytes());
     EXPECT_EQ(heap->allocate(cache, bytes), 0u);
@@ -475,33 +484,65 @@ TEST(Heap, ResizeGrowsAndShrinksWithinTheReservedRange) {
   EXPECT_TRUE(heap->verify());
 }
 
+struct LargeShape : DefaultShape {
+  static constexpr std::size_t kLargeSpansFrom = std::size_t{64} << 20;
+};
+
+// As a heap of 2 GiB has them.
+TEST(Heap, SpansOfTwoMebibytesHoldEverySize) {
+  using LargeHeap = BasicHeap<detail::StdSync, LargeShape>;
+  LargeHeap heap;
+  ASSERT_EQ(heap.open(small_options(64 * kMiB)), Error::kNone);
+  ASSERT_EQ(heap.span_bytes(), 2 * kMiB);
+  LargeHeap::Cache cache;
+  std::mt19937_64 random(1);
+  std::vector<Offset> blocks;
+  for (int round = 0; round != 4; ++round) {
+    for (;;) {
+      const std::size_t bytes = 1 + random() % (std::size_t{16} << random() % 14);
+      const Offset block = heap.allocate(cache, bytes);
+      if (block == 0) break;
+      std::memset(heap.at(block), round, heap.block_bytes(block));
+      blocks.push_back(block);
+    }
+    ASSERT_TRUE(heap.verify());
+    std::shuffle(blocks.begin(), blocks.end(), random);
+    for (std::size_t i = round == 3 ? 0 : blocks.size() / 4; i != blocks.size(); ++i) heap.free(cache, blocks[i]);
+    blocks.resize(round == 3 ? 0 : blocks.size() / 4);
+    ASSERT_TRUE(heap.verify());
+  }
+  heap.release_cache(cache);
+  ASSERT_NE(heap.allocate(cache, heap.largest_block()), 0u);
+  EXPECT_EQ(heap.allocate(cache, heap.largest_block() + 1), 0u);
+}
+
 // What a growing heap will want next is touched ahead, each time that it was found grown, until enough lies ready.
 TEST(HeapTouch, IsAheadOfTheHeapThatGrows) {
   HeapOptions options = small_options(64 * kMiB);
   options.huge_pages = false;
   const auto heap = open_heap(options);
   Heap::Cache cache;
-  constexpr std::size_t kSpan = Heap::kGranuleBytes;
+  const std::size_t span = heap->span_bytes();
   constexpr std::size_t kAhead = 64 * kMiB / 32;
-  EXPECT_FALSE(heap->touch_ahead(kSpan)) << "nobody knows yet whether it grows";
+  EXPECT_FALSE(heap->touch_ahead(span)) << "nobody knows yet whether it grows";
   std::vector<Offset> blocks;
   const auto grow = [&] {
     for (const std::size_t used = heap->stats().used_bytes; heap->stats().used_bytes == used;) blocks.push_back(heap->allocate(cache, 1'000));
   };
   const auto touch_all = [&] {
     unsigned touched = 0;
-    while (heap->touch_ahead(kSpan)) ++touched;
+    while (heap->touch_ahead(span)) ++touched;
     return touched;
   };
   grow();
-  EXPECT_FALSE(heap->touch_ahead(kSpan - 1)) << "it doesn't fit";
+  EXPECT_FALSE(heap->touch_ahead(span - 1)) << "it doesn't fit";
   const std::size_t before = heap->resident_bytes();
-  EXPECT_EQ(touch_all(), kAhead / kSpan);
+  EXPECT_EQ(touch_all(), kAhead / span);
   EXPECT_EQ(heap->resident_bytes(), before + kAhead);
   EXPECT_EQ(touch_all(), 0u) << "it hasn't grown since";
-  for (std::size_t spans = 0; spans != kAhead / kSpan; ++spans) grow();
+  for (std::size_t spans = 0; spans != kAhead / span; ++spans) grow();
   EXPECT_EQ(heap->resident_bytes(), before + kAhead) << "into what lay ready";
-  EXPECT_EQ(touch_all(), kAhead / kSpan);
+  EXPECT_EQ(touch_all(), kAhead / span);
   EXPECT_TRUE(heap->verify());
   // Never past the budget.
   for (Offset more = 1; more != 0;) {
@@ -520,7 +561,7 @@ TEST(HeapTouch, WhoWaitedForTheKernelSaysSo) {
   const auto heap = open_heap(options);
   Heap::Cache cache;
   std::vector<Offset> blocks;
-  while (heap->used_bytes() < Heap::kTouchedAheadBytes - Heap::kGranuleBytes) {
+  while (heap->used_bytes() < Heap::kTouchedAheadBytes - heap->span_bytes()) {
     blocks.push_back(heap->allocate(cache, 1'000));
     ASSERT_FALSE(heap->met_fresh()) << heap->used_bytes();
   }
@@ -528,7 +569,7 @@ TEST(HeapTouch, WhoWaitedForTheKernelSaysSo) {
     blocks.push_back(heap->allocate(cache, 1'000));
     ASSERT_LT(heap->used_bytes(), 2 * Heap::kTouchedAheadBytes);
   }
-  while (heap->touch_ahead(Heap::kGranuleBytes)) {
+  while (heap->touch_ahead(heap->span_bytes())) {
   }
   EXPECT_FALSE(heap->met_fresh());
   EXPECT_GE(heap->resident_bytes(), heap->used_bytes() + 64 * kMiB / 32);

@@ -559,6 +559,27 @@ TEST(EvictionTest, SizesMayShift) {
   EXPECT_TRUE(whole(store));
 }
 
+// What no size of the moment can use is room for the others: evicting alone left half of the budget in free blocks.
+TEST(EvictionTest, AStoreOfManySizesIsFullOfValues) {
+  for (const bool pages : {true, false}) {
+    const std::size_t budget = 64 * kMiB;
+    const Store store = open_or_fail(bounded(budget));
+    std::mt19937_64 random(1);
+    std::vector<std::size_t> sizes;
+    std::size_t written = 0;
+    for (; written < 4 * budget; written += sizes.back()) {
+      // One to sixteen pages; or 100 bytes to 16 KiB, each doubling as often.
+      sizes.push_back(pages ? 4'096 * (1 + random() % 16) : (std::size_t{100} << random() % 7) * (64 + random() % 64) / 64);
+      ASSERT_TRUE(store.set(numbered("k", sizes.size()), std::string(sizes.back(), 'v'))) << sizes.size();
+    }
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i != sizes.size(); ++i) bytes += *store.exists(numbered("k", i + 1)) ? sizes[i] : 0;
+    std::printf("%.1f %% in values\n", 100.0 * static_cast<double>(bytes) / static_cast<double>(budget));
+    EXPECT_GT(bytes, budget * (pages ? 75 : 60) / 100) << (pages ? "pages" : "any size");
+    EXPECT_TRUE(whole(store));
+  }
+}
+
 TEST(EvictionTest, RemovedKeysLeaveNoQueueBehind) {
   const Store store = open_or_fail(bounded(8 * kMiB));
   for (unsigned i = 0; i < 300'000; ++i) {

@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(MemoryBytes, MovesTest, testing::Values(4 * kMiB, 20 * 
 
 class LargeSpansTest : public MovesTest {};
 TEST_P(LargeSpansTest, AThinnedOutStoreTakesLargeValuesWithoutATick) { thin_out_and_fill(); }
-// From here on spans are 2 MiB.
+// Spans of 512 KiB.
 INSTANTIATE_TEST_SUITE_P(MemoryBytes, LargeSpansTest,
                          testing::Values(kSanitized ? 8 * kMiB : 256 * kMiB));
 

@@ -107,9 +107,10 @@ TEST(EvictionHits, AreCountedBeforeOneThatIsFull) {
 }
 
 struct FullStore {
-  explicit FullStore(std::size_t memory_bytes, bool size_aware = false) {
+  explicit FullStore(std::size_t memory_bytes, bool size_aware = false, unsigned shards = 1) {
     detail::CoreOptions o;
     o.memory_bytes = memory_bytes;
+    o.shard_count = shards;
     o.seed = 1;
     o.huge_pages = false;
     o.eviction = true;
@@ -205,6 +206,52 @@ TEST(EvictionInVain, IsGivenUpWhileTheEpochsStand) {
   EXPECT_LT(evicted_in_vain(), 64u);
   PlantedSync::mutant = Mutant::kStuckEpochEvicted;
   EXPECT_GT(evicted_in_vain(), 256u);
+  PlantedSync::mutant = Mutant::kNone;
+}
+
+// Half of the budget lies in free blocks, each beside one in use. How many entries a write of another size evicts.
+std::uint64_t evicted_for_another_size() {
+  FullStore store(std::size_t{64} << 20);
+  unsigned n = 0;
+  for (; store.thread->counters.evicted.get() < 500; ++n) EXPECT_TRUE(store.set(n, 8'000));
+  for (unsigned i = 0; i < n; i += 2) EXPECT_TRUE(store.set(i, 100));
+  EXPECT_TRUE(store.core.space.heap.is_scattered());
+  const std::uint64_t before = store.thread->counters.evicted.get();
+  for (unsigned i = 0; i != 300; ++i) EXPECT_TRUE(store.set(n++, 40'000)) << i;
+  EXPECT_TRUE(store.core.space.heap.verify());
+  return store.thread->counters.evicted.get() - before;
+}
+
+TEST(EvictionOfManySizes, TakesTheRoomThatIsThereFirst) {
+  EXPECT_EQ(evicted_for_another_size(), 0u);
+  PlantedSync::mutant = Mutant::kRoomEvictedFirst;
+  EXPECT_GT(evicted_for_another_size(), 0u);
+  PlantedSync::mutant = Mutant::kNone;
+}
+
+// In how many groups a store has keys that was full of small records and is full of large ones by now, but for a few of the small
+// that are read again and again.
+unsigned groups_after_a_shift() {
+  FullStore store(std::size_t{64} << 20, false, 4);
+  char out[1'000];
+  unsigned n = 0;
+  for (; store.thread->counters.evicted.get() < 5'000; ++n) EXPECT_TRUE(store.set(n, 1'000));
+  EXPECT_EQ(store.core.eviction.queues().groups_with_keys(), 4u) << "of sixty thousand";
+  const unsigned last = n;
+  for (; n != last + 5'000; ++n) {
+    (void)store.set(n, 60'000);
+    for (unsigned i = 0; i != 4; ++i) {
+      const std::string key = "key" + std::to_string(last - 1 - (4 * n + i) % 200);
+      (void)store.core.copy(*store.thread, store.core.hash_of(key), key, out, sizeof out);
+    }
+  }
+  return store.core.eviction.queues().groups_with_keys();
+}
+
+TEST(EvictionOfManySizes, TheGroupsFollowTheEntries) {
+  EXPECT_EQ(groups_after_a_shift(), 1u);
+  PlantedSync::mutant = Mutant::kEvictStaysWhereItLeaves;
+  EXPECT_GT(groups_after_a_shift(), 1u);
   PlantedSync::mutant = Mutant::kNone;
 }
 
