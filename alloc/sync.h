@@ -163,6 +163,8 @@ enum class Mutant : unsigned char {
   kRoundArrivesUnread,        // a listener arrives in a round that was opened after it began to read
   kRoundLeaverStays,          // who leaves is still counted among those who have arrived
   kRoundMarkOvertaken,        // who has read a tail long ago takes a mark with a later one for one far ahead
+  kRoundAfterARow,            // a ring of which a row was read counts as read to its end
+  kReadGoesAtOnce,            // what everybody has read comes free although somebody is inside who was so before
   kRoundOfBefore,             // a number of before the noted one tells that the noted tail was read
   kRoundPastToken,            // rounds go on although a token may ask for what was read
   // locks

@@ -136,6 +136,10 @@ class Epoch {
 
   std::uint64_t current() const noexcept { return line_.epoch.load(std::memory_order_relaxed); }  // for statistics
   std::uint64_t safe() const noexcept { return safe_.load(std::memory_order_relaxed); }           // only compared
+  // Who is inside now has announced this epoch or an earlier one.
+  std::uint64_t moment() const noexcept { return line_.epoch.load(std::memory_order_seq_cst); }  // [announce] seq_cst
+  // Whether each of them has left.
+  bool has_passed(std::uint64_t moment) const noexcept { return safe_.load(std::memory_order_acquire) > moment; }  // [scan] acquire
   std::uint64_t limbo_bytes() const noexcept { return limbo_bytes_.load(std::memory_order_relaxed); }
   std::uint64_t limbo_bytes_max() const noexcept { return limbo_bytes_max_; }
   void set_limits(std::uint64_t limbo_bytes_max, std::uint64_t thread_bytes) noexcept {

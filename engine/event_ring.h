@@ -5,7 +5,7 @@
 //   tail   positions that are complete      position p is in cell p mod n, in lap p / n + 1 (modulo 2^24)
 //   floor  positions given up early         never ahead of the tail
 //   mark   a tail of before, and the number of the round then (event_rounds.h)
-//   read   what everybody has read ends here: it is given up, a few positions with each record that is told
+//   read   what everybody has read ends here, and the epoch when that was found: it is given up, a few positions at a time
 //
 //   ... | given up | {lap, record} ... {lap, record} | filled, or of the lap before | ...
 //                  ^ max(floor, tail - n)            ^ tail
@@ -20,7 +20,10 @@
 //
 // A cell holds its record, so that a record that was replaced can still be read here. The hold is taken before the swap,
 // inside the guard in which the record was found in the table, and goes when the cell is filled again or the floor
-// passes it: after a grace period, because whoever has read the cell may still be at the record.
+// passes it: after a grace period, because whoever has read the cell may still be at the record. Who listens isn't, once a round has
+// said that he has read it; a writer that helps may be, if he was inside before the round was found closed. So the epoch of then is
+// noted, and once who was inside has left, the hold goes at once: no place in a bag. While one stays inside, as much as a sixteenth of
+// the ring waits; then it goes by the bag.
 //
 // read(position). A cell of this lap that names a record: the event, the tail past it or not yet. One of the lap before: nothing
 // yet. Otherwise it was overrun: a gap, up to max(floor, tail - n), whose length is told. So a reader comes near the tail only when
@@ -33,6 +36,7 @@
 //   event      the swap of a cell; moving the tail / reading tail and cell: the record, its stamp and value
 //   event-floor emptying a cell, moving the floor / a reader that was overrun
 //   told       setting PUB / reading it: the record is on the ring
+//   read       noting what everybody has read / dropping its holds: who listens has read it before its memory is used again
 // Model: tests/models/event_ring.pml, with holds. Lock-free: an attempt fails only because another record went in.
 // A thread stopped between hold and swap keeps that one record's memory; elsewhere it costs nothing.
 #ifndef TERN_ENGINE_EVENT_RING_H_
@@ -80,13 +84,17 @@ struct EventSeen {
 //   void hold(record); void unhold(record)       inside the guard that found it: never the last hold
 //   void release(record)                         a cell's hold, after a grace period
 //   void release_soon(record)                    perhaps, a few changes from now; 0: none. A hint: to fetch it ahead
+// and for let_go_of_read
+//   void drop(record), drop_soon(record)         the same without one
+//   moment(), has_passed(moment)                 Epoch's
 template <class Sync>
 class alignas(128) EventRing {
  public:
   using Word = typename Sync::template Atomic<std::uint64_t>;
   static constexpr std::uint64_t kCellsMin = 2;
   static constexpr std::uint64_t kSoon = 6;
-  static constexpr std::uint64_t kLetGoEach = 8;  // positions at a time, of what was read
+  static constexpr unsigned kWaitPart = 16;
+  static constexpr unsigned kLetGoEach = 8;  // positions at a time, of what was read
 
   static constexpr std::uint64_t bytes_for(std::uint64_t cells) noexcept {
     return sizeof(EventRing) + (cells * sizeof(Word) + 127) / 128 * 128;
@@ -162,19 +170,13 @@ class alignas(128) EventRing {
   // (EventRounds).
   template <class Host>
   void let_go_of_read(Host& host, std::uint64_t t, std::uint64_t round) noexcept {
-    std::uint64_t m = mark_.load(std::memory_order_relaxed);  // the swap decides
-    const bool by_an_older = planted<Sync>(Mutant::kRoundOfBefore) && round < m >> RoundMark::kTailBits;
-    if (RoundMark(m).is_read_at(round) || by_an_older) [[unlikely]] {
-      Sync::point("round.mark");
-      if (mark_.compare_exchange_strong(m, RoundMark::of(round, t).word(), std::memory_order_relaxed)) {  // says nothing of others' words
-        // One that comes late only delays.
-        const std::uint64_t noted = RoundMark(m).tail_near(t);
-        read_.store(planted<Sync>(Mutant::kRoundMarkOvertaken) && noted > t ? ~std::uint64_t{0} >> 1 : noted, std::memory_order_relaxed);
-      }
-    }
-    const std::uint64_t to = read_.load(std::memory_order_relaxed);  // an older one will do
     const std::uint64_t p = floor_.load(std::memory_order_relaxed);  // the swap decides
-    if (to > p && to - p >= let_go_each()) give_up(host, p, let_go_each());
+    // While some wait for those who were inside, no more are found: the epoch would be a later one each time. (The tests' rings are short.)
+    if (!Sync::kWordwise && is_enough(p)) [[unlikely]] return let_go(host, t, p);
+    const std::uint64_t m = mark_.load(std::memory_order_relaxed);  // the swap decides
+    const bool by_an_older = planted<Sync>(Mutant::kRoundOfBefore) && round < m >> RoundMark::kTailBits;
+    if (RoundMark(m).is_read_at(round) || by_an_older) [[unlikely]] find_read(host, t, round, m);
+    if (Sync::kWordwise && is_enough(p)) let_go(host, t, p);
   }
 
   // Gives up the oldest position. False: there is none.
@@ -194,12 +196,12 @@ class alignas(128) EventRing {
   }
 
   // Inside a guard, whose end is the end of the record that it answers. `cells` is cells(), known without a look at the ring's own line.
-  EventSeen read(std::uint64_t position, std::uint64_t cells) const noexcept {
+  [[gnu::always_inline]] EventSeen read(std::uint64_t position, std::uint64_t cells) const noexcept {
     const EventCell c(at(position, cells).load(std::memory_order_seq_cst));  // [event] seq_cst
     Sync::point("event.read");
     const std::uint64_t lap = lap_of(position, cells);
+    if (((c.lap() + 1) & EventCell::kLapMask) == lap) [[likely]] return {};  // of most rings, each time
     if (c.lap() == lap && c.record() != 0) return {EventSeen::kEvent, c.record(), 0};
-    if (((c.lap() + 1) & EventCell::kLapMask) == lap) return {};
     return gap_at(position);
   }
   // The same of a position that may be 2^24 laps behind.
@@ -213,13 +215,17 @@ class alignas(128) EventRing {
     return ((c.lap() + 1) & EventCell::kLapMask) != lap_of(position) || tail() > position;
   }
 
+  // The same of a position that isn't 2^24 laps behind.
+  bool has_now(std::uint64_t position, std::uint64_t cells) const noexcept {
+    const EventCell c(at(position, cells).load(std::memory_order_seq_cst));  // [event] seq_cst
+    return ((c.lap() + 1) & EventCell::kLapMask) != lap_of(position, cells);
+  }
+
   // The record at a position, if it is there; to fetch it ahead.
   std::uint64_t peek(std::uint64_t position) const noexcept {
     return EventCell(at(position).load(std::memory_order_relaxed)).record();  // a hint
   }
 
-  // It will be read there.
-  void fetch(std::uint64_t position, std::uint64_t cells) const noexcept { prefetch_near(&at(position, cells)); }
   // It will be published to, a few hundred instructions from now.
   void expect() const noexcept {
     prefetch_to_write(this);
@@ -236,31 +242,62 @@ class alignas(128) EventRing {
   }
 
  private:
+  template <class Host>
+  [[gnu::noinline]] void find_read(Host& host, std::uint64_t t, std::uint64_t round, std::uint64_t m) noexcept {
+    const std::uint64_t noted = RoundMark(m).tail_near(t);
+    Sync::point("round.mark");
+    if (!mark_.compare_exchange_strong(m, RoundMark::of(round, t).word(), std::memory_order_relaxed)) return;  // says nothing of others' words
+    const std::uint64_t to = planted<Sync>(Mutant::kRoundMarkOvertaken) && noted > t ? noted + kFarAhead : noted;
+    read_.store(RoundMark::of(host.moment(), to).word(), std::memory_order_release);  // [read] release; one that comes late only delays
+    if constexpr (Sync::kWordwise) return;
+    const std::uint64_t p = floor_.load(std::memory_order_relaxed);  // a hint
+    if (!is_enough(p)) return;
+    for (std::uint64_t i = p; i != p + kLetGoEach; ++i) host.drop_soon(peek(i));
+  }
+  template <class Host>
+  [[gnu::noinline]] void let_go(Host& host, std::uint64_t t, std::uint64_t p) noexcept {
+    const RoundMark read(read_.load(std::memory_order_acquire));  // [read] acquire; an older one will do
+    if (static_cast<std::int64_t>(read.tail_near(p) - p) < let_go_each()) return;
+    const bool at_once = host.has_passed(read.number_before(host.moment())) || planted<Sync>(Mutant::kReadGoesAtOnce);
+    if (at_once || t - p >= cells_ / kWaitPart) give_up(host, p, static_cast<std::uint64_t>(let_go_each()), at_once);
+  }
   // The cell of a position that is given up lets its record go, unless somebody else was here.
   template <class Host>
   void empty(Host& host, std::uint64_t position) noexcept {
+    if (const std::uint64_t record = emptied(position); record != 0) host.release(record);
+  }
+  // The record whose hold is the caller's now; 0: none.
+  std::uint64_t emptied(std::uint64_t position) noexcept {
     Word& cell = at(position);
     std::uint64_t word = cell.load(std::memory_order_seq_cst);  // [event] seq_cst
     const EventCell c(word);
     Sync::point("event.pass");
-    if (c.lap() == lap_of(position) && c.record() != 0 &&
-        cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst)) {  // [event-floor] seq_cst
-      host.release(c.record());
-    }
+    if (c.lap() != lap_of(position) || c.record() == 0) return 0;
+    return cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst) ? c.record() : 0;  // [event-floor] seq_cst
   }
   // Several positions from the floor `p` on, each of them told.
   template <class Host>
-  [[gnu::noinline]] void give_up(Host& host, std::uint64_t p, std::uint64_t count) noexcept {
+  void give_up(Host& host, std::uint64_t p, std::uint64_t count, bool at_once) noexcept {
     const std::uint64_t t = tail();
     const std::uint64_t from = t > cells_ && p < t - cells_ ? t - cells_ : p;  // these were filled again
     if constexpr (!Sync::kWordwise) {
-      for (std::uint64_t i = from; i != from + count; ++i) host.release_soon(peek(i));
+      for (std::uint64_t i = from; i < p + count; ++i) host.drop_soon(peek(i));
     }
-    for (std::uint64_t i = from; i < p + count; ++i) empty(host, i);
+    for (std::uint64_t i = from; i < p + count; ++i) {
+      const std::uint64_t record = emptied(i);
+      if (record == 0) continue;
+      at_once ? host.drop(record) : host.release(record);
+    }
     floor_.compare_exchange_strong(p, p + count, std::memory_order_seq_cst);  // [event-floor] seq_cst
   }
-  static constexpr std::uint64_t let_go_each() noexcept { return Sync::kWordwise ? 1 : kLetGoEach; }  // the tests' rings are short
-  EventSeen gap_at(std::uint64_t position) const noexcept {
+  // Whether enough of what everybody has read lies there from `p` on.
+  bool is_enough(std::uint64_t p) const noexcept {
+    const RoundMark read(read_.load(std::memory_order_relaxed));  // an older one will do
+    return static_cast<std::int64_t>(read.tail_near(p) - p) >= let_go_each();
+  }
+  static constexpr std::int64_t let_go_each() noexcept { return Sync::kWordwise ? 1 : kLetGoEach; }  // the tests' rings are short
+  static constexpr std::uint64_t kFarAhead = std::uint64_t{1} << 20;
+  [[gnu::noinline]] EventSeen gap_at(std::uint64_t position) const noexcept {
     const std::uint64_t to = first();
     return {EventSeen::kGap, 0, to > position ? to - position : 1};
   }
@@ -280,7 +317,7 @@ class alignas(128) EventRing {
   Word tail_;
   Word floor_;
   Word mark_;
-  Word read_;
+  Word read_;  // a RoundMark, of an epoch instead of a round's number
   std::uint64_t cells_;  // constant once it is open
 };
 

@@ -46,6 +46,8 @@ class RoundMark {
     const std::uint64_t noted = word_ >> kTailBits, later = (number - noted) & kNumberMask;
     return later >= 2 + (noted & 1) && later <= kNumberMask / 2;
   }
+  // As a whole, not past `now`: one that is too old to be told apart seems later than it was.
+  constexpr std::uint64_t number_before(std::uint64_t now) const noexcept { return now - ((now - (word_ >> kTailBits)) & kNumberMask); }
   // As a whole, near `tail`: on either side, as who notes a tail may have read it long ago.
   constexpr std::uint64_t tail_near(std::uint64_t tail) const noexcept {
     const auto ahead = static_cast<std::int64_t>((word_ - tail) << (64 - kTailBits)) >> (64 - kTailBits);
@@ -58,6 +60,7 @@ class RoundMark {
 static_assert(RoundMark::of(4, 7).is_read_at(6) && !RoundMark::of(4, 7).is_read_at(5), "round 5 is opened later");
 static_assert(RoundMark::of(5, 7).is_read_at(8) && !RoundMark::of(5, 7).is_read_at(7), "round 5 was on before");
 static_assert(!RoundMark::of(4, 7).is_read_at(2) && RoundMark::of(RoundMark::kNumberMask, 7).is_read_at(RoundMark::kNumberMask + 3));
+static_assert(RoundMark::of(5, 7).number_before(9) == 5 && RoundMark::of(RoundMark::kNumberMask, 7).number_before(RoundMark::kNumberMask + 2) == RoundMark::kNumberMask);
 static_assert(RoundMark::of(5, RoundMark::kTailMask).tail_near(RoundMark::kTailMask + 3) == RoundMark::kTailMask, "40 bits wrap");
 static_assert(RoundMark::of(5, 9).tail_near(7) == 9, "a tail that was read before the noted one");
 

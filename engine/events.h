@@ -211,6 +211,12 @@ class Events {
     }
     void unhold(std::uint64_t record) const noexcept { space.drop_hold(t, record); }
     void release(std::uint64_t record) const noexcept { space.retire_hold(t, record); }
+    void drop(std::uint64_t record) const noexcept { space.drop_hold(t, record); }
+    void drop_soon(std::uint64_t record) const noexcept {
+      if (record != 0) prefetch_to_write(space.record(record));
+    }
+    std::uint64_t moment() const noexcept { return space.epoch.moment(); }
+    bool has_passed(std::uint64_t moment) const noexcept { return space.epoch.has_passed(moment); }
     void release_soon(std::uint64_t record) const noexcept {
       if (record == 0) return;
       prefetch_to_write(space.record(record));

@@ -8,6 +8,7 @@
 #include "alloc/platform.h"
 #include "alloc/private_memory.h"
 #include "engine/key_bytes.h"
+#include "simd/key_equal.h"
 
 namespace tern::detail {
 
@@ -179,6 +180,13 @@ bool Feed::keep(std::uint64_t record, Change& c) noexcept {
   const std::size_t bytes = c.key.size() + c.value.size() + c.tags.size() + c.metadata.size();
   if (bytes <= std::min(kCopiedEach, sizeof copied_ - copied_bytes_)) {
     char* const key = copied_ + copied_bytes_;
+    if (bytes == c.key.size() + c.value.size() && c.key.data() + c.key.size() == c.value.data()) [[likely]] {
+      simd::copy_bytes(key, c.key.data(), bytes);
+      copied_bytes_ += static_cast<unsigned>(bytes);
+      c.key = {key, c.key.size()};
+      c.value = {key + c.key.size(), c.value.size()};
+      return true;
+    }
     char* const value = key + c.key.size();
     char* const tags = value + c.value.size();
     char* const metadata = tags + c.tags.size();
@@ -198,26 +206,29 @@ bool Feed::keep(std::uint64_t record, Change& c) noexcept {
   return true;
 }
 
-Change Feed::describe(std::uint64_t record, Stamp s) const noexcept {
+// What is known before the key is looked at.
+[[gnu::always_inline]] inline void Feed::begin_describing(std::uint64_t record, Stamp s, Change& c) const noexcept {
+  c = Change();
+  c.kind = kind_of(s, store_.core.space.record(record)->link_word().reason());
+  c.stamp = s.stamp();
+}
+// The rest of it.
+[[gnu::always_inline]] inline void Feed::describe(std::uint64_t record, Stamp s, std::string_view key, Change& c) const noexcept {
   const auto& space = store_.core.space;
   const auto& r = *space.record(record);
-  const auto key = space.key_of(r, s);
-  Change c;
-  c.kind = kind_of(s, r.link_word().reason());
-  c.key = {key.data, key.size};
-  if (c.kind == ChangeKind::kPut && (!keys_only_ || memory_ != nullptr)) {
-    const auto value = space.value_of(r, s, key.size);
+  c.key = key;
+  c.version = r.hold_word().version();
+  if (c.kind != ChangeKind::kPut) return;
+  c.after_expired = r.link_word().after_expired();
+  if (!keys_only_ || memory_ != nullptr) {
+    const auto value = space.value_of(r, s, key.size());
     c.value = {value.data, value.size};
   }
-  if (c.kind == ChangeKind::kPut && s.has_ext()) {
+  if (s.has_ext()) [[unlikely]] {
     const std::string_view block = space.tags_of(r, s);
     c.tags = tags_in(block);
     c.metadata = metadata_in(block);
   }
-  c.version = r.hold_word().version();
-  c.stamp = s.stamp();
-  if (c.kind == ChangeKind::kPut) c.after_expired = r.link_word().after_expired();
-  return c;
 }
 
 bool Feed::changes_something(const Change& c) const noexcept {
@@ -297,7 +308,9 @@ bool Feed::list(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
     const std::uint64_t record = pending_[pending_at_];
     const Stamp s = core.space.record(record)->stamp_word();
     kept_[kept_count_++] = record;
-    out[n] = describe(record, s);
+    const auto key = core.space.key_of(*core.space.record(record), s);
+    begin_describing(record, s, out[n]);
+    describe(record, s, {key.data, key.size}, out[n]);
     out[n].key = own_key(out[n].key);
     remember(out[n]);
     out[n++].initial = true;
@@ -356,34 +369,39 @@ unsigned Feed::scope_of(std::uint64_t record, Stamp s, Change& c) const noexcept
   return of.name;
 }
 
-// Whether what was next is of a kind and of a key that this feed is for, and as what.
-bool Feed::is_wanted(const Subscription<Sync>::Next& next, Change& c) noexcept {
-  if (next.what == EventSeen::kGap) {
+// Whether what was next is of a kind and of a key that this feed is for, and as what. Of what isn't: kind, stamp and batch.
+[[gnu::always_inline]] inline bool Feed::is_wanted_now(const Subscription<Sync>::Next& next, Change& c) noexcept {
+  if (next.what == EventSeen::kGap) [[unlikely]] {
     c = Change();
     c.kind = ChangeKind::kGap;
     c.lost = next.lost;
   } else {
-    c = describe(next.record, next.stamp);
+    begin_describing(next.record, next.stamp, c);
     if (ViewClock<Sync>::is_of_batch(c.stamp)) [[unlikely]] {
       c.batch = c.stamp;
       c.batch_size = batch_size_of(next.record, next.stamp);
     }
     if (!wants(c.kind)) return false;
-    if (c.kind == ChangeKind::kInvalidate) {
+    const auto& space = store_.core.space;
+    const auto key = space.key_of(*space.record(next.record), next.stamp);
+    if (c.kind == ChangeKind::kInvalidate) [[unlikely]] {
+      describe(next.record, next.stamp, {key.data, key.size}, c);
       const unsigned name = scope_of(next.record, next.stamp, c);
       if (!is_touched(c, name)) return false;
-    } else if (!wants(c.key, c.stamp)) {
-      return false;
+    } else {
+      if (!wants(std::string_view{key.data, key.size}, c.stamp)) return false;
+      describe(next.record, next.stamp, {key.data, key.size}, c);
     }
   }
   c.shard = next.shard;
   c.sequence = next.sequence;
   return true;
 }
+bool Feed::is_wanted(const Subscription<Sync>::Next& next, Change& c) noexcept { return is_wanted_now(next, c); }
 
 // Whether it is to be told, after what was told before it.
 bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
-  if (!is_wanted(next, c)) return false;
+  if (!is_wanted_now(next, c)) return false;
   if (c.kind == ChangeKind::kGap || c.kind == ChangeKind::kInvalidate) return true;
   if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
   c.key = own_key(c.key);

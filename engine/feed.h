@@ -70,7 +70,7 @@ class Feed {
   explicit Feed(StoreCore& store) noexcept : store_(store), place_(store.core) {}
   Error begin(const WatchOptions& options, std::uint64_t* positions) noexcept;
   void end(Thr* t) noexcept;
-  bool wants(std::string_view stored, std::uint64_t stamp) noexcept {
+  [[gnu::always_inline]] bool wants(std::string_view stored, std::uint64_t stamp) noexcept {
     if (name_ != kAnyName && name_of(stored) != name_) return false;
     const std::string_view key = name_ == kAnyName ? stored : own_key(stored);
     return interest_ != nullptr ? interest_->wants(key, stamp) : filter_.matches(key);
@@ -89,6 +89,8 @@ class Feed {
   bool is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept;
   bool follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
   bool is_wanted(const Subscription<Sync>::Next& next, Change& c) noexcept;
+  bool is_wanted_now(const Subscription<Sync>::Next& next, Change& c) noexcept;
+  void begin_describing(std::uint64_t record, Stamp s, Change& c) const noexcept;
   // feed_gather.cc
   bool follow_gathered(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
   bool skip_gathered(Thr& t) noexcept;
@@ -115,7 +117,7 @@ class Feed {
   bool changes_something(const Change& c) const noexcept;
   void remember(Change& c) noexcept;
   void forget(const Change& c) noexcept;
-  Change describe(std::uint64_t record, Stamp s) const noexcept;
+  void describe(std::uint64_t record, Stamp s, std::string_view key, Change& c) const noexcept;
   unsigned scope_of(std::uint64_t record, Stamp s, Change& c) const noexcept;
   // Of one that is told, with a batch's stamp.
   std::uint32_t batch_size_of(std::uint64_t record, Stamp s) const noexcept {

@@ -67,7 +67,8 @@ class KeyFilter {
 
   bool matches(std::string_view key) const noexcept {
     if (kind_ == Kind::kKey) return key == start();
-    return key.starts_with(start()) && matches_rest(key);
+    if (key.size() < size_ || (size_ != 0 && std::memcmp(key.data(), text_, size_) != 0)) return false;
+    return kind_ == Kind::kPrefix || matches_rest(key);
   }
   // Whether a removal of this scope may be of a key that it is for.
   bool touches(ChangeScope scope, std::string_view prefix) const noexcept {

@@ -6,6 +6,8 @@
 //   begin at a token        positions and s of another one of the same session, if the rings still go back so far
 //   next    the next change of some shard; a few of one shard in a row, then the next shard's
 //   take    several at once: a writer's changes lie in as many rings, and each record is a miss
+// Both come to an end when each ring was found empty, one behind the other: one round over them for what there was, and not a
+// second one to see that there is nothing more.
 //
 // One thread at a time. next(), take() and the records that they answer are inside the caller's guard.
 #ifndef TERN_ENGINE_SUBSCRIPTION_H_
@@ -25,8 +27,7 @@ class Subscription {
   using Rec = Record<Sync>;
   using Thr = Thread<Sync>;
   static constexpr unsigned kInARow = 64;
-  static constexpr unsigned kGroup = 32;      // changes taken together, so that their records are on their way at once
-  static constexpr unsigned kCellsAhead = 8;  // rings whose cells are
+  static constexpr unsigned kGroup = 32;  // changes taken together, so that their records are on their way at once
 
   struct Next {
     EventSeen::What what = EventSeen::kNothing;
@@ -46,7 +47,10 @@ class Subscription {
     positions_ = positions;
     cells_ = events_.cells();
     arrived_ = 0;
+    left_ = count;
     if (!events_.enter()) return false;
+    rings_ = reinterpret_cast<const std::byte*>(events_.ring(first_));
+    ring_bytes_ = EventRing<Sync>::bytes_for(cells_);
     read_ = 0;
     for (unsigned i = 0; i != count_; ++i) read_ += positions_[i] = events_.ring(first_ + i)->tail();
     Sync::point("event.subscribed");
@@ -85,6 +89,7 @@ class Subscription {
     const std::uint64_t epoch = core_.space.epoch.current();
     is_far_ = epoch - epoch_ > kFarEpochs;
     epoch_ = epoch;
+    left_ = count_;
     return events_.rounds().number();
   }
   // Nothing is left of what was told before that.
@@ -94,23 +99,44 @@ class Subscription {
 
   // Inside a guard. False: there is nothing now.
   bool next(Next& out) noexcept {
-    while (take(out)) {
+    while (take(&out, 1) != 0) {
       if (is_own(out)) return true;
     }
     return false;
   }
-  // Up to `count` (at most kGroup) places at once, their records on their way: is_own() is yet to be asked, of each. What isn't
-  // handled is to be stepped back over, the last one first.
+  // Up to `count` (at most kGroup) places at once, their records on their way: is_own() is yet to be asked, of each. Fewer: that
+  // is all. What isn't handled is to be stepped back over, the last one first.
   unsigned take(Next* out, unsigned count) noexcept {
-    unsigned n = 0;
-    while (n != count && take(out[n])) {
+    unsigned n = 0, at = at_, left = left_;
+    for (const auto* ring = ring_at(at); n != count;) {
+      if (left == 0) {
+        left = count_;
+        break;
+      }
+      std::uint64_t& position = positions_[at];
+      const EventSeen seen = is_far_ ? ring->read_far(position) : ring->read(position, cells_);
+      const bool is_empty = seen.what == EventSeen::kNothing;
+      if (is_empty || row_ == kInARow) {
+        left = is_empty || planted<Sync>(Mutant::kRoundAfterARow) ? left - 1 : count_;
+        row_ = 0;
+        at = at + 1 == count_ ? 0 : at + 1;
+        ring = ring_at(at);
+        continue;
+      }
+      ++row_;
+      ++taken_;
       if constexpr (!Sync::kWordwise) {
-        const char* record = reinterpret_cast<const char*>(core_.space.record(out[n].record));
+        const char* record = reinterpret_cast<const char*>(core_.space.record(seen.record));
         prefetch_near(record);
         prefetch_near(record + 64);
       }
-      ++n;
+      const std::uint64_t step = seen.what == EventSeen::kGap ? seen.lost : 1;
+      out[n++] = {seen.what, first_ + at, position, seen.lost, seen.record, Stamp(0)};
+      position += step;
+      read_ += step;
     }
+    at_ = at;
+    left_ = left;
     return n;
   }
   // Whether what was taken is for this listener; then its stamp is known.
@@ -124,11 +150,14 @@ class Subscription {
     std::uint64_t& position = positions_[last.shard - first_];
     read_ -= position - last.sequence;
     position = last.sequence;
+    left_ = count_;
   }
   // Whether there may be something; outside of guards.
   bool has_more() const noexcept {
-    for (unsigned i = 0; i != count_; ++i) {
-      if (events_.ring(first_ + i)->has(positions_[i])) return true;
+    const bool is_far = core_.space.epoch.current() - epoch_ > kFarEpochs;
+    for (unsigned i = 0, at = at_; i != count_; ++i, at = at + 1 == count_ ? 0 : at + 1) {
+      const auto& ring = *ring_at(at);
+      if (is_far ? ring.has(positions_[at]) : ring.has_now(positions_[at], cells_)) return true;
     }
     return false;
   }
@@ -137,7 +166,7 @@ class Subscription {
   // Positions that it is behind.
   std::uint64_t lag() const noexcept {
     std::uint64_t sum = 0;
-    for (unsigned i = 0; i != count_; ++i) sum += events_.ring(first_ + i)->end() - positions_[i];
+    for (unsigned i = 0; i != count_; ++i) sum += ring_at(i)->end() - positions_[i];
     return sum;
   }
 
@@ -151,33 +180,8 @@ class Subscription {
   static constexpr std::uint64_t kFarEpochs = 128;
   static constexpr std::uint64_t kOpensAfter = Sync::kWordwise ? 1 : EventRounds<Sync>::kEventsEach;  // the tests' rings are short
 
-  bool take(Next& out) noexcept {
-    for (unsigned empty = 0; empty != count_;) {
-      std::uint64_t& position = positions_[at_];
-      const auto& ring = *events_.ring(first_ + at_);
-      const EventSeen seen = is_far_ ? ring.read_far(position) : ring.read(position, cells_);
-      if (seen.what == EventSeen::kNothing || row_ == kInARow) {
-        if (seen.what == EventSeen::kNothing) ++empty;
-        row_ = 0;
-        at_ = at_ + 1 == count_ ? 0 : at_ + 1;
-        if constexpr (!Sync::kWordwise) {
-          if (at_ + kCellsAhead < count_) events_.ring(first_ + at_ + kCellsAhead)->fetch(positions_[at_ + kCellsAhead], cells_);
-        }
-        continue;
-      }
-      ++row_;
-      ++taken_;
-      out.what = seen.what;
-      out.shard = first_ + at_;
-      out.sequence = position;
-      out.lost = seen.lost;
-      out.record = seen.record;
-      const std::uint64_t step = seen.what == EventSeen::kGap ? seen.lost : 1;
-      position += step;
-      read_ += step;
-      return true;
-    }
-    return false;
+  const EventRing<Sync>* ring_at(unsigned i) const noexcept {
+    return reinterpret_cast<const EventRing<Sync>*>(rings_ + i * ring_bytes_);
   }
 
   Core<Sync>& core_;
@@ -186,9 +190,12 @@ class Subscription {
   unsigned count_ = 0;
   unsigned at_ = 0;   // the shard whose turn it is
   unsigned row_ = 0;  // how many of it in a row
+  unsigned left_ = 0;  // rings that are yet to be found empty
   bool is_far_ = false;          // it hasn't polled for long
   std::uint64_t epoch_ = 0;      // when it polled last
   std::uint64_t cells_ = 0;      // of each ring
+  const std::byte* rings_ = nullptr;  // the first one's; where they lie is constant once there are some
+  std::uint64_t ring_bytes_ = 0;
   std::uint64_t arrived_ = 0;    // the round in which it arrived last
   std::uint64_t taken_ = 0;      // changes, since it opened a round
   std::uint64_t stamp_ = 0;

@@ -6,19 +6,30 @@
    here     how many listen
 
    -DONE: one writer; -DTOLD, -DPOLLS: how often each tells and polls
+   -DHELPS (with ONE): one listener; somebody comes in, finds a position filled whose tail wasn't moved, and is at its record before he goes. What is
+   given up comes free at once (free) if nobody is inside who was so when the round was found closed, else after a grace period
 
    BUG_LATE     a writer reads the number before the tail
    BUG_UNREAD   a listener arrives in a round that was opened after it began to read
-   BUG_EARLY    a round that was on when the tail was noted is taken for a later one */
+   BUG_EARLY    a round that was on when the tail was noted is taken for a later one
+   BUG_ATONCE   what is given up comes free at once, whoever is inside */
 #ifndef TOLD
 #define TOLD 3
 #endif
 #ifndef POLLS
 #define POLLS 3
 #endif
-byte tail=0, floor=0, n=2, a=0, here=2; /* a first round is over: the first who tells notes */
+#ifdef HELPS
+#define LISTENERS 1
+#else
+#define LISTENERS 2
+#endif
+byte tail=0, floor=0, n=2, a=0, here=LISTENERS; /* a first round is over: the first who tells notes */
 byte markn=0, markt=0;
 byte pos[2]; bit listens[2];
+#ifdef HELPS
+byte filled=0, free=0, visit=0; /* visit: odd while the helper is inside */
+#endif
 
 #ifdef BUG_EARLY
 #define DUE(now,noted) ((now) >= (noted)+2)
@@ -33,10 +44,19 @@ inline judge() {
 
 proctype Writer() {
   byte t, r, mn, mt, i;
+#ifdef HELPS
+  byte moment, readt;
+  readt = 0;
+#endif
   i = 0;
   do
   :: i < TOLD ->
-#ifdef BUG_LATE
+#ifdef HELPS
+     t = tail;
+     filled = t + 1;
+     atomic { if :: tail == t -> tail = t + 1 :: else fi };
+     r = n;
+#elif defined(BUG_LATE)
      r = n;
      atomic { t = tail; tail = t + 1 };
 #else
@@ -52,7 +72,22 @@ proctype Writer() {
           :: else -> mt = 0
           fi
         };
+#ifdef HELPS
+        moment = visit;
+        readt = mt
+     :: else
+     fi;
+     if
+     :: readt > floor ->
+#ifdef BUG_ATONCE
+        free = readt;
+#else
+        if :: moment % 2 == 0 || visit != moment -> free = readt :: else fi;
+#endif
+        atomic { floor = readt; judge() }
+#else
         atomic { if :: mt > floor -> floor = mt; judge() :: else fi }
+#endif
      :: else
      fi;
      i++
@@ -128,15 +163,34 @@ proctype Listener(byte me; bit goes) {
   od
 }
 
+#ifdef HELPS
+proctype Helper() {
+  byte p;
+  do
+  :: visit < 4 ->
+     visit++;
+     p = tail;
+     if
+     :: filled > p -> assert(free <= p); atomic { if :: tail == p -> tail = p + 1 :: else fi }
+     :: else
+     fi;
+     visit++
+  :: else -> break
+  od
+}
+#endif
+
 init {
   atomic {
-    listens[0] = 1; listens[1] = 1;
+    listens[0] = 1; listens[1] = LISTENERS - 1;
     run Writer();
 #ifndef ONE
     run Writer();
 #endif
     run Listener(0, 0);
-#ifdef GOES
+#ifdef HELPS
+    run Helper()
+#elif defined(GOES)
     run Listener(1, 1)
 #else
     run Listener(1, 0)

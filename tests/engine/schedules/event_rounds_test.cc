@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <new>
+#include <optional>
 #include <string>
 
 #include "engine/subscription.h"
@@ -22,12 +23,13 @@ class RoundsBase {
   using Sub = tern::detail::Subscription<Sync>;
   using Events = tern::detail::Events<Sync>;
 
-  RoundsBase(Mutant planted, int threads) : rig(planted, threads, std::size_t{4} << 20, [](auto& o) {
-    o.ring_cells = kCells;
+  RoundsBase(Mutant planted, int threads, std::uint64_t cells) : rig(planted, threads, std::size_t{4} << 20, [=](auto& o) {
+    o.ring_cells = cells;
     o.ring_bytes = 1 << 20;
   }) {
     KeyFinder finder;
     key = finder.in_bucket(16);
+    other = finder.in_bucket(16);
     rig.now_ms = 50;
     set(rig.own_index());
     for (unsigned l = 0; l != kListeners; ++l) {
@@ -47,6 +49,12 @@ class RoundsBase {
   }
 
   void set(int t) { (void)rig.set(t, key, "1"); }
+  // Answers what its ring has of it.
+  std::uint64_t set_other(int t) {
+    (void)rig.set(t, other, "1");
+    const auto& ring = *Events(rig.core().space).ring(0);
+    return ring.peek(ring.tail() - 1);
+  }
   void come(unsigned l) {
     if (!at(l).enter(0, 1, &now.position[l])) rig.complain("nobody may listen");
     at(l).begin();
@@ -56,16 +64,22 @@ class RoundsBase {
     at(l).end(rig.thread(t));
     now.is_here[l] = false;
   }
-  void poll(unsigned l, int t) {
+  unsigned poll(unsigned l, int t) {
     const std::uint64_t round = at(l).begin_poll();
+    unsigned n = 0;
     {
       tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
       Sub::Next next;
       while (at(l).next(next)) {
-        if (next.what == tern::detail::EventSeen::kGap) return rig.complain("a gap in a ring that has room for everything");
+        if (next.what == tern::detail::EventSeen::kGap) {
+          rig.complain("a gap in a ring that has room for everything");
+          return n;
+        }
+        ++n;
       }
     }
     at(l).read_all(round);
+    return n;
   }
   void take_token(unsigned l) {
     Events events(rig.core().space);
@@ -88,10 +102,11 @@ class RoundsBase {
     return rig.check();
   }
   bool is_on() { return Events(rig.core().space).rounds().number() % 2 != 0; }
+  std::uint64_t tail() { return Events(rig.core().space).ring(0)->tail(); }
   std::uint64_t given_up() { return Events(rig.core().space).ring(0)->floor(); }
 
   R rig;
-  Key key;
+  Key key, other;
 
  private:
   struct State {
@@ -108,7 +123,7 @@ class RoundsBase {
 
 template <Mutant M>
 struct Rounds : RoundsBase {
-  explicit Rounds(int threads) : RoundsBase(M, threads) {}
+  explicit Rounds(int threads, std::uint64_t cells = kCells) : RoundsBase(M, threads, cells) {}
 
   // Both have read what there was, rounds have closed, a mark is noted.
   void begin() {
@@ -278,6 +293,49 @@ TEST(EventRounds, WhatEverybodyHasReadIsGivenUp) {
   EXPECT_GT(r.given_up(), kept);
   EXPECT_EQ(r.rig.check(), "");
 }
+
+// A poll goes on to another ring after so many of one (Subscription::kInARow), and comes back before it is at the end.
+template <Mutant M>
+unsigned read_in_one_poll(unsigned count) {
+  Rounds<M> r(1, 128);
+  const int own = r.rig.own_index();
+  for (unsigned i = 0; i != count; ++i) r.set(own);
+  const unsigned n = r.poll(0, own);
+  EXPECT_EQ(r.rig.check(), "");
+  return n;
+}
+constexpr unsigned kMoreThanARow = RoundsBase::Sub::kInARow + 36;
+
+TEST(EventRounds, APollReadsMoreThanARow) { EXPECT_EQ(read_in_one_poll<Mutant::kNone>(kMoreThanARow), kMoreThanARow); }
+TEST(EventRoundsMutants, RoundAfterARow) { EXPECT_LT(read_in_one_poll<Mutant::kRoundAfterARow>(kMoreThanARow), kMoreThanARow); }
+
+// Everybody has read a change, and its ring gives it up; the record is current all the while. How many hold it then?
+template <Mutant M>
+std::uint64_t holds_when_given_up(bool somebody_is_inside) {
+  Rounds<M> r(1, somebody_is_inside ? 64 : 16'384);  // a sixteenth of the ring waits for him
+  const int own = r.begin_at_rest();
+  auto& space = r.rig.core().space;
+  const std::uint64_t record = r.set_other(own), behind = r.tail();
+  const auto in_turn = [&] {
+    r.set(own);
+    for (unsigned i = 0; i != 4; ++i) r.poll(i % 2, own);
+  };
+  std::uint64_t holds = 0;
+  {
+    std::optional<tern::detail::Guard<OneEngineSync>> inside;
+    if (somebody_is_inside) inside.emplace(space, r.rig.thread(0));
+    for (unsigned i = 0; i != 4; ++i) in_turn();
+    for (unsigned i = 0; i != 800 && r.given_up() < behind; ++i) r.set(own);  // those move the epoch
+    EXPECT_GE(r.given_up(), behind);
+    holds = space.record(record)->hold_word().holds();
+  }
+  EXPECT_EQ(r.rig.check(), "");
+  return holds;
+}
+
+TEST(EventRounds, WhatEverybodyHasReadComesFreeAtOnce) { EXPECT_EQ(holds_when_given_up<Mutant::kNone>(false), 0u); }
+TEST(EventRounds, ButNotWhileSomebodyIsInside) { EXPECT_EQ(holds_when_given_up<Mutant::kNone>(true), 1u); }
+TEST(EventRoundsMutants, ReadGoesAtOnce) { EXPECT_EQ(holds_when_given_up<Mutant::kReadGoesAtOnce>(true), 0u); }
 
 #define TERN_ROUNDS_HOLD(name, scene, threads)                            \
   TEST(EventRounds, name) {                                               \
