@@ -110,7 +110,7 @@ struct Stats {
 struct DefaultShape {
   static constexpr std::size_t kGranuleBytes = 64 << 10;
   static constexpr std::size_t kMemoryBytesMin = 4 << 20;
-  static constexpr std::size_t kMiddleSpansFrom = 64 << 20;  // memory_bytes
+  static constexpr std::size_t kMiddleSpansFrom = 128 << 20;  // memory_bytes
   static constexpr unsigned kMiddleSpanGranules = 8;
   static constexpr std::size_t kLargeSpansFrom = std::size_t{2} << 30;
   static constexpr unsigned kLargeSpanGranules = 32;

@@ -138,7 +138,7 @@ TEST_F(Drain, AWalkFindsEachBlockInUseOnce) {
 }
 
 TEST_F(Drain, AWalkOfLargeBlocksGoesInSmallSteps) {
-  open(64 * kMiB);
+  open(128 * kMiB);
   fill(12'000);
   thin_out(2);
   ASSERT_TRUE(heap_.drain_for(4096));

@@ -562,7 +562,7 @@ TEST(EvictionTest, SizesMayShift) {
 // What no size of the moment can use is room for the others: evicting alone left half of the budget in free blocks.
 TEST(EvictionTest, AStoreOfManySizesIsFullOfValues) {
   for (const bool pages : {true, false}) {
-    const std::size_t budget = 64 * kMiB;
+    const std::size_t budget = 128 * kMiB;
     const Store store = open_or_fail(bounded(budget));
     std::mt19937_64 random(1);
     std::vector<std::size_t> sizes;
