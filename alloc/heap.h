@@ -7,7 +7,7 @@
 //
 // The bytes. Everything that lives here is named by its offset from base in units of 8 bytes; 0
 // names nothing. The page range is cut into granules of 64 KiB (granules.h). A span is one granule,
-// 8 (512 KiB) in a heap of 64 MiB and more, 32 (2 MiB) in one of 2 GiB and more; it holds blocks of one size class
+// 8 (512 KiB) in a heap of 128 MiB and more, 32 (2 MiB) in one of 2 GiB and more; it holds blocks of one size class
 // (spans.h). An extent is a run of granules for one large value. The accounts lie in the range too, so that a
 // caller's region holds all there is.
 //

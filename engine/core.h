@@ -172,6 +172,21 @@ class Core {
     return found ? read_found(t, found, hash, key, fn) : missed(t);
   }
 
+  // A read that wants more than the value: fn(head) if the key is present, counted as a hit before that (fn may write), inside the guard.
+  template <class Fn>
+  bool read_head(Thr& t, std::string_view key, Fn&& fn) noexcept {
+    Grd guard(space, t);
+    const std::uint64_t hash = hash_of(key);
+    const auto found = table.find(hash, key);
+    const HeadT h = found ? look(found, key) : HeadT{};  // in place: visits and holds are on hot paths
+    if (!h.present) return missed(t);
+    t.counters.hits.add();
+    note_hit(t, *h.record, hash);
+    accessed(t, key, h);
+    fn(h);
+    return true;
+  }
+
   // A get in every case, copying up to `size_max` bytes.
   std::uint64_t copy(Thr& t, std::uint64_t hash, std::string_view key, char* out, std::uint64_t size_max) noexcept {
     Grd guard(space, t);

@@ -179,9 +179,9 @@ class Moves {
     return work(t, bytes, base + static_cast<unsigned>(size_of_room(bytes) / kBytesALook), kReclaimLooks);
   }
 
-  // The same before it evicts, where others have free blocks in plenty: a lesser share, as the rest is owed and made by evicting.
+  // The same before it evicts, where others have free blocks in plenty (BasicHeap::is_scattered): a lesser share, as the rest is owed and made by evicting.
   bool make_room_of_others(Thr& t, std::uint64_t bytes) noexcept {
-    if (t.epoch.nest != 0 || !space_.heap.is_scattered()) return false;
+    if (t.epoch.nest != 0) return false;
     return work(t, bytes, kLooksFirst + static_cast<unsigned>(size_of_room(bytes) / kBytesALook), 1);
   }
 

@@ -76,25 +76,6 @@ Result<std::uint64_t> answer_set(const Call& call, std::uint64_t hash, std::stri
   return answer(change, c);
 }
 
-// A read that wants more than the value: fn(head) inside the guard if the key is there, counted as a hit. fn's false: no memory.
-template <class Fn>
-Status read_head(const Call& call, std::string_view key, Fn&& fn) noexcept {
-  auto& core = call.core();
-  auto& t = call.thread();
-  const Guard<StdSync> guard(core.space, t);
-  const std::uint64_t hash = core.hash_of(key);
-  const auto found = core.table.find(hash, key);
-  const HeadT h = found ? core.look(found, key) : HeadT{};  // in place: visit() is on hot paths
-  if (!h.present) {
-    t.counters.misses.add();
-    return Status::kNotFound;
-  }
-  t.counters.hits.add();
-  core.note_hit(t, *h.record, hash);
-  core.accessed(t, key, h);
-  return fn(h) ? Status::kOk : Status::kOutOfMemory;
-}
-
 }  // namespace
 
 Lookup<Value> get(Context c, std::string_view key) noexcept {
@@ -113,16 +94,18 @@ Lookup<Entry> get_entry(Context c, std::string_view key) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return get_entry(d, k); });
   Lookup<Entry> answer{Entry()};
-  const Status status = read_head(call, key, [&](const HeadT& h) {
-    auto& core = call.core();
+  auto& core = call.core();
+  bool copied = true;
+  const bool found = core.read_head(call.thread(), key, [&](const HeadT& h) {
     answer->version = h.version;
     if (h.has_deadline) {
       const std::uint64_t now = core.time.now();
       answer->ttl = std::chrono::milliseconds(h.deadline_ms > now ? h.deadline_ms - now : 1);
     }
-    return answer->value.assign(h.bytes()) && answer->metadata.assign(core.space.metadata_of(*h.record, h.stamp));
+    copied = answer->value.assign(h.bytes()) && answer->metadata.assign(core.space.metadata_of(*h.record, h.stamp));
   });
-  if (status != Status::kOk) return status;
+  if (!found) return Status::kNotFound;
+  if (!copied) return Status::kOutOfMemory;
   return answer;
 }
 
@@ -130,9 +113,11 @@ Lookup<Value> get_metadata(Context c, std::string_view key) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return get_metadata(d, k); });
   Lookup<Value> answer{Value()};
-  const Status status =
-      read_head(call, key, [&](const HeadT& h) { return answer->assign(call.core().space.metadata_of(*h.record, h.stamp)); });
-  if (status != Status::kOk) return status;
+  auto& core = call.core();
+  bool copied = true;
+  const bool found = core.read_head(call.thread(), key, [&](const HeadT& h) { copied = answer->assign(core.space.metadata_of(*h.record, h.stamp)); });
+  if (!found) return Status::kNotFound;
+  if (!copied) return Status::kOutOfMemory;
   return answer;
 }
 
@@ -145,13 +130,13 @@ Lookup<HeldValue> hold(Context c, std::string_view key) noexcept {
 Lookup<bool> visit(Context c, std::string_view key, VisitFn fn) noexcept {
   const Call call(c, key);
   if (!call.ok()) return call.read_otherwise(c, key, [&](Context d, std::string_view k) { return visit(d, k, fn); });
-  const Status status = read_head(call, key, [&](const HeadT& h) {
-    const std::uint64_t record = call.core().space.offset_of(*h.record);
-    const Core<StdSync>::Visit visit(call.core(), call.thread(), &record, 1);
+  auto& core = call.core();
+  const bool found = core.read_head(call.thread(), key, [&](const HeadT& h) {
+    const std::uint64_t record = core.space.offset_of(*h.record);
+    const Core<StdSync>::Visit visit(core, call.thread(), &record, 1);
     fn(h.bytes());
-    return true;
   });
-  if (status != Status::kOk) return status;
+  if (!found) return Status::kNotFound;
   return true;
 }
 

@@ -254,18 +254,7 @@ class SegList {
     return head_.load(std::memory_order_seq_cst) == 0;  // [segment] seq_cst, [entry] seq_cst
   }
 
-  // What will be popped after `ahead` others, if it lies in the first segment; 0: unknown. A hint for prefetching.
-  std::uint64_t peek(Space<Sync>& space, std::uint64_t ahead) const noexcept {
-    const std::uint64_t first = head_.load(std::memory_order_seq_cst);  // [segment] seq_cst, [announce] seq_cst
-    if (first == 0) return 0;
-    Seg& s = *space.heap.template at<Seg>(first);
-    const std::uint64_t i = s.popped.load(std::memory_order_relaxed) + ahead;  // a hint
-    if (i >= Seg::cells_of(space.heap.block_bytes(first))) return 0;
-    const std::uint64_t entry = s.cell(i).load(std::memory_order_relaxed);  // a hint
-    return entry != kTaken ? entry : 0;
-  }
-
-  // The same of two at once.
+  // What will be popped after so many others, if it lies in the first segment; 0: unknown. Hints for prefetching.
   struct Peeked {
     std::uint64_t sooner = 0, soon = 0;
   };
@@ -408,7 +397,7 @@ class SegQueue {
     if (entry != 0) count_.fetch_sub(1, std::memory_order_relaxed);  // a count
     return entry;
   }
-  std::uint64_t peek(Space<Sync>& space, std::uint64_t ahead) const noexcept { return list_.peek(space, ahead); }
+  std::uint64_t peek(Space<Sync>& space, std::uint64_t ahead) const noexcept { return list_.peek(space, ahead, ahead).sooner; }
   auto peek(Space<Sync>& space, std::uint64_t sooner, std::uint64_t soon) const noexcept { return list_.peek(space, sooner, soon); }
   // Entries, and pushes under way. Exact when nobody else is here.
   std::uint64_t count() const noexcept { return count_.load(std::memory_order_relaxed); }

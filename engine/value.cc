@@ -110,33 +110,27 @@ void HeldValue::release() noexcept {
 namespace detail {
 
 Lookup<HeldValue> StoreCore::hold(Thr& t, std::string_view key) noexcept {
-  const Guard<Sync> guard(core.space, t);
-  const std::uint64_t hash = core.hash_of(key);
-  const auto found = core.table.find(hash, key);
-  const Head<Sync> h = found ? core.look(found, key) : Head<Sync>{};
-  if (!h.present) {
-    t.counters.misses.add();
-    return Status::kNotFound;
-  }
-  t.counters.hits.add();
-  core.note_hit(t, *h.record, hash);
-  core.accessed(t, key, h);
   Lookup<HeldValue> answer{HeldValue()};
   HeldValue& v = *answer;
-  v.version_ = h.version;
-  v.size_ = h.value_size;
-  const std::uint64_t bytes = core.space.bytes_of(core.space.offset_of(*h.record));
-  if (take_held(bytes)) {
-    if (core.space.try_hold(*h.record)) {
-      v.core_ = this;
-      v.record_ = core.space.offset_of(*h.record);
-      v.data_ = h.value;
-      return answer;
+  bool copied = true;
+  const bool found = core.read_head(t, key, [&](const Head<Sync>& h) {
+    v.version_ = h.version;
+    v.size_ = h.value_size;
+    const std::uint64_t bytes = core.space.bytes_of(core.space.offset_of(*h.record));
+    if (take_held(bytes)) {
+      if (core.space.try_hold(*h.record)) {
+        v.core_ = this;
+        v.record_ = core.space.offset_of(*h.record);
+        v.data_ = h.value;
+        return;
+      }
+      drop_held(bytes);
     }
-    drop_held(bytes);
-  }
-  if (!v.copy_.assign(h.bytes())) return Status::kOutOfMemory;
-  v.data_ = v.copy_.data();
+    copied = v.copy_.assign(h.bytes());
+    v.data_ = v.copy_.data();
+  });
+  if (!found) return Status::kNotFound;
+  if (!copied) return Status::kOutOfMemory;
   return answer;
 }
 
