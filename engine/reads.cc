@@ -109,15 +109,15 @@ struct Entries {
 };
 
 // Written while the first store is opened, before any call on a store can come here.
-constinit Entries entries{portable::get, portable::get_token, portable::prepare, portable::get_group};
+constinit Entries entry_points{portable::get, portable::get_token, portable::prepare, portable::get_group};
 
 }  // namespace
 
 void choose_reads(int level) noexcept {
-  entries = {portable::get, portable::get_token, portable::prepare, portable::get_group};
+  entry_points = {portable::get, portable::get_token, portable::prepare, portable::get_group};
 #if defined(TERN_MANY_TARGETS)
-  if (level >= TERN_LEVEL_AVX2) entries = {avx2::get, avx2::get_token, avx2::prepare, avx2::get_group};
-  if (level >= TERN_LEVEL_AVX512) entries = {avx512::get, avx512::get_token, avx512::prepare, avx512::get_group};
+  if (level >= TERN_LEVEL_AVX2) entry_points = {avx2::get, avx2::get_token, avx2::prepare, avx2::get_group};
+  if (level >= TERN_LEVEL_AVX512) entry_points = {avx512::get, avx512::get_token, avx512::prepare, avx512::get_group};
 #else
   (void)level;
 #endif
@@ -132,18 +132,18 @@ int best_reads() noexcept {
 }
 
 Lookup<std::size_t> get(Context c, std::string_view key, char* out, std::size_t out_size) noexcept {
-  return std::bit_cast<Lookup<std::size_t>>(entries.get(c, key, out, out_size));
+  return std::bit_cast<Lookup<std::size_t>>(entry_points.get(c, key, out, out_size));
 }
 
 Token prefetch(Context c, std::string_view key) noexcept {
   Token token;
   token.key_ = key;
-  token.hash_ = entries.prepare(c, key);
+  token.hash_ = entry_points.prepare(c, key);
   return token;
 }
 
 Lookup<std::size_t> get(Context c, const Token& token, char* out, std::size_t out_size) noexcept {
-  return std::bit_cast<Lookup<std::size_t>>(entries.get_token(c, token.key(), token.hash(), out, out_size));
+  return std::bit_cast<Lookup<std::size_t>>(entry_points.get_token(c, token.key(), token.hash(), out, out_size));
 }
 
 Result<void> get_many(Context c, std::span<const std::string_view> keys, char* out, std::size_t stride,
@@ -161,7 +161,7 @@ Result<void> get_many(Context c, std::span<const std::string_view> keys, char* o
   }
   for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
     const auto count = static_cast<unsigned>(std::min<std::size_t>(kGroupKeys, keys.size() - first));
-    entries.get_group(call.store(), call.thread(), keys.data() + first, count, out + first * stride, stride,
+    entry_points.get_group(call.store(), call.thread(), keys.data() + first, count, out + first * stride, stride,
                       answers.data() + first);
   }
   return {};

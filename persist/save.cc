@@ -21,10 +21,12 @@
 #include "simd/checksum.h"
 
 namespace tern::persist {
+
+using Sync = detail::StdSync;
+
 namespace {
 
 namespace platform = alloc::platform;
-using Sync = detail::StdSync;
 using ViewsNow = detail::Views<Sync>;
 
 constexpr unsigned kSaveThreadsMax = 16;
