@@ -1,6 +1,7 @@
 // R2: whole histories of real threads over a few keys: batches, transactions, single calls, reads of many keys at one moment,
 // views and invalidation points. One order of all calls must explain every answer; key by key isn't enough, as what is promised
-// is about keys together. (The engine under every schedule of such calls: tests/engine/schedules/batches_test.cc.)
+// is about keys together. (The millions of a release are the engine's own steps under a scheduler, judged by the same checker: the long
+// run of tests/engine/schedules/random_scenes_test.cc. Here real threads call what users call.)
 #include <tern/store.h>
 
 #include <array>
@@ -391,9 +392,9 @@ void run_histories(unsigned threads, std::uint64_t histories, Beside beside) {
   EXPECT_TRUE(whole(store));
 }
 
-TEST(BatchHistoryTest, TwoThreadsAreStrictlySerialisable) { run_histories(2, quick_or_long(10'000u, 2'000'000u), Beside::kNothing); }
-TEST(BatchHistoryTest, FourThreadsAreStrictlySerialisable) { run_histories(4, quick_or_long(6'000u, 1'500'000u), Beside::kNothing); }
-TEST(BatchHistoryTest, ThreeThreadsBesideGrowthAreStrictlySerialisable) { run_histories(3, quick_or_long(6'000u, 1'500'000u), Beside::kGrowth); }
+TEST(BatchHistoryTest, TwoThreadsAreStrictlySerialisable) { run_histories(2, quick_or_long(10'000u, 100'000u), Beside::kNothing); }
+TEST(BatchHistoryTest, FourThreadsAreStrictlySerialisable) { run_histories(4, quick_or_long(6'000u, 100'000u), Beside::kNothing); }
+TEST(BatchHistoryTest, ThreeThreadsBesideGrowthAreStrictlySerialisable) { run_histories(3, quick_or_long(6'000u, 100'000u), Beside::kGrowth); }
 
 }  // namespace
 }  // namespace tern::test
