@@ -124,6 +124,7 @@ enum class Mutant : unsigned char {
   kTicketAlwaysInherited,     // an earlier deadline keeps the ticket of the later one
   kHuskHasTicket,             // a ticket is taken for that of a husk, which nobody can remove
   kTicketLinkAfterX,          // what is below an intent is read after its deadline's word
+  kTicketOfUndecided,         // a ticket is taken for void as its key's head, which may yet come to nothing, has another
   kTicketLostUnsaid,          // a ticket that found no memory is taken for filed
   kExpireUnjudged,            // a ticket removes its key without asking for the deadline that it has now
   kExpireBesideView,          // what has expired leaves without a tomb although a view may have it

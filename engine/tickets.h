@@ -160,7 +160,7 @@ class Tickets {
   }
 
   // The current record whose X has the ticket's number: LIVE or FROZEN, or a true miss. As
-  // Table::find_slowly. Of a key on which a batch is under way, any that may turn out to be it.
+  // Table::find_slowly. Of a key on which a batch is under way, any that may turn out to be it; a single write is decided here.
   static Found find(Tbl& table, const Shd& s, Ticket ticket) noexcept {
     const std::uint16_t tag = tag_of(ticket.hash());
     for (;;) {
@@ -173,7 +173,8 @@ class Tickets {
         // Intents and husks, and what is below them: which of these counts may not be decided.
         for (std::uint64_t at = w.offset(); at != 0;) {
           Rec& r = *table.space().record(at);
-          const Stamp stamp = r.stamp_word();
+          // Decided: what was made from a record that is over by then is a husk, and the one below comes back with its number.
+          const Stamp stamp = planted<Sync>(Mutant::kTicketOfUndecided) ? r.stamp_word() : Versions<Sync>::finalise(table.space(), r);
           // Before X: what is below an intent is cut off only after that has taken over the number. The other way round, a
           // batch could end in between, and the number be found in neither.
           std::uint64_t below = stamp.intent() ? r.link_word().older() : 0;

@@ -159,6 +159,12 @@ struct Late {
             },
             [&] { b.touch(1, 2, false); }};
   }
+  // A set on condition that the key is there comes to nothing, as the key has expired meanwhile: it has its ticket still, or is gone.
+  Threads set_too_late() {
+    b.rig.at_freeze = [] {};  // as above
+    b.mortal_two();
+    return {[&] { b.pass(0); }, [&] { b.set_letter(1, 0, 'x'); }};
+  }
   // ... a view is opened meanwhile, and somebody finds the key as it was.
   Threads touched_beside_an_opener() {
     b.rig.at_freeze = [] {};  // as above
@@ -360,6 +366,7 @@ TERN_HOLDS(ALeaseAndAView, lease_and_view, 2)
 TERN_HOLDS(ALeaseAndARemover, lease_and_remover, 2)
 TERN_HOLDS(ALeasesEndAndASet, ended_and_set, 2)
 TERN_HOLDS(ALeasesEndAndAConditionalSet, ended_and_conditional_set, 2)
+TERN_HOLDS(ASetTooLate, set_too_late, 2)
 TERN_HOLDS(TwoTouchesOneTooLate, touched_too_late_and_away, 2)
 TERN_BODY_HOLDS(AnExtensionAndAGet, extended_and_get)
 TERN_BODY_HOLDS(ASetAndAGet, unbound_and_get)
@@ -406,6 +413,7 @@ TERN_FOUND(LeaseExpiredKept, Mutant::kExpiredKept, lease_and_conditional_set, 2)
 TERN_FOUND(LeaseExpiredAsked, Mutant::kExpiredAsked, lease_and_batch, 2)
 TERN_FOUND(LeaseDeadlineOutlived, Mutant::kDeadlineOutlived, ended_and_conditional_set, 2)
 TERN_FOUND(TouchedUnjudged, Mutant::kTouchedUnjudged, touched_too_late_and_away, 2)
+TERN_FOUND(TicketOfUndecided, Mutant::kTicketOfUndecided, set_too_late, 2)
 TERN_FOUND(TouchUnsaid, Mutant::kTouchUnsaid, touched_beside_an_opener, 3)
 TERN_FOUND(TouchShown, Mutant::kTouchShown, touched_beside_an_opener, 3)
 TERN_BODY_FOUND(ExpiredBelieved, Mutant::kExpiredBelieved, unbound_and_get)
