@@ -189,6 +189,7 @@ enum class Mutant : unsigned char {
   kIndexMetTooShort,          // the bytes that lead to a leaf's node are taken for all of its key
   kIndexHintWrong,            // a node's hints are never those of its leaves: slow, and no bug
   kScanTrustsHint,            // a scan takes the record that a node's hint leads to without a look at its key
+  kScanStaysWhereItStood,     // a scan goes on in nodes that its guard holds no more, since a callback has written
   kScanMissByHint,            // hints are wrong, and a scan believes them that a key isn't there
   kLeafAfterLive,             // a key is in the table before the index has it
   kLeafHelperSkips,           // who finishes another's insert makes sure of no leaf

@@ -608,6 +608,8 @@ class Core {
       thread_.visits = frame_.outer;
       for (unsigned i = 0; i != frame_.pinned; ++i) core_.space.drop_hold(thread_, frame_.records[i]);
     }
+    // Whether the guard may have been announced anew, so that what isn't held may be gone.
+    bool was_renewed() const noexcept { return frame_.pinned != 0; }
     Visit(const Visit&) = delete;
     Visit& operator=(const Visit&) = delete;
 

@@ -42,6 +42,8 @@ class OrderedIndex<Sync>::Cursor {
 
   // How many leaves are fetched before the first is looked at, up to kAheadMax: no more than will be asked for.
   void look_ahead(unsigned count) noexcept { ahead_ = std::clamp(count, 1u, kAheadMax); }
+  // About how many leaves will be asked for.
+  void expect(unsigned leaves) noexcept { nodes_ahead_ = std::clamp(leaves / kLeavesANode, 1u, kNodesAheadMax); }
 
   // Null: there is no other, or failed().
   const Leaf* next() noexcept {
@@ -56,37 +58,47 @@ class OrderedIndex<Sync>::Cursor {
     }
   }
 
-  // Instead of next(), of one cursor: leaves that may be REMOVED, unread. begin(path) before the first of some that lie in one
-  // node; each(leaf, hint, next) -> bool whether to go on. Of the keys that have been in the tree all the time the leaf's is the
-  // only one that begins with `path` and the byte `next`, or is `path` if that is kWhole. A path without data: not known.
+  // Instead of next(), of one cursor: leaves that may be REMOVED, unread. begin(path) -> bool whether their hints are of use, before
+  // the first of some that lie in one node; each(leaf, hint or 0, next) -> bool whether to go on. Of the keys that have been in the
+  // tree all the time the leaf's is the only one that begins with `path` and the byte `next`, or is `path` if that is kWhole. A
+  // path without data: not known.
   // True: there is no other, or failed().
   template <class Begin, class Each>
   [[gnu::always_inline]] bool meet(Begin&& begin, Each&& each) noexcept {
     while (first_ != count_) {  // the bound's own
-      begin(std::string_view());
+      (void)begin(std::string_view());
       if (!each(*fetched_[first_++], std::uint64_t{0}, kWhole)) return false;
     }
     while (depth_ != 0) {
       Frame& f = frames()[depth_ - 1];
       const Node& n = *f.node;
+      // All that the loop reads beside the words, for which a compiler would read it again behind each of them.
       const unsigned words = n.words();
-      const bool has_hints = n.has_hints != 0;
+      const Word* const child = &n.child(0);
+      const Hint* hint = nullptr;
+      const unsigned char* const bytes = n.count == 256 ? kAllBytes.byte : n.bytes();
+      const std::byte* const base = index_.space_.heap.base();
+      const int direction = direction_;
       bool has_begun = false;
       std::uint64_t word = 0;
       int at = f.at;
-      for (; static_cast<unsigned>(at) < words; at += direction_) {
-        word = n.child(at).load(std::memory_order_seq_cst);  // [branch] seq_cst
+      for (; static_cast<unsigned>(at) < words; at += direction) {
+        word = child[at].load(std::memory_order_seq_cst);  // [branch] seq_cst
         if (offset_of(word) == 0) continue;
         if (is_inner(word)) break;
-        if (!has_begun) begin(f.path <= kPathMax ? std::string_view(path_, f.path) : std::string_view());
-        has_begun = true;
+        if (!has_begun) {
+          const bool is_known = begin(f.path <= kPathMax ? std::string_view(path_, f.path) : std::string_view());
+          if (is_known && n.has_hints != 0) hint = &n.hint(0);
+          has_begun = true;
+        }
         const bool ends = at == 0 || planted<Sync>(Mutant::kIndexMetTooShort);
-        if (!each(index_.leaf_of(word), has_hints ? std::uint64_t{n.hint(at)} : 0, ends ? kWhole : n.byte(static_cast<unsigned>(at)))) {
-          f.at = at + direction_;
+        const auto& leaf = *reinterpret_cast<const Leaf*>(base + offset_of(word) * alloc::kUnitBytes);
+        if (!each(leaf, hint != nullptr ? std::uint64_t{hint[at]} : 0, ends ? kWhole : bytes[at - 1])) {
+          f.at = static_cast<std::int16_t>(at + direction);
           return false;
         }
       }
-      f.at = at + direction_;
+      f.at = static_cast<std::int16_t>(at + direction);
       if (static_cast<unsigned>(at) < words) {
         descend(f, at, word);
       } else {
@@ -103,30 +115,47 @@ class OrderedIndex<Sync>::Cursor {
  private:
   struct Frame {
     const typename OrderedIndex::Node* node;
-    int at;  // the child to visit next
+    std::int16_t at;     // the child to visit next
+    std::int16_t asked;  // the first in its direction that isn't on its way yet
     std::uint32_t path;  // bytes of each key below it, its prefix among them
   };
   static constexpr unsigned kFrames = 24;
   static constexpr unsigned kAheadMax = 64;
-  static constexpr int kNodesAhead = 3;
+  static constexpr unsigned kNodesAheadMax = 8, kLeavesANode = 8;
+
+  // Of a node's children behind its own one, where they are all there.
+  struct AllBytes {
+    unsigned char byte[256];
+    constexpr AllBytes() noexcept : byte() {
+      for (unsigned i = 0; i != 256; ++i) byte[i] = static_cast<unsigned char>(i);
+    }
+  };
+  static constexpr AllBytes kAllBytes{};
 
   // Into the inner node that is child `at` of the innermost one.
-  void descend(const Frame& f, int at, std::uint64_t word) noexcept {
+  void descend(Frame& f, int at, std::uint64_t word) noexcept {
     const Node& n = *f.node;
-    for (int i = 0, next = at; i != kNodesAhead; ++i, next += direction_) {  // nodes lie anywhere, too
-      if (static_cast<unsigned>(next) >= n.words()) break;
-      const std::uint64_t ahead = n.child(next).load(std::memory_order_relaxed);  // a hint
-      index_.prefetch_node(ahead);
-      index_.prefetch_hints(ahead);
-    }
+    if ((at - f.asked) * direction_ >= 0) f.asked = ask(n, at);
     const std::size_t path = f.path;
     if (path < kPathMax) path_[path] = static_cast<char>(n.byte(static_cast<unsigned>(at)));
     enter(word, path + 1);
   }
+  // The next inner nodes of one, from child `at` on: they lie anywhere, too. All right behind each other, so that the searches for
+  // their pages go side by side.
+  std::int16_t ask(const Node& n, int at) const noexcept {
+    for (unsigned left = nodes_ahead_; left != 0 && static_cast<unsigned>(at) < n.words(); at += direction_) {
+      const std::uint64_t ahead = n.child(at).load(std::memory_order_relaxed);  // a hint
+      if (!is_inner(ahead)) continue;
+      index_.prefetch_node(ahead);
+      index_.prefetch_hints(ahead);
+      --left;
+    }
+    return static_cast<std::int16_t>(at);
+  }
   // The next leaves, up to `ahead_`.
   void fetch() noexcept {
     first_ = count_ = 0;
-    const auto any = [](std::string_view) noexcept {};
+    const auto any = [](std::string_view) noexcept { return false; };
     meet(any, [this](const Leaf& leaf, std::uint64_t, int) noexcept {
       take(leaf);
       return count_ != ahead_;
@@ -168,7 +197,8 @@ class OrderedIndex<Sync>::Cursor {
     }
     const std::string_view prefix = n.prefix();
     append(path, prefix);
-    frames()[depth_++] = {&n, at, static_cast<std::uint32_t>(path + prefix.size())};
+    const auto first = static_cast<std::int16_t>(at);
+    frames()[depth_++] = {&n, first, first, static_cast<std::uint32_t>(path + prefix.size())};
   }
 
   void append(std::size_t path, std::string_view bytes) noexcept {
@@ -225,6 +255,7 @@ class OrderedIndex<Sync>::Cursor {
   unsigned depth_ = 0;
   unsigned capacity_ = kFrames;
   unsigned ahead_ = 1;
+  unsigned nodes_ahead_ = kNodesAheadMax;
   unsigned first_ = 0;  // of `count_` that were fetched, the next one to be handed out
   unsigned count_ = 0;
   const Leaf* fetched_[kAheadMax];

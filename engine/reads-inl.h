@@ -230,6 +230,22 @@ template <class Sync>
   cells.bucket[i] = &table.bucket(s, n.home(cells.hash[i]));
 }
 
+// The same for those from `from` to before `to`, as home_of has it. Behind each load of N a compiler would read the geometry again.
+template <class Sync>
+[[gnu::always_inline]] inline void locate_buckets(const Geometry<Sync>& g, unsigned from, unsigned to, GroupCells<Sync>& cells) noexcept {
+  const auto* const heads = reinterpret_cast<const std::byte*>(g.heads);
+  const unsigned shift = g.head_shift;
+  const std::uint64_t mask = g.head_mask, chunk = g.chunk_of_row, others = g.other_shards;
+  for (unsigned i = from; i != to; ++i) {
+    const std::uint64_t hash = cells.hash[i];
+    const auto& s = *reinterpret_cast<const ShardHead<Sync>*>(heads + (hash >> shift & mask));
+    const ShardSize n = Table<Sync>::size_of(s);
+    const std::uint64_t at = std::uint64_t{n.home(hash)} << 6;
+    cells.size[i] = n.word();
+    cells.bucket[i] = reinterpret_cast<const Bucket<Sync>*>(s.first + at + (at & chunk) * others);
+  }
+}
+
 template <class Sync>
 [[gnu::always_inline]] inline void fetch_bucket(const Table<Sync>& table, unsigned i, GroupCells<Sync>& cells) noexcept {
   locate_bucket(table, i, cells);

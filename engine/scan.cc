@@ -130,16 +130,20 @@ class Scan {
     const detail::KeyTest filter(test);
     ViewsNow::Step step;
     for (;;) {
-      if (call_.store().is_closed()) return Status::kClosed;
       const GuardNow guard(core.space, call_.thread());
-      const auto count = static_cast<unsigned>(std::min<std::uint64_t>(left_, ScansNow::kStepKeys));
-      const auto outcome = scans.step(wanted.range, wanted.has_filter() ? &filter : nullptr, count, step);
-      if (outcome == ScansNow::Outcome::kEnded) return Status::kViewExpired;
-      if (outcome == ScansNow::Outcome::kNoMemory) return Status::kOutOfMemory;
-      const Result<bool> r = show(step);
-      if (!r || !*r || outcome == ScansNow::Outcome::kAtEnd) return r;
+      for (unsigned n = 0; n != kStepsAGuard; ++n) {
+        if (call_.store().is_closed()) return Status::kClosed;
+        const auto count = static_cast<unsigned>(std::min<std::uint64_t>(left_, ScansNow::kStepKeys));
+        const auto outcome = scans.step(wanted.range, wanted.has_filter() ? &filter : nullptr, count, step);
+        if (outcome == ScansNow::Outcome::kEnded) return Status::kViewExpired;
+        if (outcome == ScansNow::Outcome::kNoMemory) return Status::kOutOfMemory;
+        const Result<bool> r = show(step, scans);
+        if (!r || !*r || outcome == ScansNow::Outcome::kAtEnd) return r;
+      }
+      scans.leave();
     }
   }
+  static constexpr unsigned kStepsAGuard = 2;
 
   // Over all buckets, then sorted.
   Result<bool> by_walk(const Wanted& wanted) noexcept {
@@ -162,16 +166,16 @@ class Scan {
       } else {
         ScansNow::Wanted keys;
         ScansNow::Cells cells;
+        std::string_view key[ScansNow::kStepKeys];
         for (unsigned i = 0; i != count; ++i) {
-          keys.key[i] = list[first + i].key();
-          keys.leaf[i] = nullptr;
-          keys.next[i] = ScansNow::Cursor::kWhole;
+          key[i] = list[first + i].key();
+          keys.put(i, nullptr, key[i]);
         }
-        simd::hash_batch(keys.key, count, core.space.geometry.hash_keys, cells.hash);
+        simd::hash_batch(key, count, core.space.geometry.hash_keys, cells.hash);
         const GuardNow guard(core.space, call_.thread());
         detail::base::fetch_buckets(core.table, count, cells);
         if (!scans.look(keys, cells, count, step)) return Status::kViewExpired;
-        const Result<bool> r = show(step);
+        const Result<bool> r = show(step, scans);
         if (!r || !*r) return r;
       }
       first += count;
@@ -234,24 +238,35 @@ class Scan {
     return Status::kOk;
   }
 
-  // Inside the guard that the step was made in.
-  Result<bool> show(const ViewsNow::Step& step) noexcept {
+  // Inside the guard that the step was made in, which may be announced anew meanwhile.
+  Result<bool> show(const ViewsNow::Step& step, ScansNow& scans) noexcept {
     const VisitNow visit(call_.core(), call_.thread(), step.record, step.count);
+    ViewEntry entry;
+    bool has_rest = false;  // what plain records don't have
     for (unsigned i = 0; i != step.count; ++i) {
-      ViewEntry entry{detail::own_key(step.key[i]), {}, step.version(i), {}, {}};
+      entry.key = detail::own_key(step.key[i]);
+      entry.version = step.version(i);
       if (!keys_only_) {
         entry.value = step.value(i);
-        const HeadNow& h = step.head[i];
-        if (step.whole[i] == nullptr) {
-          if (h.has_deadline) entry.ttl = std::chrono::milliseconds(h.deadline_ms > view_.now_ms ? h.deadline_ms - view_.now_ms : 1);
-          entry.metadata = call_.core().space.metadata_of(*h.record, h.stamp);
+        if (step.whole[i] == nullptr) [[unlikely]] {
+          add_rest(step.head[i], entry);
+        } else if (has_rest) [[unlikely]] {
+          entry.ttl.reset();
+          entry.metadata = {};
         }
+        has_rest = step.whole[i] == nullptr;
       }
       const bool more = wants_more(entry);
       if ((!more || i + 1 == step.count) && !stand_at(entry.key)) return Status::kOutOfMemory;
       if (!more) return false;
     }
+    scans.shown(visit);
     return true;
+  }
+  [[gnu::noinline]] void add_rest(const HeadNow& h, ViewEntry& entry) const noexcept {
+    entry.ttl.reset();
+    if (h.has_deadline) entry.ttl = std::chrono::milliseconds(h.deadline_ms > view_.now_ms ? h.deadline_ms - view_.now_ms : 1);
+    entry.metadata = call_.core().space.metadata_of(*h.record, h.stamp);
   }
   bool wants_more(const ViewEntry& entry) noexcept {
     const bool more = fn_(entry);

@@ -13,8 +13,9 @@
 // The word that was found in a bucket when its record was fetched is as good as one that were found later: the guard keeps
 // the record, and what the view has lies at it or below. What is out of the ordinary is looked up again.
 //
-// Each step is a guard of its own and begins with a seek, so a scan holds back no reclamation and stands in no old node:
-// what carries it on is a copy of the last key. A key that the view has keeps its slot while the view is open, and hence
+// Steps in one guard go on where the last one stood, if no callback has had the guard announced anew. Between guards, and after
+// that, a step begins with a seek behind a copy of the last key: so a scan holds back reclamation for a bounded number of keys,
+// and stands in no node that was let go. A key that the view has keeps its slot while the view is open, and hence
 // its leaf (ordered_index.h), so the steps together meet each such key once, in order, whatever is written meanwhile;
 // what else has a leaf is not in the table, or has no version that the view knows, and is passed over.
 //
@@ -36,6 +37,7 @@
 #include "engine/prefetch.h"
 #include "engine/reads.h"
 #include "engine/views.h"
+#include "simd/key_equal.h"
 
 namespace tern::detail {
 
@@ -125,29 +127,45 @@ class Scans {
   // step refers to. A step may be empty.
   Outcome step(const KeyRange& range, const KeyTest* filter, unsigned wanted, Step& out) noexcept {
     out.count = 0;
-    std::optional<Cursor> cursor;
-    bool begins = false;  // all that the cursor hands out has the prefix
-    if (!seek(range, cursor, begins)) return Outcome::kNoMemory;
+    if (!cursor_.has_value() && !seek(range)) return Outcome::kNoMemory;
     Wanted keys;
     Cells cells;
     unsigned count = 0;
     const Leaf* last = nullptr;
-    const bool at_end = filter != nullptr ? collect(range, *filter, wanted, *cursor, begins, keys, cells, count, last)
-                                          : collect(range, wanted, *cursor, begins, keys, cells, count, last);
-    if (cursor->failed()) return Outcome::kNoMemory;
+    const bool at_end = filter != nullptr ? collect(range, *filter, wanted, keys, cells, count, last)
+                                          : collect(range, wanted, keys, cells, count, last);
+    if (cursor_->failed()) return Outcome::kNoMemory;
     if (!look(keys, cells, count, out)) return Outcome::kEnded;
     if (at_end) return Outcome::kAtEnd;
-    if (!place_.assign(last->key())) return Outcome::kNoMemory;
+    // Behind another key that begins as the leaf's does is as good: see above.
+    if (!place_.assign(has_last_ ? out.key[out.count - 1] : last->key())) return Outcome::kNoMemory;
     is_under_way_ = true;
     return Outcome::kMore;
   }
+  // After the callbacks that saw the last step, the visit being still there: has one of them had the guard announced anew?
+  void shown(const typename Core<Sync>::Visit& visit) noexcept {
+    if (visit.was_renewed() && !planted<Sync>(Mutant::kScanStaysWhereItStood)) leave();
+  }
+  // Before the guard of the last step ends.
+  void leave() noexcept { cursor_.reset(); }
+  // In nodes, where the next step goes on.
+  bool stands() const noexcept { return cursor_.has_value(); }
 
   // Whose records are looked for: each by its key, or by a leaf and the bytes that led there.
   struct Wanted {
-    std::string_view key[kStepKeys];
-    const Leaf* leaf[kStepKeys];   // null: the key is given
-    std::int16_t next[kStepKeys];  // the byte behind `key`; Cursor::kWhole: the key ends there
+    struct Item {
+      const Leaf* leaf;    // null: the key is given
+      const char* data;
+      std::uint32_t size;  // of the key, or of its first bytes
+      std::int32_t next;   // the byte behind them; Cursor::kWhole: the key ends there
+      std::string_view bytes() const noexcept { return {data, size}; }
+    };
+    Item item[kStepKeys];
     char bytes[kStepKeys * 32];
+
+    void put(unsigned i, const Leaf* leaf, std::string_view key) noexcept {
+      item[i] = {leaf, key.data(), static_cast<std::uint32_t>(key.size()), Cursor::kWhole};
+    }
   };
 
   // What the view has of the keys with these hashes, in their order, without those that it hasn't. Their buckets are on the
@@ -157,25 +175,37 @@ class Scans {
     base::fetch_records(core_.table, count, cells);
     // Later points don't concern the view.
     const bool points = core_.space.points.in_table() != 0;
+    const std::byte* const base = core_.space.heap.base();
+    const std::uint64_t stamp = view_.opened.stamp;
+    unsigned n = 0, before_last = 0;
     for (unsigned i = 0; i != count; ++i) {
+      before_last = n;
       const std::uint64_t at = cells.candidate[i];
-      const Leaf* const leaf = keys.leaf[i];
+      const auto& item = keys.item[i];
       if (at > Cells::kLate && !points) [[likely]] {
-        const Rec& r = *core_.space.record(at);
+        const Rec& r = *reinterpret_cast<const Rec*>(base + at * alloc::kUnitBytes);
         const Stamp s = r.stamp_word();
-        if (s.plain() && s.stamp() <= view_.opened.stamp && is_of(r, s.klen8(), keys, i)) [[likely]] {
-          take(r, at, s.klen8(), out);
+        // The newest version, as plain as almost all are, is the view's.
+        if (s.plain() && s.stamp() <= stamp && is_of(r, s.klen8(), item)) [[likely]] {
+          out.whole[n] = &r;
+          out.key[n] = {r.bytes() + kRecordHeaderBytes, s.klen8()};
+          out.record[n++] = at;
           continue;
         }
-      } else if (at == Cells::kNone && (leaf == nullptr || leaf->hash == cells.hash[i] || planted<Sync>(Mutant::kScanMissByHint))) {
+      } else if (at == Cells::kNone &&
+                 (item.leaf == nullptr || item.leaf->hash == cells.hash[i] || planted<Sync>(Mutant::kScanMissByHint))) {
         continue;
       }
-      if (leaf == nullptr) {
-        look_up(keys.key[i], cells.hash[i], out);
+      out.count = n;
+      if (item.leaf == nullptr) {
+        look_up(item.bytes(), cells.hash[i], out);
       } else {
-        look_up(leaf->key(), leaf->hash, out);
+        look_up(item.leaf->key(), item.leaf->hash, out);
       }
+      n = out.count;
     }
+    out.count = n;
+    has_last_ = n != before_last;
     Sync::point("scan.looked");
     if (core_.space.views.is_open(view_.opened)) return true;
     out.count = 0;
@@ -186,75 +216,73 @@ class Scans {
   using Rec = Record<Sync>;
 
   // The next leaves of the range, unread; true: the range ends with them.
-  bool collect(const KeyRange& range, unsigned wanted, Cursor& cursor, bool begins, Wanted& keys, Cells& cells, unsigned& count,
-               const Leaf*& last) noexcept {
-    const bool is_open = begins && !range.is_cut();
+  bool collect(const KeyRange& range, unsigned wanted, Wanted& keys, Cells& cells, unsigned& count, const Leaf*& last) noexcept {
+    const bool is_open = begins_ && !range.is_cut();
     auto side = KeyRange::Side::kInside;  // of all that begin with the path
     std::uint64_t unread = 0;             // a set of what must be read after all
-    unsigned asked = 0;
+    unsigned n = 0;
     std::size_t used = 0;
     std::string_view path;
     bool is_past = false;
     const auto begin = [&](std::string_view to) noexcept {
-      if (!is_open) side = to.data() == nullptr ? KeyRange::Side::kEither : range.side_of(to);
+      if (!is_open) [[unlikely]] side = to.data() == nullptr ? KeyRange::Side::kEither : range.side_of(to);
       path = {};
-      if (to.data() == nullptr || to.size() > sizeof keys.bytes - used) return;
+      if (to.data() == nullptr || to.size() > sizeof keys.bytes - used) [[unlikely]] return false;
       path = {keys.bytes + used, to.size()};
-      std::memcpy(keys.bytes + used, to.data(), to.size());
+      simd::copy_bytes(keys.bytes + used, to.data(), to.size());
       used += to.size();
+      return true;
     };
     const auto each = [&](const Leaf& leaf, std::uint64_t hint, int next) noexcept {
       if (side != KeyRange::Side::kInside) [[unlikely]] {
         is_past = side == KeyRange::Side::kPast || !range.begins(leaf.key()) || range.is_cut_off(leaf.key());
         if (is_past) return false;  // and so are those behind it
       }
-      last = keys.leaf[count] = &leaf;
-      keys.key[count] = path;
-      keys.next[count] = static_cast<std::int16_t>(next);
-      cells.hash[count] = hint;
-      if (hint == 0 || path.data() == nullptr) [[unlikely]] {
+      keys.item[n] = {&leaf, path.data(), static_cast<std::uint32_t>(path.size()), next};
+      cells.hash[n] = hint;
+      if (hint == 0) [[unlikely]] {
         prefetch_leaf(leaf);
-        unread |= std::uint64_t{1} << count;
+        unread |= std::uint64_t{1} << n;
       }
-      if (++count - asked == base::kTogether) ask(cells, asked, count);
-      return count != wanted;
+      if (++n % base::kTogether == 0) ask(cells, n - base::kTogether, n);
+      return n != wanted;
     };
-    const bool at_end = cursor.meet(begin, each) || is_past;
-    ask(cells, asked, count);
+    cursor_->expect(wanted);
+    const bool at_end = cursor_->meet(begin, each) || is_past;
+    ask(cells, n - n % base::kTogether, n);
     for (; unread != 0; unread &= unread - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(unread));
-      keys.key[i] = keys.leaf[i]->key();
-      keys.next[i] = Cursor::kWhole;
-      cells.hash[i] = keys.leaf[i]->hash;
+      const Leaf& leaf = *keys.item[i].leaf;
+      keys.put(i, &leaf, leaf.key());
+      cells.hash[i] = leaf.hash;
       base::fetch_bucket(core_.table, i, cells);
     }
-    if (last != nullptr && !at_end) prefetch_leaf(*last);
+    count = n;
+    if (n != 0) last = keys.item[n - 1].leaf;
     return at_end;
   }
   // The same of those that the filter lets through.
-  bool collect(const KeyRange& range, const KeyTest& filter, unsigned wanted, Cursor& cursor, bool begins, Wanted& keys, Cells& cells,
-               unsigned& count, const Leaf*& last) noexcept {
+  bool collect(const KeyRange& range, const KeyTest& filter, unsigned wanted, Wanted& keys, Cells& cells, unsigned& count,
+               const Leaf*& last) noexcept {
     const bool is_cut = range.is_cut();
-    cursor.look_ahead(wanted);
+    cursor_->look_ahead(wanted);
     for (unsigned looks = 0; count != wanted && looks != kLooksMax; ++looks) {
-      const Leaf* const leaf = cursor.next();
+      const Leaf* const leaf = cursor_->next();
       if (leaf == nullptr) return true;
       const std::string_view at = leaf->key();
-      if ((!begins && !range.begins(at)) || (is_cut && range.is_cut_off(at))) return true;  // and so are those behind it
+      if ((!begins_ && !range.begins(at)) || (is_cut && range.is_cut_off(at))) return true;  // and so are those behind it
       last = leaf;
       if (!filter(at)) continue;
-      keys.key[count] = at;
-      keys.leaf[count] = leaf;
-      keys.next[count] = Cursor::kWhole;
+      keys.put(count, leaf, at);
       cells.hash[count] = leaf->hash;
       base::fetch_bucket(core_.table, count++, cells);
     }
     return false;
   }
-  // The buckets of the next keys, from `asked` to before `to`, one right behind the other (base::kTogether).
-  [[gnu::always_inline]] void ask(Cells& cells, unsigned& asked, unsigned to) const noexcept {
-    for (unsigned i = asked; i != to; ++i) base::locate_bucket(core_.table, i, cells);
-    for (; asked != to; ++asked) prefetch_second_level(cells.bucket[asked]);
+  // The buckets of keys `from` to before `to`, one right behind the other (base::kTogether).
+  [[gnu::noinline]] void ask(Cells& cells, unsigned from, unsigned to) const noexcept {
+    base::locate_buckets(core_.space.geometry, from, to, cells);
+    for (unsigned i = from; i != to; ++i) prefetch_second_level(cells.bucket[i]);
   }
 
   static void prefetch_leaf(const Leaf& leaf) noexcept {
@@ -262,20 +290,14 @@ class Scans {
     prefetch_second_level(leaf.data() + 19);  // the end of a key of 20 bytes
   }
   // Whether the key of a plain record is the one that is looked for.
-  [[gnu::always_inline]] static bool is_of(const Rec& r, std::size_t size, const Wanted& keys, unsigned i) noexcept {
-    const std::string_view key = keys.key[i];
-    const int next = keys.next[i];
+  [[gnu::always_inline]] static bool is_of(const Rec& r, std::size_t size, const typename Wanted::Item& item) noexcept {
     if (planted<Sync>(Mutant::kScanTrustsHint)) return true;
-    if (next == Cursor::kWhole ? size != key.size() : size <= key.size()) [[unlikely]] return false;
+    const bool ends = item.next == Cursor::kWhole;
+    if (ends ? size != item.size : size <= item.size) [[unlikely]] return false;
     const char* const own = r.bytes() + kRecordHeaderBytes;
     Sync::plain_read(own, size);
-    return (next == Cursor::kWhole || static_cast<unsigned char>(own[key.size()]) == next) && simd::key_equal(own, key.data(), key.size());
-  }
-  // The newest version, as plain as almost all are, is the view's.
-  [[gnu::always_inline]] static void take(const Rec& r, std::uint64_t at, std::size_t key_size, Step& out) noexcept {
-    out.whole[out.count] = &r;
-    out.key[out.count] = {r.bytes() + kRecordHeaderBytes, key_size};
-    out.record[out.count++] = at;
+    if (!ends && static_cast<unsigned char>(own[item.size]) != item.next) [[unlikely]] return false;
+    return base::is_one_or_two_blocks(item.size) ? simd::blocks_equal(own, item.data, item.size) : simd::key_equal(own, item.data, item.size);
   }
   [[gnu::noinline]] void look_up(std::string_view key, std::uint64_t hash, Step& out) noexcept {
     const auto found = core_.table.find(hash, key);
@@ -291,16 +313,16 @@ class Scans {
   }
 
   // False: no memory.
-  bool seek(const KeyRange& range, std::optional<Cursor>& cursor, bool& begins) noexcept {
+  bool seek(const KeyRange& range) noexcept {
     if (!range.reverse) {
       const std::string_view from = is_under_way_ ? place_.view() : range.prefix > range.low ? range.prefix : range.low;
       const bool included = !is_under_way_ && (range.low_included || range.prefix > range.low);
-      begins = from.starts_with(range.prefix);  // else the range is empty
-      cursor.emplace(core_.index, from, Cursor::kForward, included, begins ? range.prefix.size() : 0);
+      begins_ = from.starts_with(range.prefix);  // else the range is empty
+      cursor_.emplace(core_.index, from, Cursor::kForward, included, begins_ ? range.prefix.size() : 0);
       return true;
     }
     if (is_under_way_) {
-      cursor.emplace(core_.index, place_.view(), Cursor::kBackward, false);
+      cursor_.emplace(core_.index, place_.view(), Cursor::kBackward, false);
       return true;
     }
     // Past the prefix, unless the bound comes before that.
@@ -309,14 +331,14 @@ class Scans {
       place_.to_successor();
       const std::string_view end = place_.view();
       if (!end.empty() && (!range.has_high || end <= range.high)) {
-        cursor.emplace(core_.index, end, Cursor::kBackward, false);
+        cursor_.emplace(core_.index, end, Cursor::kBackward, false);
         return true;
       }
     }
     if (range.has_high) {
-      cursor.emplace(core_.index, range.high, Cursor::kBackward, range.high_included);
+      cursor_.emplace(core_.index, range.high, Cursor::kBackward, range.high_included);
     } else {
-      cursor.emplace(core_.index, Cursor::kBackward);
+      cursor_.emplace(core_.index, Cursor::kBackward);
     }
     return true;
   }
@@ -324,7 +346,10 @@ class Scans {
   Core<Sync>& core_;
   const Handle view_;
   bool is_under_way_ = false;
-  KeyBytes place_;  // of the last leaf that was looked at
+  bool begins_ = false;    // all that the cursor hands out has the prefix
+  bool has_last_ = false;  // the view has the last key that was looked for
+  KeyBytes place_;         // of the last leaf that was looked at
+  std::optional<Cursor> cursor_;  // behind it, inside a guard
 };
 
 }  // namespace tern::detail

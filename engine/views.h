@@ -104,12 +104,18 @@ class Views {
     return Outcome::kFound;
   }
 
-  // What a step has found.
+  // What a step has found: the first `count` of each.
   struct Step {
-    HeadT head[kStepKeys];  // not of what lies in `whole`
+    Step() noexcept {}  // NOLINT(modernize-use-equals-default): in the unions nothing is set, which would take as long as finding it
+
+    union {
+      HeadT head[kStepKeys];  // not of what lies in `whole`
+    };
     // PlainRecords::kWhole, and of a scan: a record that is all there is to its entry. Else null.
     const Rec* whole[kStepKeys];
-    std::string_view key[kStepKeys];
+    union {
+      std::string_view key[kStepKeys];
+    };
     std::uint64_t record[kStepKeys];
     std::uint64_t hash[kStepKeys];
     unsigned count = 0;

@@ -53,7 +53,7 @@ std::string run_index_operations(std::span<const std::uint8_t> bytes) {
     const auto compare_met = [&](typename Index::Cursor& c) {
       std::size_t n = 0;
       std::string_view path;
-      c.meet([&](std::string_view to) { path = to; },
+      c.meet([&](std::string_view to) { return path = to, true; },
              [&](const Index::Leaf& leaf, std::uint64_t hint, int next) {
                if (leaf.seen().kind() == detail::LeafState::kRemoved) return true;
                const std::string_view key = leaf.key();

@@ -75,6 +75,36 @@ struct Ordered {
     }
   }
 
+  // Key by key in one guard, by one who writes whenever a key is shown: that has the guard announced anew.
+  void scan_and_write(int t) {
+    const typename R::View view{rig.core().space.views.open(ViewOwner::kUser), 0};
+    if (!view.opened.ok()) return;
+    const auto walked = rig.view_walk(t, view);
+    std::vector<std::string> scanned;
+    {
+      Scans scans(rig.core(), view);
+      Guard<Sync> guard(rig.core().space, rig.thread(t));
+      for (auto outcome = Scans::Outcome::kMore; outcome == Scans::Outcome::kMore;) {
+        outcome = scans.step({}, nullptr, 1, found);
+        if (outcome == Scans::Outcome::kEnded) scanned.push_back("!");
+        const typename tern::detail::Core<Sync>::Visit visit(rig.core(), rig.thread(t), found.record, found.count);
+        for (unsigned i = 0; i != found.count; ++i) {
+          scanned.push_back(std::string(found.key[i]) + "=" + std::string(found.value(i)));
+          rig.set(t, third, "2");
+        }
+        scans.shown(visit);
+        if (visit.was_renewed() && scans.stands()) rig.complain("a scan stands in nodes that nothing holds");
+      }
+      scans.leave();
+    }
+    if (scanned != walked) {
+      rig.complain("a scan of " + std::to_string(scanned.size()) + " keys by one who writes beside a walk of " + std::to_string(walked.size()));
+    }
+    rig.core().space.views.close(view.opened);
+    Guard<Sync> guard(rig.core().space, rig.thread(t));
+    rig.core().kept_keys()->review(rig.thread(t), rig.shard(), 16);
+  }
+
   std::string check() {
     const bool all_ended = frozen_threads() == 0;
     const std::string found_wrong = check_leaves(rig, all_ended);
@@ -107,6 +137,14 @@ struct Ordered {
               rig.set(0, first, "1");
             },
             [this] { scan(1); }};
+  }
+  Threads scan_by_one_who_writes() {
+    return {[this] {
+              rig.set(0, absent, "1");  // another node, and the old one is free as soon as it may be
+              rig.del(0, absent);
+              rig.set(0, absent, "1");
+            },
+            [this] { scan_and_write(1); }};
   }
   // Nobody can tell the two but by their keys.
   Threads scan_of_twins() {
@@ -185,6 +223,10 @@ TEST(Leaves, ScanOfKeysOfOneTag) {
   Ordered<Mutant::kNone> o(2);
   expect_leaves_hold("leaves, scan of twins", o, o.scan_of_twins(), {.preemptions = 2, .schedules = 15'000});
 }
+TEST(Leaves, ScanByOneWhoWrites) {
+  Ordered<Mutant::kNone> o(2);
+  expect_leaves_hold("leaves, scan by one who writes", o, o.scan_by_one_who_writes(), {.preemptions = 2, .schedules = 15'000});
+}
 TEST(Leaves, HintsOfOtherKeysDoNoHarm) {
   Ordered<Mutant::kIndexHintWrong> o(2);
   expect_leaves_hold("leaves, wrong hints", o, o.scan_beside_a_remover(), {.preemptions = 2, .schedules = 10'000});
@@ -247,6 +289,10 @@ TEST(LeafMutants, ScanTrustsHint) {
 TEST(LeafMutants, ScanMissByHint) {
   Ordered<Mutant::kScanMissByHint> o(2);
   expect_leaves_fail("scan misses by a hint", o, o.scan_beside_a_remover());
+}
+TEST(LeafMutants, ScanStaysWhereItStood) {
+  Ordered<Mutant::kScanStaysWhereItStood> o(2);
+  expect_leaves_fail("scan stays where it stood", o, o.scan_by_one_who_writes());
 }
 TEST(LeafMutants, LeftOfKilled) {
   Ordered<Mutant::kLeafLeftOfKilled> o(2, 1);

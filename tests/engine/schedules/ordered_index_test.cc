@@ -107,7 +107,7 @@ struct Indexed {
     bool met[kKeyCount] = {};
     Cursor c(*index, direction);
     std::string path;
-    c.meet([&](std::string_view to) { path = to; },
+    c.meet([&](std::string_view to) { return path = to, true; },
            [&](const typename Index::Leaf& leaf, std::uint64_t, int next) {
              const auto own = static_cast<unsigned>(leaf.hash);
              if (own >= kKeyCount || leaf.key() != key(own)) return rig.complain("no leaf is met"), false;
