@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine/point_events.h"
 #include "engine/reads.h"
 #include "engine/writes.h"
 
@@ -91,9 +94,85 @@ void BatchRigBase::restore() {
   judged_ = true;
   told_.clear();
   open_.fill(nullptr);
+  if (sub_ == nullptr) return;
+  std::memcpy(static_cast<void*>(listener_), listener_at_freeze_, sizeof listener_);
+  position_[0] = position_at_freeze_;
+  heard_ = heard_at_freeze_;
+}
+
+bool BatchRigBase::is_digit(const R::Rec& r, tern::detail::Stamp s) const {
+  return s.has_ext() && tern::detail::has_tag(rig.core().space.tags_of(r, s), kDigit[0]);
+}
+
+void BatchRigBase::listen() {
+  sub_ = new (listener_) Sub(rig.core());
+  if (!sub_->enter(0, 1, position_)) rig.complain("nobody may listen");
+  sub_->begin();
+  {
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.own());
+    for (unsigned k = 0; k != 4; ++k) {
+      const auto head = rig.core().head(keys[k].hash, keys[k].view());
+      if (!head.present) continue;
+      heard_[k] = {head.value[0], head.version, is_digit(*head.record, head.record->stamp_word())};
+    }
+  }
+  rig.freeze();
+  std::memcpy(listener_at_freeze_, listener_, sizeof listener_);
+  position_at_freeze_ = position_[0];
+  heard_at_freeze_ = heard_;
+}
+
+void BatchRigBase::hear() {
+  tern::detail::Guard<Sync> guard(rig.core().space, rig.own());
+  for (Sub::Next next; sub_->next(next);) {
+    if (next.what == tern::detail::EventSeen::What::kGap) return;  // a scene of more changes than the ring has cells
+    hear_of(next);
+  }
+  for (unsigned k = 0; k != 4; ++k) {
+    const auto head = rig.core().head(keys[k].hash, keys[k].view());
+    const Heard& heard = heard_[k];
+    // A touch takes a version and isn't told.
+    if (head.present && (heard.value != head.value[0] || heard.version > head.version || (heard.version != head.version && !keeps_mortal_))) {
+      rig.complain("a change isn't told");
+    }
+    if (head.present || heard.value == 0) continue;
+    const auto found = rig.core().table.find(keys[k].hash, keys[k].view());  // what is over is told when it goes
+    if (!found || found.stamp.tomb()) rig.complain("a removal isn't told");
+  }
+}
+
+void BatchRigBase::hear_of(const Sub::Next& next) {
+  using tern::detail::PointScope;
+  const auto& space = rig.core().space;
+  const auto& r = *space.record(next.record);
+  const auto k = space.key_of(r, next.stamp);
+  const std::string_view name(k.data, static_cast<std::size_t>(k.size));
+  const auto v = space.value_of(r, next.stamp, k.size);
+  if (next.stamp.tomb() && r.link_word().reason() == tern::detail::TombReason::kInvalidated) {
+    tern::detail::PointEventScope scope;
+    std::memcpy(&scope, v.data, sizeof scope);
+    const bool by_tag = scope.kind == static_cast<std::uint32_t>(PointScope::Kind::kTag);
+    for (unsigned n = 0; n != 4; ++n) {
+      if (by_tag ? heard_[n].is_digit : keys[n].view().starts_with(name)) heard_[n] = {0, heard_[n].version, false, true};
+    }
+    return;
+  }
+  for (unsigned n = 0; n != 4; ++n) {
+    if (keys[n].view() != name) continue;
+    const std::uint64_t version = r.hold_word().version();
+    if (version <= heard_[n].version) rig.complain("a key's changes are told out of order, or twice");
+    if (next.stamp.tomb()) {
+      // A removal that was under way when its key was cleared may come behind the clearing, which is told for the value, too.
+      if (heard_[n].value == 0 && !heard_[n].was_cleared) rig.complain("a removal is told of what wasn't there");
+      heard_[n] = {0, version, false};
+    } else {
+      heard_[n] = {v.data[0], version, is_digit(r, next.stamp)};
+    }
+  }
 }
 
 std::string BatchRigBase::check() {
+  if (sub_ != nullptr) hear();
   // Once more by the own thread, when all is over: the last state counts, too.
   read(rig.own_index(), {0, 1, 2, 3});
   // A version that a batch was told is the record's.

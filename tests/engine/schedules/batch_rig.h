@@ -19,6 +19,7 @@
 #include "engine/batch_writer.h"
 #include "engine/expiry.h"
 #include "engine/scans.h"
+#include "engine/subscription.h"
 #include "tests/engine/schedules/exploring.h"
 #include "tests/sync/map_spec.h"
 
@@ -62,6 +63,9 @@ class BatchRigBase {
   // What threads hold back goes to eviction's queues.
   void settle_queues();
   std::string check_stopped();
+
+  // The state that schedules begin from has a listener: what it is told are each key's changes in order, and come to what is there.
+  void listen();
 
   // --- recorded operations ---
 
@@ -130,6 +134,9 @@ class BatchRigBase {
   void finish(Call<MapOp>& call, Outcome outcome);
   void invalidate(int t, const MapOp& op, const tern::detail::PointScope& scope);
   std::string judge();
+  void hear();
+  bool is_digit(const R::Rec& r, tern::detail::Stamp s) const;
+  void hear_of(const tern::detail::Subscription<Sync>::Next& next);
 
   static constexpr std::string_view kDigit[] = {"digit"}, kLetter[] = {"letter"};
   tern::detail::TagBlock digit_, letter_;
@@ -145,6 +152,19 @@ class BatchRigBase {
   bool leased_ = false;
   MapSpec::State initial_ = {'0', '0', '0', 0, 0};
   std::map<std::pair<unsigned, char>, std::uint64_t> told_;
+
+  using Sub = tern::detail::Subscription<Sync>;
+  struct Heard {
+    char value = 0;  // 0: it isn't there
+    std::uint64_t version = 0;
+    bool is_digit = false;
+    bool was_cleared = false;
+  };
+  alignas(Sub) unsigned char listener_[sizeof(Sub)] = {};
+  unsigned char listener_at_freeze_[sizeof(Sub)] = {};
+  Sub* sub_ = nullptr;
+  std::uint64_t position_[1] = {}, position_at_freeze_ = 0;
+  std::array<Heard, 4> heard_, heard_at_freeze_;
 };
 
 // With a bug planted.

@@ -58,11 +58,14 @@ void RigOf<S>::freeze() {
   auto& heap = core().space.heap;
   tern::alloc::unpoison(region_, kRegionBytes);  // blocks in magazines are copied too
   if (core().evicts) {
-    // What the policy remembers: the first extent, from the top, is above the next.
-    const std::uint64_t next = heap.allocate_extent(1);
-    heap.free_extent(next, 1);
-    tern::alloc::unpoison(region_, kRegionBytes);
-    save(heap.at(next) + tern::alloc::BasicHeap<Sync>::kGranuleBytes,
+    // What the policy remembers: the first extent, from the top, is above the next, until there are others.
+    if (policy_ == nullptr) {
+      const std::uint64_t next = heap.allocate_extent(1);
+      heap.free_extent(next, 1);
+      tern::alloc::unpoison(region_, kRegionBytes);
+      policy_ = heap.at(next) + tern::alloc::BasicHeap<Sync>::kGranuleBytes;
+    }
+    save(policy_,
          tern::detail::EvictionPolicy<Sync>::words(core().bound.max) * sizeof(std::uint64_t));
   }
   if (tern::detail::Events<Sync> events(core().space); events.ring(0) != nullptr) {

@@ -235,6 +235,7 @@ class RigOf {
   std::vector<unsigned char> saved_bytes_;
   std::size_t private_used_ = 0;
   std::uint64_t now_at_freeze_ = 0;
+  std::byte* policy_ = nullptr;  // eviction's, in an extent of its own
   std::unique_ptr<Recorder<RegisterOp>> recorder_;
   History<RegisterOp> before_;
   std::string complaint_;
