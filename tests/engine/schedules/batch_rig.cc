@@ -454,6 +454,12 @@ void BatchRigBase::pass(int t) {
   fire(t, 150);
 }
 
+void BatchRigBase::move(int t, unsigned key) {
+  tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+  const auto found = rig.core().table.find(keys[key].hash, keys[key].view());
+  if (found) (void)rig.core().mover().move(rig.thread(t), found);
+}
+
 void BatchRigBase::set_member(int t, unsigned key, char value) {
   MapOp op;
   op.add(What::kSetMortal, key, value);

@@ -101,6 +101,8 @@ class BatchRigBase {
   void touch(int t, unsigned key, bool mortal);
   // It is 150, and what is due goes.
   void pass(int t);
+  // The key's record, if there is one, to another block. No part of the history.
+  void move(int t, unsigned key);
   void set_member(int t, unsigned key, char value);
   void revoke(int t);
   // No part of the history.

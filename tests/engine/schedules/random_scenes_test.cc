@@ -23,15 +23,15 @@ namespace {
 
 using std::chrono::steady_clock;
 
-enum class World : std::uint8_t { kPlain, kKeptByAView, kTagged, kOrdered, kFull, kSplitting, kLeased, kLeaseDue, kMortal };
-constexpr const char* kWorlds[] = {"plain", "kept by a view", "tagged", "ordered", "full", "splitting", "leased", "lease due", "mortal"};
+enum class World : std::uint8_t { kPlain, kKeptByAView, kTagged, kOrdered, kFull, kSplitting, kLeased, kLeaseDue, kMortal, kMoving };
+constexpr const char* kWorlds[] = {"plain", "kept by a view", "tagged", "ordered", "full", "splitting", "leased", "lease due", "mortal", "moving"};
 
 enum class Does : std::uint8_t {
   kGet, kSet, kDel, kSwap, kAdd, kRead, kView, kBatch, kClear, kClearOne, kSweep, kGrow,
-  kClearDigits, kSetLetter, kScan, kEvict, kSetMember, kRevoke, kSweepLeases, kPutOff, kSetMortal, kTouch, kTouchAway, kPass,
+  kClearDigits, kSetLetter, kScan, kEvict, kSetMember, kRevoke, kSweepLeases, kPutOff, kSetMortal, kTouch, kTouchAway, kPass, kMove,
 };
 constexpr const char* kDoes[] = {"get", "set", "del", "swap", "add", "read", "view", "batch", "clear", "clear one", "sweep", "grow",
-                                 "clear digits", "set letter", "scan", "evict", "set member", "revoke", "sweep leases", "put off", "set mortal", "touch", "touch away", "pass"};
+                                 "clear digits", "set letter", "scan", "evict", "set member", "revoke", "sweep leases", "put off", "set mortal", "touch", "touch away", "pass", "move"};
 
 struct Step {
   Does does = Does::kGet;
@@ -109,6 +109,7 @@ class Scene {
         case World::kLeased: s.does = std::array{Does::kSetMember, Does::kSetLetter, Does::kRevoke, Does::kSweepLeases}[pick(4)]; return s;
         case World::kLeaseDue: s.does = std::array{Does::kSetMember, Does::kSetLetter, Does::kPass, Does::kPass, Does::kPutOff, Does::kRevoke, Does::kSweepLeases}[pick(7)]; return s;
         case World::kMortal: s.does = std::array{Does::kSetMortal, Does::kSetLetter, Does::kPass, Does::kPass, Does::kTouch, Does::kTouchAway}[pick(6)]; return s;
+        case World::kMoving: s.does = std::array{Does::kMove, Does::kMove, Does::kMove, Does::kPass, Does::kSetMortal, Does::kTouch}[pick(6)]; return s;
         default: break;
       }
     }
@@ -157,6 +158,7 @@ class Scene {
       case Does::kTouch: b.touch(t, s.key, true); break;
       case Does::kTouchAway: b.touch(t, s.key, false); break;
       case Does::kPass: b.pass(t); break;
+      case Does::kMove: b.move(t, s.key); break;
     }
   }
 
@@ -173,7 +175,7 @@ class Explored {
     b_.rig.at_freeze = [] {};  // scenes may come to the heap's slow ways
     if (world == World::kLeased) b_.lease_two();
     if (world == World::kLeaseDue) b_.lease_two(BatchRigBase::kDueMs);
-    if (world == World::kMortal) b_.mortal_two();
+    if (world == World::kMortal || world == World::kMoving) b_.mortal_two();
     b_.rig.freeze();
     if (listening) b_.listen();
   }
@@ -242,7 +244,7 @@ void expect_to_hold(World world, bool listening) {
 TEST_P(RandomScenes, Hold) { expect_to_hold(GetParam(), false); }
 TEST_P(RandomScenes, HoldWithAListener) { expect_to_hold(GetParam(), true); }
 
-INSTANTIATE_TEST_SUITE_P(, RandomScenes, testing::Values(World::kPlain, World::kKeptByAView, World::kTagged, World::kOrdered, World::kFull, World::kSplitting, World::kLeased, World::kLeaseDue, World::kMortal));
+INSTANTIATE_TEST_SUITE_P(, RandomScenes, testing::Values(World::kPlain, World::kKeptByAView, World::kTagged, World::kOrdered, World::kFull, World::kSplitting, World::kLeased, World::kLeaseDue, World::kMortal, World::kMoving));
 
 struct PlantedBug {
   const char* name;
@@ -266,6 +268,7 @@ INSTANTIATE_TEST_SUITE_P(, RandomScenesMutants, testing::Values(
     PlantedBug{"lease met alive", World::kLeased, Mutant::kLeaseMetAlive}, PlantedBug{"no home check", World::kSplitting, Mutant::kLiveWithoutHomeCheck},
     PlantedBug{"expired kept", World::kMortal, Mutant::kExpiredKept}, PlantedBug{"touched unjudged", World::kMortal, Mutant::kTouchedUnjudged},
     PlantedBug{"deadline outlived", World::kMortal, Mutant::kDeadlineOutlived}, PlantedBug{"of two times", World::kMortal, Mutant::kViewOfTwoTimes},
+    PlantedBug{"moved from a stale word", World::kMoving, Mutant::kMoveFromStaleWord}, PlantedBug{"moved off versions", World::kMoving, Mutant::kMoveVersioned},
     PlantedBug{"replaced untold", World::kPlain, Mutant::kEventReplacedUntold, true},
     PlantedBug{"aborted told", World::kPlain, Mutant::kEventAbortedTold, true}, PlantedBug{"absent told", World::kPlain, Mutant::kBatchAbsentTold, true},
     PlantedBug{"flag before tail", World::kPlain, Mutant::kEventFlagBeforeTail, true}, PlantedBug{"tail before flag", World::kPlain, Mutant::kEventTailBeforeFlag, true}));
