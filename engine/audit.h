@@ -33,7 +33,7 @@ class Audit {
       table_bytes += block(core, home);
       if (p.events == 0) return;
       table_bytes += block(core, p.events);
-      for (unsigned i = 0; i != table.shard_count(); ++i) table_bytes += block(core, PointEvents<Sync>::in_list(core.space, p.events, i));
+      for (unsigned i = 0; i != core.space.events.rings; ++i) table_bytes += block(core, PointEvents<Sync>::in_list(core.space, p.events, i));
     });
     if (core.evicts) {
       std::uint64_t entries = 0;
@@ -48,7 +48,7 @@ class Audit {
     });
     if (table.ordered() != nullptr) check_index(core, report);
     Events<Sync> events(const_cast<Space<Sync>&>(core.space));
-    for (unsigned i = 0; i != events.shards() && events.ring(i) != nullptr; ++i) {
+    for (unsigned i = 0; i != events.rings() && events.ring(i) != nullptr; ++i) {
       const auto& ring = *events.ring(i);
       if (ring.floor() > ring.tail()) fail(report, "events: a ring's floor is ahead of its tail");
       ring.for_each([&](std::uint64_t record) {

@@ -41,7 +41,8 @@ struct CoreOptions {
   std::uint64_t seed = 0;
   std::size_t entries_max = 0;
   std::size_t view_bytes = ~std::size_t{0};  // what versions kept for views may take
-  std::uint64_t ring_cells = 0;  // of each shard's event ring, a power of two; 0: the least
+  unsigned ring_count = 0;       // event rings, a power of two; 0: one a shard
+  std::uint64_t ring_cells = 0;  // of each, a power of two; 0: the least
   std::uint64_t ring_bytes = 0;  // of replaced records that events keep
   WeigherFn weigher = nullptr;
   void* weigher_user = nullptr;
@@ -114,7 +115,8 @@ class Core {
     space.time = &time;
     space.removal_hook = o.removal_hook;
     space.views.kept_bytes_max = o.view_bytes;
-    space.events.shards = o.shard_count;
+    space.events.rings = o.ring_count == 0 ? o.shard_count : std::min(o.ring_count, o.shard_count);
+    space.events.shard_shift = static_cast<unsigned>(std::countr_zero(o.shard_count) - std::countr_zero(space.events.rings));
     space.events.cells = std::max(o.ring_cells, EventRing<Sync>::kCellsMin);
     space.events.bytes_max = o.ring_bytes;
     bound.max = o.entries_max;
@@ -473,7 +475,7 @@ class Core {
       if (home == 0) home = space.build_from_reserve(t, spec).offset;
     } while (home == 0 && find_room(t, bytes, room));
     if (home == 0) return false;
-    const std::uint64_t events = Events<Sync>::wanted(space) ? PointEvents<Sync>::build(space, t, scope, table.shard_count()) : 0;
+    const std::uint64_t events = Events<Sync>::wanted(space) ? PointEvents<Sync>::build(space, t, scope, space.events.rings) : 0;
     for (bool again = true;;) {
       {
         Grd guard(space, t);
@@ -490,7 +492,7 @@ class Core {
       again = true;
       if (space.log.call != nullptr) space.log.call(space.log.user, "a view was ended: every invalidation point waited for it");
     }
-    if (events != 0) PointEvents<Sync>::discard(space, t, events, table.shard_count());
+    if (events != 0) PointEvents<Sync>::discard(space, t, events, space.events.rings);
     space.discard(t, home);
     return false;
   }
@@ -546,7 +548,7 @@ class Core {
     bool some;
     {
       Grd guard(space, t);
-      some = Events<Sync>(space).shorten(t, std::max(kTakenFromEvents / table.shard_count(), 1u));
+      some = Events<Sync>(space).shorten(t, std::max(kTakenFromEvents / space.events.rings, 1u));
     }
     space.epoch.reclaim(space, t, units_for(bytes));
     if (some && space.log.call != nullptr && space.events.shortened.load(std::memory_order_relaxed) == 1) space.log.call(space.log.user, "memory is short: events that nobody has read yet were given up");

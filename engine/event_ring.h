@@ -1,4 +1,4 @@
-// EventRing: the last changes of one shard, in the order in which they were told. Writers put records in, any number of
+// EventRing: the last changes of a few shards (events.h), in the order in which they were told. Writers put records in, any number of
 // subscribers read at their own pace, and nobody waits for anybody.
 //
 //   cell   63..40 lap | 39..0 record        n of them, a power of two
@@ -18,6 +18,8 @@
 // tail and then finds R without its flag knows that R is in no earlier cell; and if R is in this one, his swap fails.
 // The flag is the record's own bit (PUB): no number, no second list.
 //
+// A writer's own record may be born with the cell's hold: then it is dropped if a helper was first, and if it isn't told after all.
+//
 // A cell holds its record, so that a record that was replaced can still be read here. The hold is taken before the swap,
 // inside the guard in which the record was found in the table, and goes when the cell is filled again or the floor
 // passes it: after a grace period, because whoever has read the cell may still be at the record. Who listens isn't, once a round has
@@ -30,7 +32,7 @@
 // it was overrun, and the line of the tail stays the writers'. Laps tell the last 2^24 apart: who was away for so long that it may be
 // more reads with read_far, which asks the tail first.
 //
-// A record that stands for no key (an invalidation point: one a shard, STAMPED, in no slot) is published the same way.
+// A record that stands for no key (an invalidation point: one a ring, STAMPED, in no slot) is published the same way.
 //
 // Edges
 //   event      the swap of a cell; moving the tail / reading tail and cell: the record, its stamp and value
@@ -79,7 +81,7 @@ struct EventSeen {
 };
 
 // Lies in the store's arena, its cells behind it. Host, for publish and pass:
-//   bool is_told(record); void tell(record)      the record's flag
+//   bool is_told(record); void tell(record)      the record's flag; tell_own(record): of the one that is published, by whom that is done
 //   bool is_late(record)                         it isn't to be told any more (point_events.h)
 //   void hold(record); void unhold(record)       inside the guard that found it: never the last hold
 //   void release(record)                         a cell's hold, after a grace period
@@ -118,10 +120,9 @@ class alignas(128) EventRing {
     return has(t) ? t + 1 : t;
   }
 
-  // Inside the guard in which the record was found where it is current. A tail that was read.
+  // Inside the guard in which the record was found where it is current. `held`: it was born with a hold for this. A tail that was read.
   template <class Host>
-  std::uint64_t publish(Host& host, std::uint64_t record) noexcept {
-    bool held = false;
+  std::uint64_t publish(Host& host, std::uint64_t record, bool held = false) noexcept {
     const bool early = planted<Sync>(Mutant::kEventFlagBeforeTail) && !host.is_told(record);
     std::uint64_t p;
     for (;;) {
@@ -153,7 +154,7 @@ class alignas(128) EventRing {
       if (planted<Sync>(Mutant::kEventTailBeforeFlag)) move_tail(p);
       Sync::point("event.in");
       if (planted<Sync>(Mutant::kEventHoldResurrected)) host.hold(record);
-      host.tell(record);
+      host.tell_own(record);
       Sync::point("event.told");
       move_tail(p);
       if (c.record() != 0) {
@@ -325,7 +326,8 @@ class alignas(128) EventRing {
 template <class Sync>
 struct alignas(64) EventState {
   using Word = typename Sync::template Atomic<std::uint64_t>;
-  unsigned shards = 0;
+  unsigned rings = 0;
+  unsigned shard_shift = 0;  // from a shard's number to that of its ring
   std::uint64_t cells = EventRing<Sync>::kCellsMin;  // of each ring
   std::uint64_t bytes_max = 0;                       // of records that are nowhere but in rings
   void (*wake)(void* user) noexcept = nullptr;       // whoever sleeps

@@ -1,5 +1,8 @@
 // Events: every change that can be read is told once, in its shard's ring, while somebody listens.
 //
+// A ring is that of one shard, or of a few that lie side by side: there are as many as keep the processors' writers apart
+// (CoreOptions::ring_count), and no more. Each costs every poll a look, and its cells and heads a writer's cache a few lines.
+//
 //   commit      the head is told before it is replaced, the new record once it is stamped (rule Q5)
 //   batch       the same at the install, and when a record is settled; a husk is never told
 //   buried      a tomb is told before it leaves its slot
@@ -77,7 +80,7 @@ class Events {
     if constexpr (!Sync::kWordwise) {
       const std::uint64_t at = space.events.place.load(std::memory_order_relaxed);  // a hint
       if (at == 0) return;
-      const std::uint64_t offset = static_cast<std::uint64_t>(&shard - space.geometry.shards) * Ring::bytes_for(space.events.cells);
+      const std::uint64_t offset = std::uint64_t{ring_of(space, shard)} * Ring::bytes_for(space.events.cells);
       reinterpret_cast<const Ring*>(space.heap.template at<std::byte>(at) + offset)->expect();
     }
   }
@@ -88,35 +91,52 @@ class Events {
   }
   // The same, where somebody listens.
   [[gnu::noinline]] static void tell(Spc& space, Thr& t, const Shard<Sync>& shard, Rec& r) noexcept {
-    tell(space, t, static_cast<unsigned>(&shard - space.geometry.shards), r);
+    tell(space, t, ring_of(space, shard), r);
   }
-  static void tell(Spc& space, Thr& t, unsigned shard, Rec& r) noexcept {
+  static void tell(Spc& space, Thr& t, unsigned number, Rec& r) noexcept {
     const Stamp s = r.stamp_word();
     const bool husk = planted<Sync>(Mutant::kEventAbortedTold) && s.aborted();
     if ((!s.stamped() && !husk) || s.told()) return;
     const std::uint64_t word = space.views.listeners().load(std::memory_order_relaxed);  // see wanted()
     if (word == 0 || (s.stamp() <= from_of(word) && !husk)) return;
     Events events(space);
-    Ring* ring = events.ring(shard);
+    Ring* ring = events.ring(number);
     if (ring == nullptr) return;  // then the listener's stamp isn't before this one either
-    if (space.has_points()) [[unlikely]] events.tell_points(t, shard, s);
-    events.put(t, *ring, shard, r);
+    if (space.has_points()) [[unlikely]] events.tell_points(t, number, s);
+    events.put(t, *ring, number, r);
   }
 
-  // The point's event in this shard, if it has one. Inside the guard that found it.
-  static void tell_point(Spc& space, Thr& t, unsigned shard, Point<Sync>& p) noexcept {
-    if (p.events == 0 || PointEvents<Sync>::of(space, p, shard).stamp_word().told()) return;
+  // The same of a record that this thread has made and stamped, with a hold for its cell: `s` is its word. Nothing is added to that
+  // word from now on but the flag, so that is no swap.
+  [[gnu::noinline]] static void tell_own(Spc& space, Thr& t, const Shard<Sync>& shard, Rec& r, Stamp s) noexcept {
     const std::uint64_t word = space.views.listeners().load(std::memory_order_relaxed);  // see wanted()
-    Rec& r = PointEvents<Sync>::stamped(space, p, shard);
+    const unsigned number = ring_of(space, shard);
+    Events events(space);
+    Ring* const ring = word == 0 || !s.stamped() || s.stamp() <= from_of(word) ? nullptr : events.ring(number);
+    if (ring == nullptr) [[unlikely]] {
+      if (!planted<Sync>(Mutant::kEventUntoldHolds)) space.drop_hold(t, space.offset_of(r));
+      return;
+    }
+    if (space.has_points()) [[unlikely]] events.tell_points(t, number, s);
+    if (planted<Sync>(Mutant::kEventFlagRestamps)) s = s.stamped_at(space.views.now());
+    OwnHost host{{space, t, number}, s.word() | Stamp::kTold};
+    events.put(host, *ring, r, true);
+  }
+
+  // The point's event in this ring, if it has one. Inside the guard that found it.
+  static void tell_point(Spc& space, Thr& t, unsigned number, Point<Sync>& p) noexcept {
+    if (p.events == 0 || PointEvents<Sync>::of(space, p, number).stamp_word().told()) return;
+    const std::uint64_t word = space.views.listeners().load(std::memory_order_relaxed);  // see wanted()
+    Rec& r = PointEvents<Sync>::stamped(space, p, number);
     if (word == 0 || r.stamp_word().stamp() <= from_of(word)) return;
     Events events(space);
-    if (Ring* ring = events.ring(shard)) events.put(t, *ring, shard, r);
+    if (Ring* ring = events.ring(number)) events.put(t, *ring, number, r);
   }
 
   // Gives up to `count` of each ring's oldest events up. False: there were none.
   bool shorten(Thr& t, unsigned count) noexcept {
     bool some = false;
-    for (unsigned i = 0; i != state_.shards; ++i) {
+    for (unsigned i = 0; i != state_.rings; ++i) {
       Host host{space_, t, i};
       Ring* r = ring(i);
       if (r == nullptr) return false;
@@ -127,10 +147,10 @@ class Events {
   }
 
   // Nobody listens any more: what the ring still holds goes. How many of up to `count`.
-  unsigned drain(Thr& t, unsigned shard, unsigned count) noexcept {
-    Ring* r = ring(shard);
+  unsigned drain(Thr& t, unsigned number, unsigned count) noexcept {
+    Ring* r = ring(number);
     if (r == nullptr || wanted(space_)) return 0;
-    Host host{space_, t, shard};
+    Host host{space_, t, number};
     unsigned n = 0;
     while (n != count && r->pass(host)) ++n;
     return n;
@@ -170,12 +190,14 @@ class Events {
   std::uint64_t session() const noexcept { return state_.session.load(std::memory_order_seq_cst); }  // [listen] seq_cst
 
   EventRounds<Sync>& rounds() noexcept { return state_.rounds; }
-  unsigned shards() const noexcept { return state_.shards; }
+  unsigned rings() const noexcept { return state_.rings; }
+  static unsigned ring_of(const Spc& space, unsigned shard) noexcept { return shard >> space.events.shard_shift; }
+  static unsigned ring_of(const Spc& space, const Shard<Sync>& shard) noexcept { return ring_of(space, static_cast<unsigned>(&shard - space.geometry.shards)); }
   std::uint64_t cells() const noexcept { return state_.cells; }
-  Ring* ring(unsigned shard) const noexcept {
+  Ring* ring(unsigned number) const noexcept {
     const std::uint64_t at = state_.place.load(std::memory_order_acquire);  // [listen] acquire
     if (at == 0) return nullptr;
-    return reinterpret_cast<Ring*>(space_.heap.template at<std::byte>(at) + shard * Ring::bytes_for(state_.cells));
+    return reinterpret_cast<Ring*>(space_.heap.template at<std::byte>(at) + number * Ring::bytes_for(state_.cells));
   }
 
   // A listener is about to sleep: whoever tells something from now on wakes it. It looks at the tails after this.
@@ -196,7 +218,7 @@ class Events {
   struct Host {
     Spc& space;
     Thr& t;
-    unsigned shard;
+    unsigned number;  // the ring's
     bool is_told(std::uint64_t record) const noexcept { return space.record(record)->stamp_word().told(); }
     void tell(std::uint64_t record) const noexcept {
       space.record(record)->w0.fetch_or(Stamp::kTold, std::memory_order_seq_cst);  // [told] seq_cst
@@ -204,8 +226,9 @@ class Events {
     bool is_late(std::uint64_t record) const noexcept {
       const Rec& r = *space.record(record);
       const Stamp s = r.stamp_word();
-      return !is_point(r, s) && PointEvents<Sync>::is_late(space, shard, r, s);
+      return !is_point(r, s) && PointEvents<Sync>::is_late(space, number, r, s);
     }
+    void tell_own(std::uint64_t record) const noexcept { tell(record); }
     void hold(std::uint64_t record) const noexcept {
       space.record(record)->meta.fetch_add(Hold::kOne, std::memory_order_acq_rel);  // [hold] inside the guard that found it
     }
@@ -224,22 +247,33 @@ class Events {
     }
   };
 
+  struct OwnHost : Host {
+    std::uint64_t told;
+    void tell_own(std::uint64_t record) const noexcept {
+      this->space.record(record)->w0.store(told, std::memory_order_release);  // [told] release: moving the tail comes after it
+    }
+  };
+
   static bool is_point(const Rec& r, Stamp s) noexcept { return s.tomb() && r.link_word().reason() == TombReason::kInvalidated; }
 
-  void put(Thr& t, Ring& ring, unsigned shard, Rec& r) noexcept {
-    Host host{space_, t, shard};
+  void put(Thr& t, Ring& ring, unsigned number, Rec& r) noexcept {
+    Host host{space_, t, number};
+    put(host, ring, r, false);
+  }
+  template <class H>
+  [[gnu::always_inline]] void put(H& host, Ring& ring, Rec& r, bool held) noexcept {
     std::uint64_t round = planted<Sync>(Mutant::kRoundNotedLate) ? state_.rounds.number() : 0;
-    const std::uint64_t tail = ring.publish(host, space_.offset_of(r));
+    const std::uint64_t tail = ring.publish(host, space_.offset_of(r), held);
     if (!planted<Sync>(Mutant::kRoundNotedLate)) round = state_.rounds.number();
     ring.let_go_of_read(host, tail, round);
     keep_to_share(host, ring);
     if (state_.sleepers.load(std::memory_order_seq_cst) != 0) [[unlikely]] wake();  // [sleep] seq_cst
   }
   // Points that came before what has this stamp are told before it.
-  [[gnu::noinline]] void tell_points(Thr& t, unsigned shard, Stamp s) noexcept {
+  [[gnu::noinline]] void tell_points(Thr& t, unsigned number, Stamp s) noexcept {
     if (planted<Sync>(Mutant::kPointEventBehind)) return;
     space_.points.for_each(space_, [&](unsigned, std::uint64_t, Point<Sync>& p) {
-      if (p.events != 0 && Points<Sync>::stamp_of(space_, p) < s.stamp()) tell_point(space_, t, shard, p);
+      if (p.events != 0 && Points<Sync>::stamp_of(space_, p) < s.stamp()) tell_point(space_, t, number, p);
     });
   }
 
@@ -262,12 +296,12 @@ class Events {
 
   bool open_rings() noexcept {
     if (state_.place.load(std::memory_order_acquire) != 0) return true;  // [listen] acquire
-    const std::uint64_t bytes = Ring::bytes_for(state_.cells) * state_.shards;
+    const std::uint64_t bytes = Ring::bytes_for(state_.cells) * state_.rings;
     const std::uint64_t at = space_.heap.allocate_extent(bytes);
     if (at == 0) return false;
     std::byte* memory = space_.heap.template at<std::byte>(at);
     std::memset(memory, 0, bytes);
-    for (unsigned i = 0; i != state_.shards; ++i) {
+    for (unsigned i = 0; i != state_.rings; ++i) {
       (new (memory + i * Ring::bytes_for(state_.cells)) Ring)->open(state_.cells);
     }
     std::uint64_t none = 0;

@@ -14,7 +14,7 @@ namespace tern::detail {
 
 namespace {
 
-// A token: these, then a position for each shard.
+// A token: these, then a position in each ring.
 struct Token {
   static constexpr std::uint64_t kMagic = 0x31544157'4E524554;  // "TERNWAT1"
   std::uint64_t magic = kMagic;
@@ -38,6 +38,10 @@ ChangeKind kind_of(Stamp s, TombReason reason) noexcept {
   return ChangeKind::kDelete;
 }
 
+unsigned ring_of(const Core<StdSync>& core, std::uint64_t hash) noexcept {
+  return Events<StdSync>::ring_of(core.space, core.table.shard_index(hash));
+}
+
 }  // namespace
 
 Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOptions& options,
@@ -47,7 +51,7 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
   if (options.gather && options.coalesce) return {Status::kInvalidArgument, Field::kGather};
   if (options.min_interval.count() < 0) return {Status::kInvalidArgument, Field::kInterval};
   if (options.progress.count() < 0) return {Status::kInvalidArgument, Field::kProgress};
-  // One key lies in one shard.
+  // One key lies in one ring.
   const bool one = interest == nullptr && filter.kind() == KeyFilter::Kind::kKey;
   auto& core = store.core;
   KeyBytes stored;
@@ -56,8 +60,8 @@ Result<Feed*> Feed::open(StoreCore& store, KeyFilter&& filter, const WatchOption
     if (!stored.assign(NameMark(name), key)) return Status::kOutOfMemory;
     key = stored.view();
   }
-  const unsigned first = one ? core.table.shard_index(core.hash_of(key)) : 0;
-  const unsigned count = one ? 1 : core.table.shard_count();
+  const unsigned first = one ? ring_of(core, core.hash_of(key)) : 0;
+  const unsigned count = one ? 1 : core.space.events.rings;
   // Its place in the rings is before it: with what a poll that finds nothing looks at, on one page.
   const std::size_t before = (count * sizeof(std::uint64_t) + alignof(Feed) - 1) / alignof(Feed) * alignof(Feed);
   void* memory = alloc::private_allocate_aligned(before + sizeof(Feed), alignof(Feed));
@@ -257,7 +261,7 @@ void Feed::forget(const Change& c) noexcept {
   memory_->forget([&](std::string_view key, std::uint64_t hash) {
     // The hash is of the owner's key, which is stored as another one in a namespace.
     const bool stored_as_it_is = name_ == kDefaultName && !is_named(key);
-    if (stored_as_it_is && store_.core.table.shard_index(hash) != c.shard) return false;
+    if (stored_as_it_is && ring_of(store_.core, hash) != c.shard) return false;
     return c.scope != ChangeScope::kPrefix || key.starts_with(c.key);
   });
 }
@@ -393,7 +397,7 @@ unsigned Feed::scope_of(std::uint64_t record, Stamp s, Change& c) const noexcept
       describe(next.record, next.stamp, {key.data, key.size}, c);
     }
   }
-  c.shard = next.shard;
+  c.shard = next.ring;
   c.sequence = next.sequence;
   return true;
 }
@@ -410,7 +414,11 @@ bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
 
 // True: it stopped before the end.
 bool Feed::follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
-  Subscription<Sync>::Next group[Subscription<Sync>::kGroup];
+  union Room {  // not initialised: that is a third of a poll that finds nothing
+    Room() noexcept {}
+    Subscription<Sync>::Next group[Subscription<Sync>::kGroup];
+  } room;
+  auto* const group = room.group;
   for (unsigned scanned = 0; scanned < kScannedMax;) {
     if (n == out.size()) return place_.has_more();
     const Guard<Sync> guard(store_.core.space, t);

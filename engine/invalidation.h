@@ -180,7 +180,7 @@ class Invalidation {
 
   void tell(Thr& t, Pt& p) noexcept {
     if (p.events == 0) return;
-    for (unsigned i = 0; i != table_.shard_count(); ++i) Events<Sync>::tell_point(space_, t, i, p);
+    for (unsigned i = 0; i != space_.events.rings; ++i) Events<Sync>::tell_point(space_, t, i, p);
   }
 
   // The end of a lap was reached.
@@ -210,7 +210,7 @@ class Invalidation {
       const auto anywhere = [] { return ~0u; };
       if (space_.views.needed(s, swept - 1, anywhere) && !planted<Sync>(Mutant::kPointDroppedEarly)) return;
       if (!space_.points.unlink(slot, home)) return;
-      PointEvents<Sync>::retire(space_, t, p, table_.shard_count());
+      PointEvents<Sync>::retire(space_, t, p);
       space_.retire(t, home);
     });
   }

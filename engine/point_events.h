@@ -1,13 +1,13 @@
-// PointEvents: what listeners are told of an invalidation point: one event in each shard's ring, in place of one for each key
+// PointEvents: what listeners are told of an invalidation point: one event in each ring, in place of one for each key
 // that it removes.
 //
-//   point's home -> list, in the value of a record of its own: S offsets -> S records, in no slot
+//   point's home -> list, in the value of a record of its own: an offset a ring -> their records, in no slot
 //   such a record   a tomb of TombReason::kInvalidated; its key is the point's scope, its value says of what kind that is
 //
 // They are built before the point is published, and retired with it; a ring's cell holds its own as it holds any record. None, if
 // nobody listens then, or there is no memory: then what it kills is told key by key, as it is buried.
 //
-// Order in a ring, for the point's stamp s and a record r of its shard
+// Order in a ring, for the point's stamp s and a record r of its shards
 //   stamp(r) > s                    the point goes first: whoever tells r tells it before
 //   stamp(r) <= s and of the scope  r goes first, or not at all: the point's event alone stands for the put and its removal
 //   its tomb                        is never told
@@ -15,7 +15,7 @@
 // in that position or before it, and the swap fails or isn't tried; if it isn't told yet, it comes behind.
 // So a listener that forgets the scope when it hears of the point has what the store has, without comparing stamps.
 //
-// Each shard has its event before the point counts as swept, whoever made it stands still or not. Lock-free.
+// Each ring has its event before the point counts as swept, whoever made it stands still or not. Lock-free.
 #ifndef TERN_ENGINE_POINT_EVENTS_H_
 #define TERN_ENGINE_POINT_EVENTS_H_
 
@@ -45,11 +45,11 @@ struct PointEvents {
   // --- before the point is published ---------------------------------------------------------------------------
 
   // The list; 0: no memory.
-  static std::uint64_t build(Spc& space, Thr& t, const PointScope& scope, unsigned shards) noexcept {
-    const auto list = space.build(t, {{Pts::kKey, sizeof Pts::kKey}, shards * sizeof(std::uint64_t)});
+  static std::uint64_t build(Spc& space, Thr& t, const PointScope& scope, unsigned rings) noexcept {
+    const auto list = space.build(t, {{Pts::kKey, sizeof Pts::kKey}, rings * sizeof(std::uint64_t)});
     if (list.offset == 0) return 0;
     const PointEventScope what{static_cast<std::uint32_t>(scope.kind), scope.name};
-    for (unsigned i = 0; i != shards; ++i) {
+    for (unsigned i = 0; i != rings; ++i) {
       const auto built = space.build(t, {scope.bytes, sizeof what});
       if (built.offset == 0) {
         discard(space, t, list.offset, i);
@@ -72,11 +72,11 @@ struct PointEvents {
 
   // --- inside the guard that found the point -------------------------------------------------------------------
 
-  static Rec& of(Spc& space, const Pt& p, unsigned shard) noexcept { return *space.record(in_list(space, p.events, shard)); }
+  static Rec& of(Spc& space, const Pt& p, unsigned ring) noexcept { return *space.record(in_list(space, p.events, ring)); }
 
   // Ready to be put on the ring.
-  static Rec& stamped(Spc& space, Pt& p, unsigned shard) noexcept {
-    Rec& r = of(space, p, shard);
+  static Rec& stamped(Spc& space, Pt& p, unsigned ring) noexcept {
+    Rec& r = of(space, p, ring);
     const Stamp s = r.stamp_word();
     if (s.stamped()) return r;
     std::uint64_t expected = s.word();
@@ -85,28 +85,28 @@ struct PointEvents {
     return r;
   }
 
-  // Whether a point that kills `r` is told in its shard: then `r` comes too late. Asked after the tail was read.
-  static bool is_late(Spc& space, unsigned shard, const Rec& r, Stamp s) noexcept {
+  // Whether a point that kills `r` is told in its ring: then `r` comes too late. Asked after the tail was read.
+  static bool is_late(Spc& space, unsigned ring, const Rec& r, Stamp s) noexcept {
     if (!space.has_points()) [[likely]] return false;
     bool late = false;
     space.points.for_each(space, [&](unsigned, std::uint64_t, Pt& p) {
       if (late || p.events == 0 || Pts::stamp_of(space, p) < s.stamp()) return;
-      late = of(space, p, shard).stamp_word().told() && Pts::covers(space, p, r, s);
+      late = of(space, p, ring).stamp_word().told() && Pts::covers(space, p, r, s);
     });
     return late && !planted<Sync>(Mutant::kPointEventOvertaken);
   }
 
   // With the point, which was unlinked.
-  static void retire(Spc& space, Thr& t, const Pt& p, unsigned shards) noexcept {
+  static void retire(Spc& space, Thr& t, const Pt& p) noexcept {
     if (p.events == 0) return;
-    for (unsigned i = 0; i != shards; ++i) space.retire(t, in_list(space, p.events, i));
+    for (unsigned i = 0; i != space.events.rings; ++i) space.retire(t, in_list(space, p.events, i));
     space.retire(t, p.events);
   }
 
-  static std::uint64_t in_list(const Spc& space, std::uint64_t list, unsigned shard) noexcept {
+  static std::uint64_t in_list(const Spc& space, std::uint64_t list, unsigned ring) noexcept {
     const Rec& r = *space.record(list);
     std::uint64_t offset;
-    std::memcpy(&offset, space.value_of(r, r.stamp_word(), sizeof Pts::kKey).data + shard * sizeof offset, sizeof offset);
+    std::memcpy(&offset, space.value_of(r, r.stamp_word(), sizeof Pts::kKey).data + ring * sizeof offset, sizeof offset);
     return offset;
   }
 };

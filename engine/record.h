@@ -213,6 +213,7 @@ class Hold {
   constexpr Hold with_version(std::uint64_t version) const noexcept {
     return Hold((word_ & ~kVersionMask) | (version & kVersionMask));
   }
+  constexpr Hold held_once_more() const noexcept { return Hold(word_ + kOne); }
   constexpr Hold orphaned() const noexcept { return Hold(word_ | kOrphan); }
   // Version and access bits alone: a copy is nobody's yet.
   constexpr Hold unheld() const noexcept { return Hold(word_ & ~(kCountMask * kOne | kOrphan | kLeft)); }

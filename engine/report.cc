@@ -24,11 +24,11 @@ void for_each_slow_watch(detail::StoreCore& store, Fn&& fn) {
   const detail::Events<detail::StdSync> events(store.core.space);
   if (events.ring(0) == nullptr) return;
   std::uint64_t ends = 0, there = 0;
-  const auto there_of = [&](unsigned shard, std::uint64_t end) {
-    const std::uint64_t first = events.ring(shard)->first();
+  const auto there_of = [&](unsigned ring, std::uint64_t end) {
+    const std::uint64_t first = events.ring(ring)->first();
     return end > first ? end - first : 0;
   };
-  for (unsigned i = 0; i != events.shards(); ++i) {
+  for (unsigned i = 0; i != events.rings(); ++i) {
     const std::uint64_t end = events.ring(i)->end();
     ends += end;
     there += there_of(i, end);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "alloc/platform.h"
+#include "alloc/platform_processors.h"
 #include "alloc/private_memory.h"
 #include "engine/reads.h"
 #include "engine/store_core.h"
@@ -84,6 +85,7 @@ constexpr std::size_t kMemoryBytesMin = std::size_t{4} << 20;
 constexpr std::size_t kMemoryBytesMax = std::size_t{8} << 40;
 constexpr std::uint64_t kValueBytesLimit = (std::uint64_t{1} << 32) - (64 << 10);
 constexpr unsigned kShardsMax = 1024;
+constexpr unsigned kRingsAProcessor = 8;  // of changes; so many that two writers are seldom at one
 
 struct Plan {
   CoreOptions core;
@@ -160,7 +162,8 @@ Error make_plan(const Options& o, Plan& plan) noexcept {
   if (o.ring_bytes != 0 && (o.ring_bytes < std::size_t{128} * c.shard_count || o.ring_bytes > c.memory_bytes / 4)) {
     return {Status::kOutOfRange, Field::kRingBytes};
   }
-  c.ring_cells = std::bit_floor(std::max<std::size_t>(ring_bytes / 8 / 8 / c.shard_count, EventRing<StdSync>::kCellsMin));
+  c.ring_count = std::min(c.shard_count, std::bit_ceil(kRingsAProcessor * alloc::platform::online_processors()));
+  c.ring_cells = std::bit_floor(std::max<std::size_t>(ring_bytes / 8 / 8 / c.ring_count, EventRing<StdSync>::kCellsMin));
   c.ring_bytes = ring_bytes - ring_bytes / 8;
   // Half of what is left beside the table's first rows, the reserve and the accounts.
   const std::size_t usable_half = (c.memory_bytes - c.memory_bytes / 8) / 2;

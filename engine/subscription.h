@@ -1,10 +1,10 @@
-// Subscription: one listener's place in the rings: a position a shard, and the stamp from which on changes are its own.
+// Subscription: one listener's place in the rings: a position in each, and the stamp from which on changes are its own.
 //
 //   begin   enter, read the tails, move the clock: s. A change past s is stamped by somebody who saw the listener, and
 //           lies behind the tails; one that isn't past s is passed over. Nothing is lost between, nothing comes twice.
 //   begin with a view       the view's stamp is s: what the view has, then every later change
 //   begin at a token        positions and s of another one of the same session, if the rings still go back so far
-//   next    the next change of some shard; a few of one shard in a row, then the next shard's
+//   next    the next change of some ring; a few of one in a row, then the next one's
 //   take    several at once: a writer's changes lie in as many rings, and each record is a miss
 // Both come to an end when each ring was found empty, one behind the other: one round over them for what there was, and not a
 // second one to see that there is nothing more.
@@ -31,7 +31,7 @@ class Subscription {
 
   struct Next {
     EventSeen::What what = EventSeen::kNothing;
-    unsigned shard = 0;
+    unsigned ring = 0;
     std::uint64_t sequence = 0;
     std::uint64_t lost = 0;
     std::uint64_t record = 0;
@@ -40,7 +40,7 @@ class Subscription {
 
   explicit Subscription(Core<Sync>& core) noexcept : core_(core), events_(core.space) {}
 
-  // Of `count` shards from `first` on; `positions` has room for them. False: nothing has begun.
+  // Of `count` rings from `first` on; `positions` has room for them. False: nothing has begun.
   bool enter(unsigned first, unsigned count, std::uint64_t* positions) noexcept {
     first_ = first;
     count_ = count;
@@ -74,7 +74,7 @@ class Subscription {
   void end(Thr& t) noexcept {
     events_.rounds().leave(arrived_);
     if (!events_.leave()) return;
-    for (unsigned i = 0; i != events_.shards(); ++i) {
+    for (unsigned i = 0; i != events_.rings(); ++i) {
       for (bool more = true; more;) {
         Guard<Sync> guard(core_.space, t);
         more = events_.drain(t, i, kInARow) == kInARow;
@@ -94,7 +94,7 @@ class Subscription {
   }
   // Nothing is left of what was told before that.
   void read_all(std::uint64_t round) noexcept {
-    if (events_.rounds().come_to_end(round, arrived_, events_.listeners(), taken_ * events_.shards() >= kOpensAfter * count_)) taken_ = 0;
+    if (events_.rounds().come_to_end(round, arrived_, events_.listeners(), taken_ * events_.rings() >= kOpensAfter * count_)) taken_ = 0;
   }
 
   // Inside a guard. False: there is nothing now.
@@ -147,7 +147,7 @@ class Subscription {
   }
   // What was answered last comes again.
   void step_back(const Next& last) noexcept {
-    std::uint64_t& position = positions_[last.shard - first_];
+    std::uint64_t& position = positions_[last.ring - first_];
     read_ -= position - last.sequence;
     position = last.sequence;
     left_ = count_;
@@ -188,7 +188,7 @@ class Subscription {
   Events<Sync> events_;
   unsigned first_ = 0;
   unsigned count_ = 0;
-  unsigned at_ = 0;   // the shard whose turn it is
+  unsigned at_ = 0;   // the ring whose turn it is
   unsigned row_ = 0;  // how many of it in a row
   unsigned left_ = 0;  // rings that are yet to be found empty
   bool is_far_ = false;          // it hasn't polled for long

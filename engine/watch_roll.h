@@ -2,7 +2,7 @@
 // only writes its own line.
 //
 //   chunk   used: a bit a line | next
-//   line    number, 0: nobody's | which shards | positions read, of them together | when it read last
+//   line    number, 0: nobody's | which rings | positions read, of them together | when it read last
 //
 // Lines stay where they are until the store goes, so that anybody may look at them at any time; one that has become another watch's
 // during the look is passed over: its number is read once more at the end.

@@ -42,12 +42,12 @@ template <class Sync>
 inline constexpr std::int64_t kNothingThere = -1;
 
 // Puts `own`, which begin_record made, in the place of what the key has: its version. 0, kNothingThere: nothing has happened.
-// Inside a guard that has found no point active. `home` is the key's bucket, or was: one that has been split since has no
+// Inside a guard that has found no point active. `watched`: somebody listens. `home` is the key's bucket, or was: one that has been split since has no
 // LIVE slot of what went elsewhere.
 template <KeySize kSize, class Sync>
 [[gnu::always_inline]] inline std::int64_t replace_plain(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home,
                                                           std::uint64_t hash, std::string_view key, std::uint64_t own,
-                                                          std::uint64_t value_size) noexcept {
+                                                          std::uint64_t value_size, bool watched) noexcept {
   Space<Sync>& space = core.space;
   Bucket<Sync>* b = &home;
   unsigned m = match_current(home, hash);
@@ -75,7 +75,8 @@ template <KeySize kSize, class Sync>
     Events<Sync>::tell(space, t, core.table.shard_of(hash), o);
   }
   const std::uint64_t version = space.next_version(before.version());
-  const Hold mine = planted<Sync>(Mutant::kAccessNotInherited) ? Hold(space.birth_meta) : Hold(0).with_access(before.access());
+  Hold mine = planted<Sync>(Mutant::kAccessNotInherited) ? Hold(space.birth_meta) : Hold(0).with_access(before.access());
+  if (watched) mine = mine.held_once_more();  // its cell's
   Stamp stamp(Space<Sync>::born(Stamp::pending(0, static_cast<std::uint8_t>(key.size()))));
   Record<Sync>& r = *t.geometry.template at<Record<Sync>>(own);
   r.w0.store(stamp.word(), std::memory_order_relaxed);                                              // [publish] comes with the slot's swap
@@ -95,7 +96,11 @@ template <KeySize kSize, class Sync>
   } else {
     trim_plain(core, t, hash, own);
   }
-  if (Events<Sync>::wanted(space) && !early) [[unlikely]] Events<Sync>::tell(space, t, core.table.shard_of(hash), r);
+  if (watched) [[unlikely]] {
+    Events<Sync>::tell_own(space, t, core.table.shard_of(hash), r, stamp);
+  } else if (Events<Sync>::wanted(space) && !early) [[unlikely]] {
+    Events<Sync>::tell(space, t, core.table.shard_of(hash), r);
+  }
   if (planted<Sync>(Mutant::kEntryPushedTwice) && core.evicts) core.eviction.inserted(t, hash, key, word.gen(), false);
   return static_cast<std::int64_t>(version);
 }
@@ -125,11 +130,12 @@ template <KeySize kSize, class Sync>
                                                       std::string_view key, std::uint64_t built, std::uint64_t value_size) noexcept {
   std::int64_t version = 0;
   if (t.geometry.epoch->points.load(std::memory_order_seq_cst) == 0) [[likely]] {  // [point] seq_cst: what is found may be dead
-    if (Events<Sync>::wanted(core.space)) [[unlikely]] {
+    const bool watched = Events<Sync>::wanted(core.space);
+    if (watched) [[unlikely]] {
       Events<Sync>::expect(core.space, core.table.shard_of(hash));
       expect_block(core.space, t, core.space.plain_bytes(key.size(), value_size));
     }
-    version = replace_plain<kSize>(core, t, home, hash, key, built, value_size);
+    version = replace_plain<kSize>(core, t, home, hash, key, built, value_size, watched);
   }
   if (version > 0) [[likely]] {
     t.counters.sets.add();

@@ -126,7 +126,7 @@ struct Options {
   // Bound on what older versions that are kept for open views may take of the budget; past it the oldest view is ended
   // (view_expired). 0: an eighth of the budget.
   std::size_t view_bytes_max = 0;
-  // Of the budget, what changes that nobody has read yet may take (watch.h): a ring for each shard, and the values in it
+  // Of the budget, what changes that nobody has read yet may take (watch.h): a ring for each shard or a few, and the values in it
   // that were replaced meanwhile. What every watch has read goes earlier, until somebody takes a token (Watch::token). Taken when somebody watches for the first time. 128 bytes a shard to a quarter of the
   // budget; 0: a 64th of it.
   std::size_t ring_bytes = 0;

@@ -12,20 +12,21 @@
 // miss it; if it is overwritten before that, by its put alone (Change::after_expired). The changes of a batch come one by one, each
 // with the batch's number and size (Change::batch).
 //
-// clear, del_prefix and del_tag are told once in each shard, as kInvalidate, to every watch with a key that may be of their scope:
-// what the watch has told of that shard up to here, of the scope, is gone. The keys aren't told one by one, and a put that was on
-// its way meanwhile may be told by nothing else. So a watch of one key gets one, others up to one for each shard; a mirror drops
+// clear, del_prefix and del_tag are told once in each ring, as kInvalidate, to every watch with a key that may be of their scope:
+// what the watch has told of that ring up to here, of the scope, is gone. The keys aren't told one by one, and a put that was on
+// its way meanwhile may be told by nothing else. So a watch of one key gets one, others up to one for each ring; a mirror drops
 // from its keys those of the scope that came with the same Change::shard, or all with a stamp of up to Change::stamp. (A watch that
 // begins at the very moment of the call, or without memory for those events, is told the deletions, when they are swept.) The end
 // of a lease is told key by key, as expiry.
 //
-// Changes wait in rings of a bounded size (Options::ring_bytes), one a shard. A writer never waits for who watches: one
-// that is overtaken gets one kGap for each time, with the number of changes lost in that shard, and goes on from what
+// Changes wait in rings of a bounded size (Options::ring_bytes), one a shard, or one for a few shards where there are more than 8 for
+// each processor; a key's is always the same. A writer never waits for who watches: one
+// that is overtaken gets one kGap for each time, with the number of changes lost in that ring, and goes on from what
 // is still there. Lost ones are counted before they are looked at: some may not have been for this watch. To be whole
 // again, begin another with WatchOptions::initial.
 //
 // While anybody watches, each change in the store costs its writer a few atomic operations on its shard's ring, whoever
-// and however many it is for. Each watch reads the changes of its shards itself (a key's watch has one shard), at its
+// and however many it is for. Each watch reads the changes of its rings itself (a key's watch has one), at its
 // own cost: thousands of filters belong into one WatchSet (watch_set.h); callbacks are in dispatcher.h. At most 262,143 watches a store. One
 // thread at a time may use a Watch; which one doesn't matter.
 #ifndef TERN_WATCH_H_
@@ -53,8 +54,8 @@ enum class ChangeKind : std::uint8_t {
   kDelete,
   kExpire,
   kEvict,
-  kInvalidate,  // of this shard everything up to `stamp` is gone that is of the scope which `scope` and `key` name
-  kGap,         // `lost` changes of one shard were overrun
+  kInvalidate,  // of this ring everything up to `stamp` is gone that is of the scope which `scope` and `key` name
+  kGap,         // `lost` changes of one ring were overrun
   kSynced,      // the initial contents are complete; what follows are changes
   kProgress,    // WatchOptions::progress: everything that was told so far has been answered, or was for others
 };
@@ -72,14 +73,14 @@ enum class ChangeScope : std::uint8_t {
 struct Change {
   ChangeKind kind = ChangeKind::kPut;
   bool initial = false;  // of a put: it was there when the watch began
-  unsigned shard = 0;
+  unsigned shard = 0;    // the number of its ring
   std::string_view key{};
   std::string_view value{};    // of a put
   std::string_view previous{};  // WatchOptions::previous
   bool has_previous = false;
   std::uint64_t version = 0;   // of the key; grows with each change, gets say the same
   std::uint64_t stamp = 0;     // where views stand in the order of changes (View::stamp)
-  std::uint64_t sequence = 0;  // in its shard's ring
+  std::uint64_t sequence = 0;  // in its ring
   std::uint64_t lost = 0;      // of a gap
   ChangeScope scope = ChangeScope::kAll;  // of kInvalidate
   std::string_view tags{};     // of a put: each tag behind one byte with its length
@@ -170,7 +171,7 @@ class TERN_API Watch {
   Result<int> descriptor() noexcept;
 
   // Where the watch stands, to be given to WatchOptions::resume of another one: after everything that the last poll has
-  // answered. unavailable while initial contents are under way, or changes wait to be gathered. 8 bytes a shard and 56.
+  // answered. unavailable while initial contents are under way, or changes wait to be gathered. 8 bytes a ring and 56.
   // From the first one on, until nobody watches, the rings keep what was read as long as their share allows: writers pay for that.
   Result<Value> token() const noexcept;
 

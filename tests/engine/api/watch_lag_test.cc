@@ -1,4 +1,4 @@
-// How far watches are: Stats::watch_lag, watch_gaps and watch_lost, and the slow ones among the holders.
+// How far watches are: Stats::watch_lag, watch_gaps and watch_lost, the slow ones among the holders, and in which rings.
 #include <tern/watch_set.h>
 
 #include <algorithm>
@@ -251,6 +251,78 @@ TEST(WatchLag, BesideWatchesThatComeAndGo) {
   asks.join();
   EXPECT_EQ(slow_ones(store).size(), 1u);
   keeps.close();
+  EXPECT_TRUE(whole(store));
+}
+
+// Shards that lie side by side share a ring where there are more of them than the processors' writers need.
+TEST(WatchRings, AreOfSeveralShardsWhereThereAreMany) {
+  constexpr unsigned kShards = 1'024, kKeys = 4'096;
+  ManualClock clock;
+  Options o = small_options(&clock);
+  o.memory_bytes = 64 * kMiB;
+  o.shard_count = kShards;
+  const Store store = open_or_fail(o);
+  Watch all = must(store.watch_prefix(""));
+  WatchOptions with_previous;
+  with_previous.previous = true;
+  Watch remembers = must(store.watch_prefix("", with_previous));
+  Watch one = must(store.watch_key("k7"));
+  const auto rings = static_cast<unsigned>((all.token()->view().size() - 56) / 8);
+  ASSERT_TRUE(rings != 0 && kShards % rings == 0) << rings;
+  EXPECT_EQ(one.token()->view().size(), 64u);
+  const auto ring_of = [&](std::string_view key) { return store.inspect(key)->shard / (kShards / rings); };
+  std::map<std::string, unsigned> told;
+  std::vector<std::uint64_t> position(rings);
+  std::vector<unsigned> points(rings), puts(rings);
+  std::uint64_t of_its_ring = 0, previous = 0;
+  const auto read = [&](Watch& watch, auto&& fn) {
+    Change changes[Watch::kPollMax];
+    for (std::size_t n; (n = *watch.poll(changes)) != 0;) {
+      for (const Change& c : std::span(changes).first(n)) fn(c);
+    }
+  };
+  const auto set_all = [&](unsigned step) {
+    for (unsigned i = 0; i < kKeys; i += step) {
+      ASSERT_TRUE(store.set(numbered("k", i), "v"));
+      of_its_ring += ring_of(numbered("k", i)) == ring_of("k7");
+    }
+  };
+  const auto note = [&](const Change& c) {
+    ASSERT_LT(c.shard, rings);
+    EXPECT_EQ(c.sequence, position[c.shard]++) << "a position is missing, or comes twice";
+    if (c.kind == ChangeKind::kInvalidate) {
+      EXPECT_EQ(puts[c.shard], 0u) << "told behind what came after it";
+      ++points[c.shard];
+      return;
+    }
+    EXPECT_EQ(c.shard, ring_of(c.key)) << c.key;
+    ++told[std::string(c.key)];
+    ++puts[c.shard];
+  };
+  ASSERT_TRUE(store.set("k7", "v"));
+  ++of_its_ring;
+  set_all(1);
+  EXPECT_EQ(one.lag(), of_its_ring);
+  EXPECT_EQ(slow_ones(store)[one.id()].behind, of_its_ring);
+  EXPECT_EQ(read_all(one), 2u);
+  EXPECT_EQ(one.lag(), 0u);
+  read(all, note);
+  EXPECT_EQ(told.size(), kKeys);
+  for (const auto& [key, count] : told) EXPECT_EQ(count, key == "k7" ? 2u : 1u) << key;
+  read(remembers, [&](const Change& c) { previous += c.has_previous; });
+  EXPECT_EQ(previous, 1u);
+
+  puts.assign(rings, 0);
+  ASSERT_TRUE(store.clear().ok());
+  set_all(2);
+  set_all(2);
+  read(all, note);
+  EXPECT_EQ(points, std::vector<unsigned>(rings, 1));
+  previous = 0;
+  read(remembers, [&](const Change& c) { previous += c.has_previous; });
+  EXPECT_EQ(previous, kKeys / 2) << "what was cleared is forgotten, what came after it isn't";
+  EXPECT_EQ(read_all(one), 1u) << "the clear";
+  EXPECT_EQ(all.lost() + remembers.lost() + one.lost(), 0u);
   EXPECT_TRUE(whole(store));
 }
 

@@ -25,6 +25,7 @@ struct Ringed {
     Ringed& r;
     bool is_told(std::uint64_t record) const { return (r.record[record].load(std::memory_order_seq_cst) & kFlag) != 0; }
     void tell(std::uint64_t record) const { r.record[record].fetch_or(kFlag, std::memory_order_seq_cst); }
+    void tell_own(std::uint64_t record) const { tell(record); }
     bool is_late(std::uint64_t) const { return false; }
     void hold(std::uint64_t record) const {
       r.record[record].fetch_add(1, std::memory_order_seq_cst);
@@ -66,6 +67,15 @@ struct Ringed {
   void publish(std::uint64_t r) {
     Host host{*this};
     ring->publish(host, r);
+    published[r] = 1;
+    if (!host.is_told(r)) complain("published, and not told");
+  }
+  // Born with a hold for its cell, by the writer whose record it is: it alone, and nobody adds to its word but the flag.
+  void publish_own(std::uint64_t r) {
+    record[r].fetch_add(1, std::memory_order_seq_cst);
+    ++taken[r];
+    Host host{*this};
+    ring->publish(host, r, true);
     published[r] = 1;
     if (!host.is_told(r)) complain("published, and not told");
   }
@@ -122,6 +132,10 @@ struct Ringed {
   Threads helping() {
     return {[this] { publish(1); }, [this] { publish(1); }, [this] { publish(2); }};
   }
+  // The same, one of them by its writer.
+  Threads helping_its_writer() {
+    return {[this] { publish_own(1); }, [this] { publish(1); }, [this] { publish(2); }};
+  }
   Threads wrapping() {
     return {[this] {
               publish(1);
@@ -167,6 +181,7 @@ TEST(EventRing, WhoeverPublishesARecordItIsThereOnce) {
   for (const unsigned cells : {2u, 4u}) {
     Plain r(cells);
     expect_body_holds("ring, helping", r.body(r.helping(), 2), kBounds);
+    expect_body_holds("ring, helping its writer", r.body(r.helping_its_writer(), 2), kBounds);
   }
 }
 TEST(EventRing, WhatIsOverrunIsAGap) {
@@ -197,6 +212,7 @@ TEST(EventRing, NobodyWaitsForAStoppedThread) {
 TERN_RING_FAILS(EventFlagBeforeTail, Mutant::kEventFlagBeforeTail, helping, 2)
 TERN_RING_FAILS(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, helping, 2)
 TERN_RING_FAILS(EventLoserHolds, Mutant::kEventLoserHolds, helping, 2)
+TERN_RING_FAILS(EventLoserKeepsWhatItIsBornWith, Mutant::kEventLoserHolds, helping_its_writer, 2)
 TERN_RING_FAILS(EventFloorPastTail, Mutant::kEventFloorPastTail, giving_up, 2)
 TERN_RING_FAILS(EventHoldResurrected, Mutant::kEventHoldResurrected, wrapping, 5)
 

@@ -192,6 +192,39 @@ struct Eventful : EventRig<M> {
             [&] { this->set(2, key, "3"); }};
   }
 
+  // From the second set on the short way is taken (writes-inl.h): a block is at hand.
+  Threads leaving_a_writer() {
+    return {[&] {
+              this->set(0, other, "1");
+              for (const char* value : {"2", "3", "4"}) this->set(0, key, value);
+              rig.reclaim(0);
+            },
+            [&] { this->leave(1); }};
+  }
+  // What a writer hasn't stamped yet is stamped by a view's reader, then seen in another view, from which on somebody listens.
+  Threads stamped_by_another() {
+    this->another_listens();
+    return {[&] {
+              this->set(0, other, "1");
+              this->set(0, key, "2");
+            },
+            [&] {
+              typename Base::R::Views views(rig.core());
+              const auto first = views.open();
+              (void)views.read(rig.thread(1), first, key.hash, key.view(), [](const auto&) {});
+              views.close(&rig.thread(1), first);
+              if (!this->enter()) rig.complain("nobody may listen");
+              const auto view = views.open();
+              this->listen_with(view);
+              std::uint64_t version = 0;
+              (void)views.read(rig.thread(1), view, key.hash, key.view(), [&](const auto& head) { version = head.version; });
+              this->know_from(0, version);
+              (void)views.read(rig.thread(1), view, other.hash, other.view(), [&](const auto& head) { version = head.version; });
+              this->know_from(1, version);
+              views.close(&rig.thread(1), view);
+            }};
+  }
+
   Body body(const Threads& threads) {
     return {[this] { this->restore(); }, threads, [this] { return this->check(); }};
   }
@@ -219,6 +252,8 @@ TERN_EVENTS_HOLD(WhatIsReadWrapsAway, reading_while_it_wraps, 2, 2)
 TERN_EVENTS_HOLD(AListenerComesWithAView, coming_with_a_view, 3, 8, false)
 TERN_EVENTS_HOLD(AListenerComesBesideAnother, coming_beside_another, 3, 8, false)
 TERN_EVENTS_HOLD(TheLastListenerLeaves, leaving, 3, 4)
+TERN_EVENTS_HOLD(TheLastListenerLeavesAWriter, leaving_a_writer, 2, 8)
+TERN_EVENTS_HOLD(AnotherStamps, stamped_by_another, 2, 8, false)
 
 // Past the rings' share (64 bytes: one record) each record that is told pushes others out.
 TEST(Events, PastTheShareTheOldestGiveWay) {
@@ -243,6 +278,8 @@ TEST(Events, NobodyWaitsForAStoppedThread) {
 TERN_EVENTS_FAIL(EventFlagBeforeTail, Mutant::kEventFlagBeforeTail, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventLoserHolds, Mutant::kEventLoserHolds, two_writers, 3, 8)
+TERN_EVENTS_FAIL(EventUntoldHolds, Mutant::kEventUntoldHolds, leaving_a_writer, 2, 8)
+TERN_EVENTS_FAIL(EventFlagRestamps, Mutant::kEventFlagRestamps, stamped_by_another, 2, 8, false)
 TERN_EVENTS_FAIL(EventReleasedAtOnce, Mutant::kEventReleasedAtOnce, reading_what_gives_way, 2, 4)
 TERN_EVENTS_FAIL(EventReleasedAtOnceUnderTags, Mutant::kEventReleasedAtOnce, reading_tags_of_what_gives_way, 2, 4)
 TEST(EventMutants, EventReleasedAtOnceWhileTheRingWraps) {

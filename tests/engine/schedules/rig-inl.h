@@ -69,7 +69,7 @@ void RigOf<S>::freeze() {
          tern::detail::EvictionPolicy<Sync>::words(core().bound.max) * sizeof(std::uint64_t));
   }
   if (tern::detail::Events<Sync> events(core().space); events.ring(0) != nullptr) {
-    save(events.ring(0), events.ring(0)->bytes_for(events.ring(0)->cells()) * events.shards());
+    save(events.ring(0), events.ring(0)->bytes_for(events.ring(0)->cells()) * events.rings());
   }
   std::byte* from = nullptr;
   std::byte* to = nullptr;
