@@ -522,8 +522,8 @@ Result<int> Feed::descriptor() noexcept {
 }
 
 Result<Value> Feed::token() const noexcept {
-  if (is_listing_ || view_ended_ || (gather_ != nullptr && !gather_->is_empty())) return Status::kUnavailable;
   if (store_.is_closed()) return Status::kClosed;
+  if (is_listing_ || view_ended_ || (gather_ != nullptr && !gather_->is_empty())) return Status::kUnavailable;
   const_cast<Subscription<Sync>&>(place_).events().rounds().keep_history();  // before the positions are read
   Token head;
   head.incarnation = store_.incarnation();

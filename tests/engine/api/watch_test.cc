@@ -708,12 +708,15 @@ TEST_F(WatchTest, AWriterWakesWhoeverWaits) {
 
 TEST_F(WatchTest, CloseOfTheStoreWakesAndEndsEverything) {
   Watch watch = must(store.watch_key("k"));
+  const Watch listing = must(store.watch_key("k", {.initial = true}));
   std::thread closer([&] { store.close(); });
   EXPECT_EQ(watch.wait(1h).status(), Status::kClosed);
   closer.join();
   Change c[1];
   EXPECT_EQ(watch.poll(c).status(), Status::kClosed);
   EXPECT_EQ(watch.descriptor().status(), Status::kClosed);
+  EXPECT_EQ(watch.token().status(), Status::kClosed);
+  EXPECT_EQ(listing.token().status(), Status::kClosed);  // its initial contents are under way
   Watch none;
   EXPECT_EQ(none.poll(c).status(), Status::kClosed);
   EXPECT_EQ(none.lost(), 0u);
