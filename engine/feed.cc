@@ -345,13 +345,24 @@ bool Feed::list(Thr& t, std::span<Change> out, std::size_t& n) noexcept {
   return true;
 }
 
-// Whether a later change of the key waits in the ring.
-bool Feed::is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept {
+// Whether a later change of the key waits in the ring. A later version alone doesn't say so: of a new deadline, a new lease, the
+// removal in a batch of what isn't there nobody is told. What waits in a ring is held by it.
+bool Feed::is_superseded(const Subscription<Sync>::Next& next, const Change& c) noexcept {
   auto& core = store_.core;
-  const auto found = core.table.find(core.hash_of(key), key);
+  const bool tomb = c.kind != ChangeKind::kPut;
+  const auto found = core.table.find(core.hash_of(c.key), c.key);
   if (!found) return !tomb;
   const auto seen = Versions<Sync>::resolve(core.space, *found.record);
-  return seen.record != nullptr && seen.record->hold_word().version() > version;
+  if (seen.record == nullptr) return false;
+  const Hold hold = seen.record->hold_word();
+  if (hold.version() <= c.version || hold.holds() == 0) return false;
+  const Stamp s = seen.record->stamp_word();
+  if (tomb || s.tomb()) return true;
+  // A value may be held by others, too, and told by nobody: then it is the one that was told before.
+  if (store_.held_count() == 0 && core.space.events.pinned.load(std::memory_order_relaxed) == 0) return true;  // figures
+  const auto told = core.space.value_of(*core.space.record(next.record), next.stamp, c.key.size());
+  const auto last = core.space.value_of(*seen.record, s, c.key.size());
+  return std::string_view(told.data, told.size) != std::string_view(last.data, last.size);
 }
 
 // What a point's event is for; answers whose namespace.
@@ -407,7 +418,7 @@ bool Feed::is_wanted(const Subscription<Sync>::Next& next, Change& c) noexcept {
 bool Feed::is_for_it(const Subscription<Sync>::Next& next, Change& c) noexcept {
   if (!is_wanted_now(next, c)) return false;
   if (c.kind == ChangeKind::kGap || c.kind == ChangeKind::kInvalidate) return true;
-  if (coalesce_ && is_superseded(c.key, c.version, c.kind != ChangeKind::kPut)) return false;
+  if (coalesce_ && is_superseded(next, c)) return false;
   c.key = own_key(c.key);
   return changes_something(c);
 }

@@ -86,7 +86,7 @@ class Feed {
   bool skip(Thr& t) noexcept;
   bool skip_all(Thr& t) noexcept;
   bool list(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
-  bool is_superseded(std::string_view key, std::uint64_t version, bool tomb) noexcept;
+  bool is_superseded(const Subscription<Sync>::Next& next, const Change& c) noexcept;
   bool follow(Thr& t, std::span<Change> out, std::size_t& n) noexcept;
   bool is_wanted(const Subscription<Sync>::Next& next, Change& c) noexcept;
   bool is_wanted_now(const Subscription<Sync>::Next& next, Change& c) noexcept;
