@@ -63,8 +63,10 @@ class Groups {
   }
 
   // Before a group of writes: hashes, and what they will touch on its way: buckets, then the records that are there
-  // (they are replaced, and their memory is what is allocated next).
-  void prepare_writes(Thr& t, const std::string_view* keys, unsigned count, std::uint64_t* hash) noexcept {
+  // (they are replaced, and their memory is what is allocated next), and in an ordered store the nodes that lead to the leaves
+  // which come or go.
+  enum class Write : std::uint8_t { kSet, kDel };
+  void prepare_writes(Thr& t, Write write, const std::string_view* keys, unsigned count, std::uint64_t* hash) noexcept {
     Bkt* bucket[kGroupKeys];
     simd::hash_batch(keys, count, core_.space.geometry.hash_keys, hash);
     Guard<Sync> guard(core_.space, t);
@@ -74,9 +76,13 @@ class Groups {
       bucket[i] = &table.bucket(s, Tbl::size_of(s).home(hash[i]));
       prefetch_second_level(bucket[i]);
     }
+    static_assert(kGroupKeys <= OrderedIndex<Sync>::kWaysMax);
+    std::string_view indexed[kGroupKeys];
+    unsigned indexed_count = 0;
     for (unsigned i = 0; i != count; ++i) {
       const std::uint16_t tag = tag_of(hash[i]);
       const unsigned m = bucket[i]->matches(tag);
+      if ((m == 0) == (write == Write::kSet)) indexed[indexed_count++] = keys[i];  // a few more where keys lie in overflow buckets
       if (m == 0) {
         if (const Ctl c = bucket[i]->control(); c.overflow() != 0) prefetch_second_level(table.overflow(c));
         continue;
@@ -84,6 +90,7 @@ class Groups {
       const SlotWord w = bucket[i]->at(static_cast<unsigned>(std::countr_zero(m)));
       if (w.is_current()) base::fetch_block(core_.space, w.offset());
     }
+    if (table.ordered() != nullptr) table.ordered()->prefetch_ways(indexed, indexed_count);
   }
 
  private:

@@ -195,7 +195,7 @@ Result<void> set_many(Context c, std::span<const Item> items, std::span<Result<s
     std::string_view keys[kGroupKeys];
     std::uint64_t hash[kGroupKeys];
     for (unsigned i = 0; i != count; ++i) keys[i] = within_limit(items[first + i].key);
-    groups.prepare_writes(call.thread(), keys, count, hash);
+    groups.prepare_writes(call.thread(), Groups<StdSync>::Write::kSet, keys, count, hash);
     // One announcement for the group. What it replaces can't be reused before its end: where that is what a write
     // lacks, the write is tried again outside.
     Thread<StdSync>& t = call.thread();
@@ -253,7 +253,7 @@ Result<void> del_many(Context c, std::span<const std::string_view> keys, std::sp
   for (std::size_t first = 0; first < keys.size(); first += kGroupKeys) {
     const Group g(keys, first);
     std::uint64_t hash[kGroupKeys];
-    groups.prepare_writes(call.thread(), g.keys, g.count, hash);
+    groups.prepare_writes(call.thread(), Groups<StdSync>::Write::kDel, g.keys, g.count, hash);
     for (unsigned i = 0; i != g.count; ++i) {
       const std::string_view key = keys[first + i];
       if (const Error e = Call::key_error(key); e.status != Status::kOk) {

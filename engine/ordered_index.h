@@ -199,6 +199,45 @@ class OrderedIndex {
     }
   }
 
+  // Asks for what stands on the way to the leaves of up to kWaysMax keys, level by level and that of all keys together. Answers how
+  // many of the ways lead to a leaf, of that key or another. Inside a guard.
+  unsigned prefetch_ways(const std::string_view* keys, unsigned count) const noexcept {
+    struct Way {
+      std::uint64_t node;
+      unsigned key;
+      std::uint32_t depth;
+    };
+    Way way[kWaysMax];
+    unsigned leaves = 0, ways = 0;
+    const std::uint64_t root = root_.load(std::memory_order_seq_cst);  // [branch] seq_cst, [announce] seq_cst
+    for (; is_inner(root) && ways != count; ++ways) way[ways] = {root, ways, 0};
+    while (ways != 0) {
+      unsigned longer = 0;
+      for (unsigned i = 0; i != ways; ++i) {
+        const Way w = way[i];
+        const Node& n = node_of(w.node);
+        const std::string_view prefix = n.prefix();
+        const std::string_view rest = keys[w.key].substr(w.depth);
+        if (!rest.starts_with(prefix)) continue;
+        const bool ends = rest.size() == prefix.size();
+        const unsigned at = ends ? 0 : n.find(static_cast<unsigned char>(rest[prefix.size()]));
+        if (at == 0 && !ends) continue;
+        const std::uint64_t word = n.child(static_cast<int>(at)).load(std::memory_order_seq_cst);  // [branch] seq_cst
+        if (offset_of(word) == 0) continue;
+        prefetch_node(word);
+        if (!is_inner(word)) {
+          ++leaves;
+          continue;
+        }
+        prefetch_hints(word);
+        way[longer++] = {word, w.key, static_cast<std::uint32_t>(w.depth + prefix.size() + 1)};
+      }
+      ways = longer;
+    }
+    return leaves;
+  }
+  static constexpr unsigned kWaysMax = 64;
+
   // --- in order ----------------------------------------------------------------------------------------------------
 
   // Leaves that aren't REMOVED, from a bound on, forward or backward. Valid inside the guard in which it was made; what

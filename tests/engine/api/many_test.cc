@@ -34,6 +34,35 @@ class ManyTest : public StoreTest {
   }
 };
 
+// New keys and those that are there in one group, then some of them go: the index has what the table has.
+TEST_F(ManyTest, GroupsInAnOrderedStore) {
+  Options options;
+  options.memory_bytes = std::size_t{16} << 20;
+  options.ordered = true;
+  store = *Store::open(options);
+  std::set<std::string> expected;
+  for (const std::size_t count : {1, 3, 64, 200, 1000}) {
+    const std::vector<std::string> keys = names("user:" + std::to_string(count % 7) + ":", count);
+    std::vector<Item> items;
+    for (const std::string& key : keys) items.push_back({key, key, {}});
+    std::vector<Result<std::uint64_t>> set(count, Result<std::uint64_t>(Status::kConflict));
+    ASSERT_TRUE(store.set_many(items, set));
+    for (const auto& r : set) EXPECT_TRUE(r);
+    expected.insert(keys.begin(), keys.end());
+    std::vector<std::string_view> going;
+    for (std::size_t i = 0; i < count; i += 3) going.push_back(keys[i]);
+    std::vector<Result<bool>> gone(going.size(), Result<bool>(false));
+    ASSERT_TRUE(store.del_many(going, gone));
+    for (const auto& r : gone) EXPECT_TRUE(*r);
+    for (const std::string_view key : going) expected.erase(std::string(key));
+    const Result<Keys> shown = store.keys();
+    ASSERT_TRUE(shown);
+    ASSERT_EQ(shown->size(), expected.size());
+    std::size_t i = 0;
+    for (const std::string& key : expected) EXPECT_EQ((*shown)[i++], key);
+  }
+}
+
 TEST_F(ManyTest, AnswersComeInTheOrderAskedForEveryGroupSize) {
   const std::vector<std::string> keys = names("k", 300);
   set_every_second(keys);

@@ -88,6 +88,13 @@ std::string run_index_operations(std::span<const std::uint8_t> bytes) {
       compare_met(m);
     }
   };
+  // Each key that is there is led to, where there is more than a leaf.
+  const auto follow = [&] {
+    std::string_view keys[Index::kWaysMax];
+    unsigned n = 0;
+    for (auto i = model.begin(); i != model.end() && n != Index::kWaysMax; ++i) keys[n++] = i->first;
+    if (n > 1 && index.prefetch_ways(keys, n) != n) differs("a way leads to no leaf");
+  };
   while (at < bytes.size() && difference.empty()) {
     const std::uint8_t op = byte();
     const detail::Guard<BareCore::Sync> guard(space, t);
@@ -135,6 +142,7 @@ std::string run_index_operations(std::span<const std::uint8_t> bytes) {
       case 7: {
         const std::string bound = next_key();
         const bool backward = (op & 8) != 0, included = (op & 16) != 0;
+        follow();
         scan(&bound, backward, included);
         if ((op & 32) == 0) break;
         // Up to some byte of the bound, as often as not within a long beginning that many have.

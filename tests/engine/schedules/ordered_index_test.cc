@@ -127,6 +127,23 @@ struct Indexed {
     }
   }
 
+  // Every key that is there all the time is led to.
+  void follow(int t) {
+    tern::detail::Guard<Sync> guard(rig.core().space, rig.thread(t));
+    std::string_view keys[kKeyCount];
+    unsigned changes_at_first[kKeyCount];
+    bool there[kKeyCount];
+    for (unsigned k = 0; k != kKeyCount; ++k) {
+      keys[k] = key(k);
+      changes_at_first[k] = changes[k];
+      there[k] = storage.table[k].load(std::memory_order_seq_cst) == kPresent;
+    }
+    const unsigned leaves = index->prefetch_ways(keys, kKeyCount);
+    unsigned wanted = 0;
+    for (unsigned k = 0; k != kKeyCount; ++k) wanted += there[k] && changes[k] == changes_at_first[k];
+    if (leaves < wanted) rig.complain(std::to_string(leaves) + " ways lead to a leaf, of " + std::to_string(wanted));
+  }
+
   std::string check(bool all_ended) {
     bool live[kKeyCount] = {};
     bool linked[kKeyCount] = {};
@@ -227,6 +244,11 @@ Threads changes_and_meeting(I& i) {  // a leaf gives way to a node, and a node t
   return {[&i] { i.insert(0, kX1a), i.insert(0, kXa2), i.remove(0, kXa1); }, [&i] { i.meet(1, I::Cursor::kForward), i.meet(1, I::Cursor::kBackward); }};
 }
 
+template <class I>
+Threads changes_and_following(I& i) {  // what is replaced is reused as soon as it may be
+  return {[&i] { i.insert(0, kX1a), i.insert(0, kXa2), i.remove(0, kXa1), i.rig.reclaim(0); }, [&i] { i.follow(1), i.follow(1); }};
+}
+
 using Sound = Indexed<Mutant::kNone>;
 
 TEST(OrderedIndexSchedules, TwoAdditionsToOneNode) {
@@ -250,6 +272,10 @@ TEST(OrderedIndexSchedules, RemovalsAndAdditions) {
 TEST(OrderedIndexSchedules, OneKeyComesAndGoes) {
   Sound i(3, {kX1});
   expect_index_holds("index, one key", i, three_on_one_key(i), {.preemptions = 2, .schedules = 40'000});
+}
+TEST(OrderedIndexSchedules, WaysAreFollowedThroughWhatIsReplaced) {
+  Sound i(2, {kX1, kXa1, kY});
+  expect_index_holds("index, ways", i, changes_and_following(i));
 }
 TEST(OrderedIndexSchedules, AScanMeetsWhatStays) {
   Sound i(2, {kX1, kX2});
