@@ -306,6 +306,21 @@ Offset BasicHeap<Sync, Shape>::allocate_larger(Cache& cache, unsigned cls) noexc
   return 0;
 }
 
+// A full heap has seldom anything of a size that is asked for seldom, but this thread has blocks at hand of those that come and go.
+template <class Sync, class Shape>
+[[gnu::noinline]] Offset BasicHeap<Sync, Shape>::allocate_between(Cache& cache, std::size_t least, std::size_t wanted,
+                                                                  std::size_t most) noexcept {
+  if (const Offset offset = allocate_if_easy(cache, wanted); offset != 0) return offset;
+  const unsigned first = class_of(least), at = class_of(wanted), last = class_of(most);
+  for (unsigned c = at; c-- > first;) {
+    if (const Offset offset = pop(cache, c); offset != 0) return offset;
+  }
+  for (unsigned c = at; c++ < last;) {
+    if (const Offset offset = pop(cache, c); offset != 0) return offset;
+  }
+  return allocate(cache, least);
+}
+
 template <class Sync, class Shape>
 Offset BasicHeap<Sync, Shape>::allocate_bucket() noexcept {
   std::uint64_t units = 0;

@@ -15,7 +15,7 @@
 // batch from the lowest span with free blocks; without such a span an empty span of any class, or
 // fresh granules, become one of this class; without those a free block of up to a quarter more serves;
 // without such the magazines of this thread go back and it looks once more. `free` pushes; a full magazine gives its older half back, neighbours of one
-// bitmap word together.
+// bitmap word together. What may be of many sizes (allocate_between) takes what the thread has at hand rather.
 //
 // Conservation, in pages of 4 KiB, at every instant:
 //
@@ -226,6 +226,10 @@ class BasicHeap {
     const Offset offset = pop(cache, cls);
     return offset != 0 ? offset : allocate_slow(cache, cls, false);
   }
+
+  // One of about `wanted` bytes for what can be of many sizes: where that isn't easy, what this thread has at hand of at least
+  // `least`, the largest below `wanted` first, then of up to `most`; then `least` as allocate(). least <= wanted <= most <= largest_block().
+  [[nodiscard]] Offset allocate_between(Cache& cache, std::size_t least, std::size_t wanted, std::size_t most) noexcept;
 
   // A block of kReserveBlockBytes out of the reserve, for removals when allocate() has failed. 0:
   // the reserve is out too.

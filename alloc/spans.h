@@ -360,6 +360,7 @@ class Spans {
       got += k;
       part *= 2;
     }
+    if (got != 0 && cls < kClassCount) take_free(cls, got);
     return got;
   }
   static constexpr std::size_t kPartFirst = 8;
@@ -470,7 +471,6 @@ class Spans {
       if (states_[span].compare_exchange_weak(state.raw, state.reserved(k).raw,
                                               std::memory_order_acq_rel,
                                               std::memory_order_relaxed)) {
-        if (cls < kClassCount) take_free(cls, k);
         return k;
       }
     }

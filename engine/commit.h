@@ -30,6 +30,7 @@
 #include "engine/growth.h"
 #include "engine/insertion.h"
 #include "engine/kept.h"
+#include "engine/prefetch.h"
 #include "engine/table.h"
 #include "engine/tickets.h"
 #include "engine/versions.h"
@@ -366,16 +367,27 @@ class Commit {
     return 0;
   }
 
-  // A removal of what almost every victim of eviction is, found at `place` inside this guard: a plain record, of an entry that nobody
-  // weighs, of no namespace, while no point is active. False: it isn't so, or something has changed since; nothing has happened.
-  [[gnu::always_inline]] bool evict_plain(Thr& t, std::uint64_t hash, const Place<Sync>& place) noexcept {
-    const auto& found = place.found;
+  // A removal of what almost every victim of eviction is, found inside this guard: a plain record, or one with a deadline that isn't past
+  // at `now_ms`, of an entry that nobody weighs, of no namespace, while no point is active. False: it isn't so, or something has changed
+  // since; nothing has happened, but that its deadline may be frozen.
+  [[gnu::always_inline]] bool evict_plain(Thr& t, std::uint64_t hash, const typename Tbl::Found& found, std::uint64_t now_ms) noexcept {
     Rec& o = *found.record;
-    const std::string_view key(o.bytes() + kRecordHeaderBytes, found.stamp.klen8());
-    if (!found.stamp.plain() || bound_.weigher != nullptr || space_.has_points() || is_named(key)) return false;
+    const bool has_x = found.stamp.has_x();
+    const std::string_view key(o.bytes() + kRecordHeaderBytes + (has_x ? 8 : 0), found.stamp.klen8());
+    if (!found.stamp.plain_but_for_deadline() || bound_.weigher != nullptr || space_.has_points() || is_named(key)) return false;
     const std::uint64_t own = space_.tomb_at_hand(t, key);
     if (own == 0) return false;
     Shd& s = table_.shard_of(hash);
+    LifetimeChange lifetime;
+    if (has_x) {
+      const Deadline x(o.x().fetch_or(Deadline::kFrozen, std::memory_order_seq_cst));  // [deadline] seq_cst
+      Sync::point("commit.frozen");
+      lifetime.had = !x.never();
+      if (lifetime.had && x.ms() <= now_ms) {
+        space_.discard(t, own);
+        return false;
+      }
+    }
     if (!found.stamp.told()) Events<Sync>::notify(space_, t, s, o);
     Rec& r = *space_.record(own);
     const std::uint64_t old = found.word.offset(), version = space_.next_version(o.hold_word().version());
@@ -403,6 +415,7 @@ class Commit {
     Events<Sync>::notify(space_, t, s, r);
     bound_.give_back(1);
     if (space_.removal_hook.call != nullptr) [[unlikely]] tell_removed(t, old, RemovalCause::kEvicted);
+    if (lifetime.had) Tickets<Sync>::carry_out(table_, t, s, hash, lifetime);
     s.live.fetch_sub(1, std::memory_order_relaxed);  // a count
     if (trimmed.note) [[unlikely]] Kept<Sync>(table_, this).note(t, s, hash);
     if (const Stamp stamp = r.stamp_word(); !trimmed.left && Versions<Sync>::alone(r, stamp)) [[likely]] {
@@ -594,6 +607,13 @@ class Commit {
   // There is no memory to lengthen a chain: one of its own slots, of a removed key that no view needs any more, or of a
   // victim.
   [[gnu::noinline]] bool free_a_slot(Thr& t, Shd& s, Bucket<Sync>& home) noexcept {
+    // Each record of the chain will be looked at: one wait for all of them.
+    if constexpr (!Sync::kWordwise) {
+      table_.for_each_slot(home, [&](auto&, SlotWord w) {
+        if (w.is_current()) prefetch_near(space_.record(w.offset()));
+        return true;
+      });
+    }
     return Kept<Sync>(table_, this).empty_one(t, s, home) || (eviction_ != nullptr && eviction_->evict_from(t, home));
   }
 

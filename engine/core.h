@@ -682,7 +682,9 @@ class Core {
     return some;
   }
 
-  // Of shard `i`: a split that is due, keys whose versions were kept. True: there was something.
+  static constexpr unsigned kTicketsTended = 16;
+
+  // Of shard `i`: a split that is due, keys whose versions were kept, void tickets. True: there was something.
   bool tend(Thr& t, unsigned i) noexcept {
     Grd guard(space, t);
     auto& s = table.shard(i);
@@ -696,6 +698,7 @@ class Core {
     unsigned looked = kept_keys()->review(t, s, 16);
     looked += Events<Sync>(space).drain(t, i, kDrainSlice);
     if (kept_keys()->owes_sweep()) looked += kept_keys()->sweep(t, 16);
+    looked += Tickets<Sync>::drop_void(table, t, s, kTicketsTended);
     t.work += looked;
     return worked || looked != 0;
   }

@@ -593,10 +593,7 @@ class Eviction {
 
   std::uint64_t remove_or_stay(Thr& t, Group& g, std::uint64_t entry, const Judged& j) noexcept {
     if (j.kind == Judged::kCandidate) [[likely]] {
-      const std::uint64_t bytes = space().heap.block_bytes(j.record);
-      Sync::point("evict.remove");
-      if (Commit<Sync>(*table_, *time_, *bound_, this).evict_plain(t, j.hash, j.place)) [[likely]] {
-        t.counters.evicted.add();
+      if (const std::uint64_t bytes = remove_plain(t, j.hash, j.place.found, j.now_ms); bytes != 0) [[likely]] {
         policy_.evicted(mixed(j.hash));
         return bytes;
       }
@@ -604,6 +601,14 @@ class Eviction {
     const std::uint64_t bytes = remove(t, j.record, j.stamp, j.hash, j.kind == Judged::kExpired, j.now_ms, &j.place);
     if (bytes == 0) return planted<Sync>(Mutant::kEvictEntryLost) ? 0 : stays(t, g, entry);
     if (j.kind != Judged::kExpired) policy_.evicted(mixed(j.hash));
+    return bytes;
+  }
+  // 0: it is no ordinary one, or has changed since.
+  std::uint64_t remove_plain(Thr& t, std::uint64_t hash, const typename Tbl::Found& found, std::uint64_t now_ms) noexcept {
+    const std::uint64_t bytes = space().heap.block_bytes(found.word.offset());
+    Sync::point("evict.remove");
+    if (!Commit<Sync>(*table_, *time_, *bound_, this).evict_plain(t, hash, found, now_ms)) [[unlikely]] return 0;
+    t.counters.evicted.add();
     return bytes;
   }
   // Of a key that came before anything had to go, the arrival is counted when its turn comes.
@@ -689,14 +694,14 @@ class Eviction {
   // The first entry of a chain that was read at most so often; the others' counts come down if `forget`. `only`: of this pool,
   // or of those that have none.
   std::uint64_t evict_in_chain(Thr& t, Bucket<Sync>& first, unsigned access_max, bool forget, const Pool* const* only = nullptr) noexcept {
-    std::uint64_t bytes = 0;
-    table_->for_each_slot(first, [&](auto&, SlotWord w) {
+    std::uint64_t bytes = 0, now_ms = 0;
+    table_->for_each_slot(first, [&](auto& slot, SlotWord w) {
       if (!w.is_live()) return true;
       Rec& r = *space().record(w.offset());
       const Hold hold = r.hold_word();
       const Stamp stamp = Versions<Sync>::finalise(space(), r);
       if (stamp.tomb() || stamp.intent() || hold.keep() || hold.holds() != 0) return true;
-      const std::uint64_t now_ms = stamp.has_x() ? time_->now() : 0;
+      if (stamp.has_x() && now_ms == 0) now_ms = time_->now();
       const bool expired = is_expired(r, stamp, now_ms);
       if (!expired && hold.access() > access_max) {
         if (forget) set_access(r, hold, hold.access() - 1);
@@ -704,7 +709,9 @@ class Eviction {
       }
       const auto k = space().key_of(r, stamp);
       if (only != nullptr && !expired && pool_of({k.data, k.size}) != *only) return true;
-      bytes = remove(t, w.offset(), stamp, table_->hash_of({k.data, k.size}), expired, now_ms, nullptr);
+      const std::uint64_t hash = table_->hash_of({k.data, k.size});
+      if (!expired) bytes = remove_plain(t, hash, {&slot, &r, w, stamp}, now_ms);
+      if (bytes == 0) bytes = remove(t, w.offset(), stamp, hash, expired, stamp.has_x() ? now_ms : 0, nullptr);
       return bytes == 0;
     });
     return bytes;

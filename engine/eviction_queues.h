@@ -116,7 +116,8 @@ class EvictionQueues {
   // --- entering ------------------------------------------------------------------------------------------------
 
   // A key has entered the table. True: it's time to settle.
-  bool enter(Thr& t, std::uint64_t hash, unsigned gen) const noexcept {
+  bool enter(Thr& t, std::uint64_t hash, unsigned gen) noexcept {
+    if (t.void_owed != 0) [[unlikely]] drop_void(t, group_of(t.age));
     t.entering[t.entering_count++] = format_.pack(hash, gen);
     return t.entering_count >= entering_max_;
   }
@@ -145,7 +146,7 @@ class EvictionQueues {
   void enter_pool(Thr& t, Pool& pool, EvictionQueue queue, std::uint64_t entry) noexcept {
     Group& g = pool.queues;
     push(t, queue == EvictionQueue::kMain ? g.main : g.small, renewed(t, entry));
-    if (t.pushes == 0) drop_void(t, g, kPushesANumber);
+    pushed(t, g);
   }
 
   void push(Thr& t, Queue& queue, std::uint64_t entry) noexcept {
@@ -343,21 +344,26 @@ class EvictionQueues {
       for (unsigned i = 0; i != count; ++i) entries[i] = format.with_age(entries[i], age);
       Group& g = group_of(t.age);
       if (!(g.*queue).push_run(space(), t, entries)) lost_.fetch_add(count, std::memory_order_relaxed);  // as above
-      drop_void(t, g, count);
+      look_for_void(t, g, count);
       return;
     }
     for (unsigned i = 0; i != count; ++i) {
       const std::uint64_t entry = renewed(t, entries[i]);
-      push(t, group_of(t.age).*queue, entry);
-      if (t.pushes == 0) drop_void(t, group_of(t.age), kPushesANumber);
+      Group& g = group_of(t.age);
+      push(t, g.*queue, entry);
+      pushed(t, g);
     }
   }
+  // One by itself.
+  void pushed(Thr& t, Group& g) noexcept {
+    if (t.void_owed != 0) [[unlikely]] drop_void(t, g);
+    if (t.pushes == 0) look_for_void(t, g, kPushesANumber);
+  }
 
-  // Void entries may be half of the queues and a constant; beyond, each of the `pushes` looks at two entries more. The
-  // store's entries are summed up now and then, and when it matters.
-  void drop_void(Thr& t, Group& g, unsigned pushes) noexcept {
+  // Void entries may be half of the queues and a constant; beyond, each of the next `pushes` looks at two entries more (one that
+  // looked at them for all took 8 us). The store's entries are summed up now and then, and when it matters.
+  void look_for_void(Thr& t, Group& g, unsigned pushes) noexcept {
     const std::uint64_t entries = g.small.count() + g.main.count();
-    const auto most = [&] { return 2 * live_.load(std::memory_order_relaxed) / taking() + kVoidMax; };  // a count
     if (entries <= kVoidMax || (entries <= most() && t.age % kNumbersASum != 0)) return;
     std::uint64_t live = 0;
     for (unsigned i = 0; i != table_->shard_count(); ++i) {
@@ -365,15 +371,22 @@ class EvictionQueues {
     }
     live_.store(live, std::memory_order_relaxed);  // as above
     if (follows_) fit(live);
-    if (entries <= most()) return;
-    for (unsigned i = 0; i != 2 * pushes; ++i) {
+    if (entries > most()) t.void_owed = 2 * pushes;
+  }
+  [[gnu::noinline]] void drop_void(Thr& t, Group& g) noexcept {
+    for (unsigned i = 0; i != 2 && t.void_owed != 0; ++i, --t.void_owed) {
       auto& queue = g.small.count() > g.main.count() ? g.small : g.main;
-      const std::uint64_t entry = queue.pop(space(), t);
-      if (entry == 0) return;
+      const bool is_over = g.small.count() + g.main.count() > most();
+      const std::uint64_t entry = is_over ? queue.pop(space(), t) : 0;
+      if (entry == 0) {
+        t.void_owed = 0;
+        return;
+      }
       const Named named = find(t, entry, format_.hash(entry));
       if (named.found || named.in_the_way) push(t, queue, entry);
     }
   }
+  std::uint64_t most() const noexcept { return 2 * live_.load(std::memory_order_relaxed) / taking() + kVoidMax; }  // a count
 
   Tbl* table_ = nullptr;
   Group* groups_ = nullptr;

@@ -100,7 +100,10 @@ class Stamp {
     return (word_ & mask) == std::uint64_t{1} << 62;
   }
 
-  // The same, and a key of this length in the header.
+  // The same, or with a deadline and nothing else.
+  constexpr bool plain_but_for_deadline() const noexcept { return Stamp(word_ & ~kHasX).plain(); }
+
+  // As plain, and a key of this length in the header.
   constexpr bool plain_with_key(std::size_t key_size) const noexcept {
     constexpr std::uint64_t mask =
         std::uint64_t{3} << 62 | kTomb | kHasX | kHasExt | kAbsent | std::uint64_t{255} << kKeyShift;

@@ -6,7 +6,8 @@
 //   out)
 //                │ last, a hint                      ^
 //                └───────────────────────────────────┘
-//   segment, a heap block of 64 B, each next one twice as large up to 4 KiB:
+//   segment, a heap block of 64 B, each next one twice as large up to 4 KiB, or, where the heap has none of that size, of whatever
+//   its thread has at hand:
 //     pushed   63 CLOSED | 31..0 cells given out (may run past their number)
 //     popped   all cells below are TAKEN; may lag
 //     next     offset of the next segment, 0, or CLOSED
@@ -59,6 +60,7 @@
 #define TERN_ENGINE_SEG_QUEUE_H_
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -140,9 +142,8 @@ class SegList {
         }
       }
       if (fresh == 0) {
-        const std::size_t bytes = std::min(space.heap.block_bytes(end.last) * 2, Sizes::kLargest);
-        fresh = make(space, t, bytes, &entry, 1);
-        if (fresh == 0) fresh = make(space, t, Sizes::kFirst, &entry, 1);
+        const std::size_t twice = std::bit_ceil(space.heap.block_bytes(end.last) + 1);
+        fresh = make(space, t, std::clamp(twice, Sizes::kFirst, Sizes::kLargest), &entry, 1);
         if (fresh == 0) return false;
       }
       std::uint64_t none = 0;
@@ -293,6 +294,7 @@ class SegList {
  private:
   static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
   static constexpr std::uint64_t kEnd = ~std::uint64_t{0};  // in `next`: nothing will follow
+  static constexpr std::size_t kSpareMax = 256;             // a block that may be taken though less would do
   static constexpr std::memory_order link_order() noexcept {  // [segment] release, [entry] seq_cst
     return planted<Sync>(Mutant::kQueueLinkRelaxed) ? std::memory_order_relaxed : std::memory_order_seq_cst;
   }
@@ -318,10 +320,11 @@ class SegList {
     }
   }
 
-  // A segment with `count` entries in its first cells; 0: no memory.
+  // A segment with `count` entries in its first cells; 0: no memory. For one entry it may be of another size than `bytes`.
   static std::uint64_t make(Space<Sync>& space, Thr& t, std::size_t bytes,
                             const std::uint64_t* entries, unsigned count) noexcept {
-    const std::uint64_t at = space.heap.allocate(t.cache, bytes);
+    const std::size_t least = count == 1 ? std::min(Sizes::kFirst, SegmentSizes::kFirst) : bytes;
+    const std::uint64_t at = space.heap.allocate_between(t.cache, least, bytes, std::max(bytes, kSpareMax));
     if (at == 0) return 0;
     Sync::plain_write(space.heap.at(at), space.heap.block_bytes(at));
     Seg& s = *new (space.heap.at(at)) Seg;

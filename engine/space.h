@@ -148,6 +148,7 @@ struct Thread {
   unsigned pushes;  // until the thread takes the next number from their clock
   unsigned entering_count;
   unsigned inserts_unlooked;  // that are to come without a look at the room (eviction.h)
+  unsigned void_owed;         // entries of eviction's queues to be looked at, two with each push
   std::uint64_t age;
   std::uint64_t entering[kEnteringMax];
   NotedRemovals removals;

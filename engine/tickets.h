@@ -9,9 +9,9 @@
 // more are void, and go when they are met. A number passes from record to record only by the swap
 // of a slot, so a ticket that was found void can't become valid again.
 //
-// Void tickets come from removed keys and shortened deadlines. Once there are more than twice as
-// many tickets as deadlines (and 1,024), each that is filed has two others looked at
-// (Wheel::rotate): the wheel's memory is bounded by its keys.
+// Void tickets come from removed keys and shortened deadlines. Once there are half as many again as
+// deadlines (and 1,024), maintenance looks at some (Wheel::rotate); twice as many, and each that is
+// filed has two others looked at: the wheel's memory is bounded by its keys.
 //
 // No memory for a ticket: the number in X becomes 0, which says that there is none, and the shard
 // counts it. The next change of the deadline gives a new one; until then maintenance goes over the
@@ -134,10 +134,14 @@ class Tickets {
     const Ticket ticket = Ticket::of(hash, change.number);
     if (!s.wheel.file(table.space(), t, ticket.word(), change.due)) return lost(table, s, ticket);
     // Bounded: the wheel's memory by its keys, and this by two tickets.
-    if (s.wheel.entries() > 2 * s.expiring.load(std::memory_order_relaxed) + kVoidMax)
-        [[unlikely]] {  // counts
-      for (int i = 0; i != 2; ++i) s.wheel.rotate(table.space(), t, Valid{table, s});
-    }
+    if (has_void(s, 2 * kVoidParts)) [[unlikely]] look_for_void(table, t, s, 2);
+  }
+
+  // Maintenance's share: up to `count` tickets, before writes have to. Answers how many were looked at. Inside a guard.
+  static unsigned drop_void(Tbl& table, Thr& t, Shd& s, unsigned count) noexcept {
+    if (!has_void(s, kVoidParts + kVoidParts / 2)) return 0;
+    look_for_void(table, t, s, count);
+    return count;
   }
 
   // The same, if that is easily told: the key is in its home bucket's own line and no batch is under way on it. Else none.
@@ -219,6 +223,16 @@ class Tickets {
   static constexpr std::uint64_t kVoidMax = 1024;
 
  private:
+  static constexpr std::uint64_t kVoidParts = 2;
+  // Whether there are more than `parts` / kVoidParts tickets for each deadline.
+  static bool has_void(const Shd& s, std::uint64_t parts) noexcept {
+    const std::uint64_t deadlines = s.expiring.load(std::memory_order_relaxed);  // counts
+    return s.wheel.entries() > parts * deadlines / kVoidParts + kVoidMax;
+  }
+  [[gnu::noinline]] static void look_for_void(Tbl& table, Thr& t, Shd& s, unsigned count) noexcept {
+    for (unsigned i = 0; i != count; ++i) s.wheel.rotate(table.space(), t, Valid{table, s});
+  }
+
   // For rotate: is the ticket still somebody's?
   struct Valid {
     Tbl& table;

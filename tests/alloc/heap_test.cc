@@ -268,6 +268,32 @@ TEST(Heap, AnotherClassTakesTheSpansOfAnEmptyOne) {
   EXPECT_TRUE(heap->verify());
 }
 
+TEST(Heap, WhatMayBeOfManySizesTakesWhatIsAtHand) {
+  auto heap = open_heap(small_options());
+  Heap::Cache cache;
+  std::vector<Offset> blocks = fill(*heap, cache, 120);
+  for (int i = 0; i != 10; ++i, blocks.pop_back()) heap->free(cache, blocks.back());
+  ASSERT_EQ(cache.held_bytes(), 10 * 120u);
+  for (const std::size_t wanted : {512u, 64u, 120u}) {  // the largest below, up to `most`, and what is there
+    const std::size_t held = cache.held_bytes();
+    const Offset block = heap->allocate_between(cache, 64, wanted, std::max(wanted, std::size_t{256}));
+    ASSERT_NE(block, 0u) << wanted;
+    EXPECT_EQ(heap->block_bytes(block), 120u);
+    EXPECT_EQ(cache.held_bytes(), held - 120) << "what else this thread has stays with it";
+    blocks.push_back(block);
+  }
+  EXPECT_EQ(heap->allocate_between(cache, 128, 512, 512), 0u);
+  EXPECT_EQ(heap->allocate_between(cache, 64, 64, 112), 0u);
+  free_all(*heap, cache, blocks);
+  for (const std::size_t wanted : {64u, 512u}) {
+    blocks.push_back(heap->allocate_between(cache, 64, wanted, 512));
+    EXPECT_EQ(heap->block_bytes(blocks.back()), wanted) << "where there is room";
+  }
+  free_all(*heap, cache, blocks);
+  heap->release_cache(cache);
+  EXPECT_TRUE(heap->verify());
+}
+
 TEST(Heap, AFailingAllocationChangesNothing) {
   auto heap = open_heap(small_options());
   Heap::Cache cache;

@@ -478,9 +478,9 @@ TEST(KeeperTest, AStoreWorksWithoutTheThread) {
   }
   EXPECT_GE(plan.failed, 1u);
   EXPECT_LE(plan.failed, 60u) << "not at each write";
-  // When the system gives threads again the store gets its own, a second later.
-  ASSERT_TRUE(soon([&] {
-    (void)store.set("k", "v", {.ttl = 1s});
+  // When the system gives threads again the store gets its own, a second later, with the next work that appears.
+  ASSERT_TRUE(soon([&, i = 0]() mutable {
+    (void)store.set(numbered("later", i++ % 1'000), "v", {.ttl = 1s});
     return store.stats().keeper_turns != 0;
   }));
   clock.advance(2s);

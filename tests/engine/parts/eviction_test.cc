@@ -4,9 +4,11 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/engine/parts/eviction_sequence.h"
@@ -123,6 +125,11 @@ struct FullStore {
     const std::string key = "key" + std::to_string(n), value(size, 'v');
     detail::SetChange<PlantedSync> change(core.space, *thread, key, value, {});
     return core.write(*thread, core.hash_of(key), key, change).outcome == detail::Committed::Outcome::kPut;
+  }
+  void remove(unsigned n) {
+    const std::string key = "key" + std::to_string(n);
+    detail::RemoveChange<PlantedSync> change(core.space, *thread, key);
+    core.write(*thread, core.hash_of(key), key, change, true);
   }
   detail::Core<PlantedSync> core;
   detail::Thread<PlantedSync>* thread = nullptr;
@@ -253,6 +260,28 @@ TEST(EvictionOfManySizes, TheGroupsFollowTheEntries) {
   PlantedSync::mutant = Mutant::kEvictStaysWhereItLeaves;
   EXPECT_GT(groups_after_a_shift(), 1u);
   PlantedSync::mutant = Mutant::kNone;
+}
+
+TEST(EvictionOfRemovedKeys, TheirEntriesGoAFewWithEachInsert) {
+  FullStore store(std::size_t{8} << 20);
+  unsigned n = 0;
+  for (; store.thread->counters.evicted.get() < 500; ++n) EXPECT_TRUE(store.set(n, 100));
+  for (unsigned i = 0; i != n; ++i) store.remove(i);
+  const auto length = [&] {
+    const auto lengths = store.core.eviction.queues().lengths();
+    return lengths.small + lengths.main;
+  };
+  constexpr unsigned kInserts = 15'000;
+  const std::uint64_t before = length();
+  ASSERT_GT(before, 2 * kInserts + 5'000);
+  std::uint64_t now = before, most = 0;
+  for (unsigned i = 0; i != kInserts; ++i) {
+    EXPECT_TRUE(store.set(n++, 100));
+    const std::uint64_t then = std::exchange(now, length());
+    if (then > now) most = std::max(most, then - now);
+  }
+  EXPECT_EQ(most, 1u) << "one came, two went";
+  EXPECT_LE(now, 2 * kInserts + 1'024 + 64) << "half of what is there, and a constant";
 }
 
 unsigned hits_of_two_sizes(bool size_aware) {

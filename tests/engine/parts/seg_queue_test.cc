@@ -98,6 +98,22 @@ TEST(SegQueue, WithoutMemoryAPushIsRefusedAndChangesNothing) {
   EXPECT_EQ(queue.count(), 0u);
 }
 
+TEST(SegQueue, InAFullHeapItsSegmentsAreOfWhateverSizeIsThere) {
+  BareCore bare;
+  Queue queue;
+  auto& heap = bare.space().heap;
+  auto& cache = bare.thread->cache;
+  const Guard guard(bare.space(), *bare.thread);
+  std::vector<std::uint64_t> blocks;
+  while (const std::uint64_t block = heap.allocate(cache, 120)) blocks.push_back(block);
+  for (int i = 0; i != 50; ++i, blocks.pop_back()) heap.free(cache, blocks.back());
+  ASSERT_EQ(cache.held_bytes(), 50 * 120u);
+  for (std::uint64_t n = 1; n <= 110; ++n) ASSERT_TRUE(queue.push(bare.space(), *bare.thread, n));
+  EXPECT_EQ(memory_of(bare, queue), 10 * 120u) << "eleven entries a block";
+  EXPECT_EQ(cache.held_bytes(), 40 * 120u) << "the rest is still at hand";
+  for (std::uint64_t n = 1; n <= 110; ++n) ASSERT_EQ(queue.pop(bare.space(), *bare.thread), n);
+}
+
 TEST(SegQueue, ItAnswersAsADequeDoes) {
   std::mt19937_64 random(1);
   for (int run = 0; run != 300; ++run) {

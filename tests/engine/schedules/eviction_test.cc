@@ -27,7 +27,8 @@ struct Full {
   using Sync = typename R::Sync;
   static constexpr unsigned kRoom = 3;
 
-  explicit Full(int threads, unsigned setting = kLoose)
+  // `deadline_ms`: of those that are there; 0: they have none.
+  explicit Full(int threads, unsigned setting = kLoose, std::uint64_t deadline_ms = 0)
       : rig(threads, std::size_t{4} << 20, [&](tern::detail::CoreOptions& o) {
           o.eviction = true;
           o.entries_max = kRoom;
@@ -40,7 +41,7 @@ struct Full {
     rig.keys_told = fresh[1].id;
     rig.now_ms = 50;
     const int own = rig.own_index();
-    for (const Key& key : there) rig.set(own, key, "0");
+    for (const Key& key : there) rig.set(own, key, "0", {.has_deadline = deadline_ms != 0, .deadline_ms = deadline_ms});
     rig.core().space.epoch.set_limits(1 << 18, 64);
     settle();
     rig.freeze();
@@ -163,6 +164,15 @@ struct Full {
             },
             [this] { hold(1, there[0]); }, [this] { put(2, fresh[1], "2"); }};
   }
+  // The victim's deadline is moved.
+  Threads beside_a_touch() {
+    return {[this] { put(0, fresh[0], "1"); },
+            [this] {
+              rig.expire(1, there[0], 200);
+              rig.get(1, there[0]);
+            },
+            [this] { put(2, there[1], "2"); }};
+  }
   Threads beside_a_view() {
     return {[this] { put(0, fresh[0], "1"); }, [this] { rig.look(1, {&there[0], &there[1]}); },
             [this] { put(2, there[0], "2"); }};
@@ -216,6 +226,20 @@ TEST(Eviction, BesideAHold) {
   Sound f(3);
   f.rig.check_accounts = false;  // a record that its last holder is to free is in no limbo
   expect_holds("eviction, hold", f, f.beside_a_hold(), kTwo);
+}
+TEST(Eviction, BesideATouchOfTheVictim) {
+  for (const unsigned setting : {kLoose, kStrict}) {
+    Sound f(3, setting, 100);
+    expect_holds("eviction, touch " + std::to_string(setting), f, f.beside_a_touch(), kTwo);
+  }
+}
+TEST(Eviction, OfMortalsBesideAView) {
+  Sound f(3, kLoose, 100);
+  expect_holds("eviction, mortals and a view", f, f.beside_a_view(), kTwo);
+}
+TEST(Eviction, OfMortalsBesideAnOverwrite) {
+  Sound f(3, kLoose, 100);
+  expect_holds("eviction, mortals and an overwrite", f, f.beside_an_overwrite(), kTwo);
 }
 TEST(Eviction, BesideAView) {
   Sound f(3);
