@@ -104,6 +104,7 @@ Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& ho
   if (wall_ms < h.wall_ms) wall_ms = h.wall_ms;  // a clock that was set back gives no entry a longer life
   const Instant opened{wall_ms, store.core.time.now()};
   out.report = {h.generation, h.entries, 0, 0, 0};
+  store.core.space.version_base = version_base;  // before the leases come, whose ids are counted from it
   if (how.copy) {
     const FileShards shards{reader, store, opened};
     ShardLoad<FileShards> work(shards, h.shard_count, store, reader.name());
@@ -115,7 +116,6 @@ Error load(Arrivals& arrivals, const Options& options, const SnapshotOptions& ho
     }
     out.report = {h.generation, loaded.placed, loaded.expired, loaded.left_out, 0};
   }
-  store.core.space.version_base = version_base;
   raise_floors(reader, store.core);
   store.birth_wall_ms = h.birth_wall_ms;
   if (how.copy) {

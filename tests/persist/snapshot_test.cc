@@ -191,6 +191,20 @@ TEST_F(SnapshotTest, MetadataComeBackWhole) {
   }
 }
 
+TEST_F(SnapshotTest, AnIdOfALeaseIsNeverGivenAgain) {
+  std::optional<Store> store = open_or_fail(small_options(&clock));
+  LeaseId last = 0;
+  for (int life = 0; life != 6; ++life) {
+    const LeaseId id = store->lease(1h)->id();
+    EXPECT_GT(id, last) << life;
+    last = id;
+    if (life % 2 != 0) ASSERT_TRUE(store->clear().ok());  // of every other life a lease is in the file
+    save_or_fail(*store);
+    store.reset();
+    store = reopen_or_fail(small_options(&clock));
+  }
+}
+
 // format_1.tern was written by the version that had format 1.
 TEST_F(SnapshotTest, AFileOfAnOlderFormatIsReadAsItIs) {
   const std::string old = TERN_TEST_DATA "/format_1.tern";
