@@ -198,7 +198,9 @@ TEST_F(SnapshotTest, AnIdOfALeaseIsNeverGivenAgain) {
     const LeaseId id = store->lease(1h)->id();
     EXPECT_GT(id, last) << life;
     last = id;
-    if (life % 2 != 0) ASSERT_TRUE(store->clear().ok());  // of every other life a lease is in the file
+    if (life % 2 != 0) {  // of every other life a lease is in the file
+      ASSERT_TRUE(store->clear().ok());
+    }
     save_or_fail(*store);
     store.reset();
     store = reopen_or_fail(small_options(&clock));
