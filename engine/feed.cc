@@ -351,7 +351,7 @@ bool Feed::is_superseded(const Subscription<Sync>::Next& next, const Change& c) 
   auto& core = store_.core;
   const bool tomb = c.kind != ChangeKind::kPut;
   const auto found = core.table.find(core.hash_of(c.key), c.key);
-  if (!found) return !tomb;
+  if (!found) return !tomb && c.tags.empty();  // what a removal by tag has taken is known by its tags alone
   const auto seen = Versions<Sync>::resolve(core.space, *found.record);
   if (seen.record == nullptr) return false;
   const Hold hold = seen.record->hold_word();

@@ -1,7 +1,10 @@
 // Tags: names that entries have beside their keys, whatever the record looks like, and del_tag.
 #include <tern/store.h>
 
+#include <algorithm>
+#include <array>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +55,25 @@ TEST_F(TagTest, ATagTakesItsEntriesAloneAndAtOnce) {
   EXPECT_EQ(store.stats().entries, 3u);
   EXPECT_EQ(removed_by(store, "blue"), 1u);
   EXPECT_EQ(removed_by(store, "green"), 0u);
+}
+
+// A watch that leaves out what is superseded tells what a removal by tag has taken nevertheless: the tag alone says what that was.
+TEST_F(TagTest, ACoalescingWatchKnowsWhatARemovalTook) {
+  const std::vector<std::string_view> red = {"red"};
+  auto watch = store.watch_prefix("", {.coalesce = true});
+  ASSERT_TRUE(watch);
+  ASSERT_TRUE(store.set("k", "0"));
+  std::array<Change, 8> changes;
+  ASSERT_EQ(*watch->poll(changes), 1u);
+  ASSERT_TRUE(store.set("k", "1", tagged(red)));
+  EXPECT_EQ(removed_by(store, "red"), 1u);
+  // The removal is told once in each ring; in the key's own after the put.
+  const auto told = std::span(changes).first(*watch->poll(changes));
+  const auto put = std::find_if(told.begin(), told.end(), [](const Change& c) { return c.kind == ChangeKind::kPut; });
+  ASSERT_NE(put, told.end());
+  EXPECT_EQ(put->value, "1");
+  EXPECT_FALSE(put->tags.empty());
+  EXPECT_TRUE(std::any_of(put, told.end(), [&](const Change& c) { return c.kind == ChangeKind::kInvalidate && c.shard == put->shard; }));
 }
 
 TEST_F(TagTest, TheWholeTagIsCompared) {
