@@ -145,7 +145,13 @@ static Result<bool> attach(Context c, std::string_view key, LeaseId id) noexcept
   return done.outcome == Outcome::kPut;
 }
 
+// Whoever ends the lease asks after that (Space::count_kept); who attaches says so before he asks whether it is over.
+void share_if_lone(const Call& call, LeaseId id) noexcept {
+  if (lease_is_lone(call, id)) call.core().space.leases.shared.store(1, std::memory_order_seq_cst);  // [lease] seq_cst
+}
+
 void swept_if_late(const Call& call, LeaseId id) noexcept {
+  share_if_lone(call, id);
   if (!lease_is_over(call, id)) return;
   LeasesNow::owe(call.core().space);
   call.core().space.upkeep.pass_on();

@@ -20,6 +20,8 @@ bool lease_is_lone(const Call& call, LeaseId id) noexcept;
 
 // Once true, for ever (leases.h).
 bool lease_is_over(const Call& call, LeaseId id) noexcept;
+// An entry was attached: if the lease is a lock's own, its end will be swept, too.
+void share_if_lone(const Call& call, LeaseId id) noexcept;
 // An entry was attached: the sweep may have passed it if the lease has ended meanwhile.
 void swept_if_late(const Call& call, LeaseId id) noexcept;
 

@@ -66,6 +66,7 @@ struct LeaseState {
   Word ended{};
   Word swept{};
   Word at{};  // a LeaseHand; 0: no lap is under way
+  Word shared{};  // 1: something was attached to a lease that a lock had got for itself
   // Of a snapshot that is being loaded.
   Word came{};      // 1: something that names a lease is there
   Word incoming{};  // 1: what names one may be there before the lease is

@@ -78,6 +78,7 @@ Attempt attempt(const Call& call, std::string_view key, const LockOptions& o) no
   const detail::Committed done = LocksNow(call.core(), call.thread()).acquire(key, o.owner, a.lease);
   if (done.outcome == Outcome::kPut) {
     a.token = done.version;
+    if (o.lease != 0) detail::share_if_lone(call, a.lease);
     if (detail::lease_is_over(call, a.lease)) {  // as for any write that attaches: gone at once
       detail::swept_if_late(call, a.lease);
       a.error = {Status::kNotFound, Field::kLease};
@@ -187,7 +188,7 @@ Result<void> unlock_key(const Call& call, std::string_view key, std::uint64_t to
   if (token == 0 || holder.token != token) return kLost;
   const LocksNow::Unlocked done = LocksNow(call.core(), call.thread()).unlock(key, token);
   if (done == LocksNow::Unlocked::kOutOfMemory) return Status::kOutOfMemory;
-  // Before anything else of this thread: nobody knows the id of a lease that a lock got for itself.
+  // A lease that the lock got for itself goes with it; what others have attached to it is swept.
   if (holder.lease != 0 && detail::lease_is_lone(call, holder.lease)) (void)detail::end_lease(call, holder.lease);
   if (done != LocksNow::Unlocked::kDone) return kLost;
   return {};

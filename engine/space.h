@@ -252,8 +252,9 @@ class Space {
     if (came) return;
     LeaseTerms terms;
     const Bytes value = value_of(r, s, key.size);
-    // A lock's own lease, which is given up, has no member any more.
-    if (terms.read({value.data, value.size}) && terms.lone && !expired) return;
+    // A lock's own lease, which is given up, has no member any more, unless somebody has attached one; in an earlier life perhaps.
+    const bool is_lone = terms.read({value.data, value.size}) && terms.lone && LeaseKey::id_of({key.data, key.size}) > version_base;
+    if (is_lone && !expired && leases.shared.load(std::memory_order_seq_cst) == 0) return;  // [lease] seq_cst
     leases.ended.fetch_add(1, std::memory_order_seq_cst);  // [lease] seq_cst
     upkeep.ask();
   }

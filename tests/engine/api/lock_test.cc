@@ -55,6 +55,21 @@ TEST_F(LockTest, OneOwnerAtATime) {
   EXPECT_EQ(store.stats().owed.lease_ends, 0u);
 }
 
+// A lock's own lease has no other members, so that unlocking leaves nothing to look for; but its id is no secret.
+TEST_F(LockTest, WhatIsAttachedToItsOwnLeaseGoesWithIt) {
+  auto lock = store.lock("a");
+  ASSERT_TRUE(lock);
+  EXPECT_TRUE(store.set("member", "v", {.lease = lock->lease()}));
+  const auto other = store.try_lock("b", {.lease = lock->lease()});
+  EXPECT_TRUE(other);
+  EXPECT_TRUE(lock->unlock());
+  EXPECT_TRUE(store.get("member").missing());
+  EXPECT_TRUE(store.lock_info("b").missing());
+  EXPECT_NE(store.stats().owed.lease_ends, 0u);
+  for (int i = 0; i != 1'000 && store.stats().owed.lease_ends != 0; ++i) ASSERT_TRUE(store.tick(1ms));
+  EXPECT_EQ(store.stats().entries, 0u);
+}
+
 TEST_F(LockTest, TokensGrowAndOldOnesAreRefused) {
   std::uint64_t last = 0;
   for (int i = 0; i != 100; ++i) {
