@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <iostream>
+#include <string>
 
 #include "bench/options.h"
 #include "tools/demo.h"
@@ -17,6 +19,10 @@ using tern::bench::ReplayOptions;
 template <class T>
 void list(CLI::App* app, const char* name, std::vector<T>& into, const char* what) {
   app->add_option(name, into, what)->delimiter(',');
+}
+
+CLI::Validator is_picture() {
+  return {[](const std::string& file) { return file.ends_with(".svg") || file.ends_with(".png") ? "" : "is neither .svg nor .png: " + file; }, "FILE"};
 }
 
 void bench_options(CLI::App* app, BenchOptions& o) {
@@ -42,19 +48,19 @@ void bench_options(CLI::App* app, BenchOptions& o) {
       ->capture_default_str();
   app->add_option("--repeats", o.repeats, "rounds over all stores; medians are taken over them")
       ->capture_default_str();
-  app->add_option("--seed", o.seed, "of keys drawn")->capture_default_str();
+  app->add_option("--seed", o.seed, "of keys drawn")->check(CLI::NonNegativeNumber)->capture_default_str();
   app->add_option("--memory-bytes", o.memory_bytes, "Tern's budget (from the sizes)")
       ->transform(CLI::AsSizeValue(false));
   app->add_flag("!--no-huge-pages", o.huge_pages,
                 "refuse transparent huge pages to every store alike");
   app->add_option("--cachebench", o.cachebench,
                   "a configuration file of CacheBench instead of --workloads");
-  app->add_option("--folder", o.folder, "where the snapshot suite makes its files (the current one)");
+  app->add_option("--folder", o.folder, "where the snapshot suite makes its files (the current one)")->check(CLI::ExistingDirectory);
   app->add_flag("--check", o.check, "exit with 1 when a floor is missed");
   app->add_option("--json", o.json, "write everything to FILE (-: standard output)");
   app->add_option("--csv", o.csv, "write the rows to FILE");
   app->add_option("--hgrm", o.hgrm, "write percentiles of each row to PREFIX....hgrm");
-  app->add_option("--plot", o.plot, "draw the rows with gnuplot into FILE.svg or FILE.png");
+  app->add_option("--plot", o.plot, "draw the rows with gnuplot into FILE.svg or FILE.png")->check(is_picture());
 }
 
 void replay_options(CLI::App* app, ReplayOptions& o) {
@@ -75,6 +81,7 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
   app->add_flag("--size-aware", o.size_aware, "the store decides by size, too (Options::size_aware)");
   app->add_option("--threads", o.threads, "pinned threads")->capture_default_str();
   app->add_option("--requests", o.requests_max, "only the first N requests (0: all)")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app->add_flag(
       "--policies", o.policies,
@@ -87,7 +94,8 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
                   "one object a run to FILE (-: standard output, nothing else then)");
   app->add_option("--csv", o.csv, "write the hit ratios to FILE");
   app->add_option("--plot", o.plot,
-                  "draw hit ratio against size as FILE (.svg or .png) with gnuplot");
+                  "draw hit ratio against size as FILE (.svg or .png) with gnuplot")
+      ->check(is_picture());
 }
 
 // One of the commands on snapshot files; which, `run` says.
@@ -142,14 +150,15 @@ int main(int argc, char** argv) try {
   CLI::App* const replay = app.add_subcommand("replay", "a cache trace through the store");
   replay_options(replay, replay_with);
   CLI11_PARSE(app, argc, argv);
-  if (snapshot_run != nullptr) return snapshot_run(snapshot_with);
-  if (*demo) return tern::tools::run_demo();
-  if (*replay) return tern::bench::run_replay(replay_with);
-  if (*bench) {
-    bench_with.argv = argv;
-    return tern::bench::run_bench(bench_with);
-  }
-  return 2;
+  bench_with.argv = argv;
+  const int code = snapshot_run != nullptr ? snapshot_run(snapshot_with)
+                   : *demo                 ? tern::tools::run_demo()
+                   : *replay               ? tern::bench::run_replay(replay_with)
+                                           : tern::bench::run_bench(bench_with);
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good()) return code;
+  std::fputs("tern: standard output can't be written\n", stderr);
+  return code != 0 ? code : 1;
 } catch (const std::exception& e) {
   std::fprintf(stderr, "tern: %s\n", e.what());
   return 1;

@@ -105,6 +105,18 @@ std::vector<std::string> tags_under(const Json& value, const std::string& name) 
 }
 
 // `prefix` ends with a separator, or is empty at the root.
+// What is nested deeper would be taken apart, and put together, by as deep a recursion.
+constexpr int kLevelsMax = 1'000;
+constexpr const char* kTooDeep = "nested more than 1,000 deep";
+
+template <class In>
+Json parsed(In&& in) {
+  return Json::parse(std::forward<In>(in), [](int level, Json::parse_event_t, const Json&) {
+    if (level > kLevelsMax) throw std::runtime_error(kTooDeep);
+    return true;
+  });
+}
+
 void take_tree(const Json& node, const std::string& prefix, const std::string& separator, const TakeEntry& take) {
   for (const auto& [name, child] : node.items()) {
     const std::string key = prefix + name;
@@ -240,7 +252,7 @@ void read_ndjson(std::istream& in, const std::string& separator, const TakeEntry
   for (std::uint64_t line = 1; std::getline(in, text); ++line) {
     if (text.find_first_not_of(" \t\r") == text.npos) continue;
     try {
-      const Json object = Json::parse(text);
+      const Json object = parsed(text);
       if (!object.is_object()) throw std::runtime_error("this is no JSON object");
       const std::string ns = bytes_under(object, "namespace").value_or("");
       if (const auto options = bytes_under(object, "options"); options && !ns.empty() && object.size() == 2) {
@@ -340,7 +352,8 @@ void write_tree(std::ostream& out, const TextEntries& entries, const std::string
     if (!quoted(key) || !quoted(e.value)) throw std::runtime_error("a tree can't hold bytes that are no UTF-8: '" + key + "'");
     Json* node = &root;
     std::size_t at = 0;
-    for (;;) {
+    for (int level = 1;; ++level) {
+      if (level > kLevelsMax) throw std::runtime_error("a tree can't hold a key of more than 1,000 names: '" + key.substr(0, 100) + "...'");
       const std::size_t end = key.find(separator, at);
       const std::string part = key.substr(at, end == key.npos ? end : end - at);
       if (!node->is_object()) throw std::runtime_error("a tree can't hold a value both at '" + key + "' and above it");
@@ -360,7 +373,7 @@ void write_tree(std::ostream& out, const TextEntries& entries, const std::string
 
 void read_tree(std::istream& in, const std::string& separator, const TakeEntry& take) {
   try {
-    const Json root = Json::parse(in);
+    const Json root = parsed(in);
     if (!root.is_object()) throw std::runtime_error("this is no JSON object");
     take_tree(root, "", separator, take);
   } catch (const Json::exception& e) {

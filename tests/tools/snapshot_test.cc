@@ -134,6 +134,11 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"tags\":\"t\"}"), "line 1: \"tags\" is no array");
   EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"tags\":[1]}"), "line 1: \"tags\" holds what is no string");
   EXPECT_NE(ndjson("{\"key\":").find("line 1: "), std::string::npos);
+  std::string deep, list(100'000, '[');
+  for (int i = 0; i != 100'000; ++i) deep += "{\"a\":";
+  EXPECT_EQ(ndjson(deep), "line 1: nested more than 1,000 deep");
+  EXPECT_EQ(message_of([&] { from_tree(deep); }), "nested more than 1,000 deep");
+  EXPECT_EQ(message_of([&] { from_tree("{\"a\":" + list); }), "nested more than 1,000 deep");
   const auto csv = [](const std::string& text) { return message_of([&] { from_csv(text); }); };
   EXPECT_EQ(csv(""), "line 1: the names of the columns are missing");
   EXPECT_EQ(csv("a,b\n"), "line 1: the columns are not key,value,expires_at_ms,idle_ms,evictable,tags,namespace,metadata");
@@ -150,6 +155,8 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_EQ(to_tree({{"a", {"1", {}, 0, true}}, {"a.b", {"2", {}, 0, true}}}), "a tree can't hold a value both at 'a.b' and above it");
   EXPECT_EQ(to_tree({{TextKey("n", "a"), {"1", {}, 0, true}}}), "a tree can't hold namespaces: 'n'");
   EXPECT_NE(to_tree({{"a", {"\xff", {}, 0, true}}}), "");
+  EXPECT_NE(to_tree({{std::string(1'000, '.'), {"1", {}, 0, true}}}), "");
+  EXPECT_EQ(to_tree({{std::string(999, '.'), {"1", {}, 0, true}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", 5, 0, true}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", {}, 0, true, {"t"}}}}), "");
   EXPECT_NE(to_tree({{"a", {"1", {}, 0, true, {}, "m"}}}), "");
