@@ -698,7 +698,8 @@ class Core {
     unsigned looked = kept_keys()->review(t, s, 16);
     looked += Events<Sync>(space).drain(t, i, kDrainSlice);
     if (kept_keys()->owes_sweep()) looked += kept_keys()->sweep(t, 16);
-    looked += Tickets<Sync>::drop_void(table, t, s, kTicketsTended);
+    // What is due is looked at as such, void or not; and what expires comes first.
+    if (!s.wheel.is_due(time.now())) looked += Tickets<Sync>::drop_void(table, t, s, kTicketsTended);
     t.work += looked;
     return worked || looked != 0;
   }
