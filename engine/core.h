@@ -696,7 +696,7 @@ class Core {
       ++t.work;
     }
     unsigned looked = kept_keys()->review(t, s, 16);
-    looked += Events<Sync>(space).drain(t, i, kDrainSlice);
+    if (i < space.events.rings) looked += Events<Sync>(space).drain(t, i, kDrainSlice);  // there may be fewer of them
     if (kept_keys()->owes_sweep()) looked += kept_keys()->sweep(t, 16);
     // What is due is looked at as such, void or not; and what expires comes first.
     if (!s.wheel.is_due(time.now())) looked += Tickets<Sync>::drop_void(table, t, s, kTicketsTended);
