@@ -245,5 +245,36 @@ TEST(ChoresTest, ABudgetThatSinksIsEvictedForInBoundedSteps) {
   EXPECT_EQ(store.core->eviction.owed_bytes(), 0u);
 }
 
+// Rings that shards share lie in one extent, which others lie behind: a step of each shard drains the rings that there are.
+TEST(ChoresTest, WhereShardsShareRingsNothingBehindThemIsDrained) {
+  Store store(64 * kMiB, [](detail::CoreOptions& o) {
+    o.shard_count = 64;
+    o.ring_count = 2;
+    o.ring_cells = 1'024;
+  });
+  detail::Events<Sync> events(store.core->space);
+  const std::string small(100, 's');
+  // Such that words of it would do for a ring with something to drain.
+  std::string large(100'000, '\0');
+  for (std::size_t i = 0; i != large.size(); ++i) large[i] = static_cast<char>(i / 8 * 37 % 251);
+  constexpr unsigned kLarge = 400;
+  for (unsigned i = 0; i != kLarge / 2; ++i) ASSERT_TRUE(store.set(i, large));
+  ASSERT_TRUE(events.enter());  // the rings are made
+  (void)store.core->space.views.move();  // from now on changes are told
+  ASSERT_EQ(events.rings(), 2u);
+  for (unsigned i = kLarge / 2; i != kLarge; ++i) ASSERT_TRUE(store.set(i, large));
+  for (unsigned i = kLarge; i != kLarge + 1'000; ++i) ASSERT_TRUE(store.set(i, small));
+  EXPECT_GT(events.ring(0)->tail() + events.ring(1)->tail(), 1'000u);
+  ASSERT_TRUE(events.leave());
+  EXPECT_GT(maintain(store, *store.thread).steps, 0u);
+  for (unsigned i = 0; i != 2; ++i) EXPECT_EQ(events.ring(i)->floor(), events.ring(i)->tail()) << "ring " << i;
+  for (unsigned i = 0; i != kLarge; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    detail::Guard<Sync> guard(store.core->space, *store.thread);
+    const auto head = store.core->head(store.core->hash_of(key), key);
+    ASSERT_TRUE(head.present && head.bytes() == large) << key;
+  }
+}
+
 }  // namespace
 }  // namespace tern::test
