@@ -114,29 +114,34 @@ std::string choose_workloads(const BenchOptions& options, Plan& plan) {
   return {};
 }
 
+// What is wrong with the numbers of a plan, or of the options that one is made from; every suite's.
+template <class Numbers>
+std::string check_numbers(const Numbers& n) {
+  const auto all_within = [](const auto& numbers, std::uint64_t least, std::uint64_t most) {
+    return std::all_of(numbers.begin(), numbers.end(), [&](std::uint64_t number) { return number >= least && number <= most; });
+  };
+  if (!all_within(n.entries, 1000, 0xFFFF'FFFFu)) return "--entries must be from 1,000 to 4,294,967,295";
+  if (!all_within(n.threads, 1, kThreadsMax)) return "--threads must be from 1 to 256";
+  if (n.batches.empty() || !all_within(n.batches, 1, kBatchMax)) return "--batch must be from 1 to 1,024";
+  if (n.repeats == 0 || n.repeats > 1000) return "--repeats must be from 1 to 1,000";
+  if (!(n.seconds > 0) || n.seconds > 3600) return "--seconds must be above 0 and at most 3,600";
+  if (!(n.warm_up_seconds >= 0) || n.warm_up_seconds > 3600) return "--warm-up must be from 0 to 3,600";
+  constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+  if (n.memory_bytes != 0 && (n.memory_bytes < 4 * kMiB || n.memory_bytes > kMiB << 20)) return "--memory-bytes must be from 4 MiB to 1 TiB";
+  return {};
+}
+
 std::string check_plan(Plan& plan) {
-  for (const std::uint64_t n : plan.entries) {
-    if (n < 1000 || n > 0xFFFF'FFFFu) return "--entries must be from 1,000 to 4,294,967,295";
-  }
+  if (std::string error = check_numbers(plan); !error.empty()) return error;
   std::sort(plan.threads.begin(), plan.threads.end());
   plan.threads.erase(std::unique(plan.threads.begin(), plan.threads.end()), plan.threads.end());
-  if (plan.threads.front() == 0 || plan.threads.back() > kThreadsMax)
-    return "--threads must be from 1 to 256";
   std::sort(plan.batches.begin(), plan.batches.end());
   plan.batches.erase(std::unique(plan.batches.begin(), plan.batches.end()), plan.batches.end());
-  if (plan.batches.empty() || plan.batches.front() == 0 || plan.batches.back() > kBatchMax) {
-    return "--batch must be from 1 to 1,024";
-  }
   if (plan.keys.min() < KeyMaker::kKeyBytesMin || plan.keys.max() > 65'527)
     return "--key-bytes must be from 8 to 65,527";
   if (plan.values.min() < KeyMaker::kValueBytesMin || plan.values.max() > 1u << 26) {
     return "--value-bytes must be from 8 (the check of each read) to 67,108,864";
   }
-  if (plan.repeats == 0 || plan.repeats > 1000) return "--repeats must be from 1 to 1,000";
-  if (!(plan.seconds > 0) || plan.seconds > 3600)
-    return "--seconds must be above 0 and at most 3,600";
-  if (!(plan.warm_up_seconds >= 0) || plan.warm_up_seconds > 3600)
-    return "--warm-up must be from 0 to 3,600";
   return {};
 }
 
@@ -247,6 +252,7 @@ int run_bench(const BenchOptions& options) {
       options.suite != "order" && options.suite != "bus" && options.suite != "snapshot" && options.suite != "seeds") {
     return wrong("there is no suite '" + options.suite + "'; there are core, bounds, views, order, bus, snapshot, seeds");
   }
+  if (const std::string error = check_numbers(options); !error.empty()) return wrong(error);
   set_huge_pages(options);
   Results results;
   results.machine = describe_machine();

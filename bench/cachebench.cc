@@ -90,6 +90,7 @@ std::string apply_cachebench(std::string_view text, Plan& plan, std::vector<std:
   r.sizes(*test, "keySizeRange", KeyMaker::kKeyBytesMin, plan.keys);
   r.sizes(*test, "valSizeRange", KeyMaker::kValueBytesMin, plan.values);
   if (!r.error.empty()) return r.error;
+  if (!(cache_mib >= 0) || cache_mib > 1 << 20) return "'cacheSizeMB' must be from 0 to 1,048,576";
   const double total = get + set + del + update + lone_get + lone_set;
   if (!(total > 0)) return "none of 'getRatio', 'setRatio', 'delRatio' is positive";
   if (keys != 0) plan.entries = {keys};

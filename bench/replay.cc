@@ -122,17 +122,17 @@ bool parse_size(const std::string& text, std::uint64_t all, std::uint64_t& out) 
 // The runs that the options ask for. False: said what is wrong.
 bool sizes_of(const ReplayOptions& options, std::uint64_t objects, std::uint64_t bytes,
               std::vector<Size>& sizes) {
-  for (const std::string& text : options.objects) {
-    sizes.push_back({0, false});
-    if (parse_size(text, objects, sizes.back().amount)) continue;
-    std::fprintf(stderr, "tern replay: --objects: '%s' is no number of objects\n", text.c_str());
-    return false;
-  }
-  if (!sizes.empty()) return true;  // --memory is the budget of these runs
   for (const std::string& text : options.memory) {
     sizes.push_back({0, true});
     if (parse_size(text, bytes, sizes.back().amount)) continue;
     std::fprintf(stderr, "tern replay: --memory: '%s' is no number of bytes\n", text.c_str());
+    return false;
+  }
+  if (!options.objects.empty()) sizes.clear();  // --memory is the budget of these runs
+  for (const std::string& text : options.objects) {
+    sizes.push_back({0, false});
+    if (parse_size(text, objects, sizes.back().amount)) continue;
+    std::fprintf(stderr, "tern replay: --objects: '%s' is no number of objects\n", text.c_str());
     return false;
   }
   if (sizes.empty()) sizes.push_back({kMemoryBytes, true});
@@ -253,12 +253,7 @@ bool replay_trace(const std::string& name, const Trace& trace, const ReplayOptio
     store_options.memory_bytes = size.bytes ? size.amount : kMemoryBytes;
     if (!size.bytes) {
       store_options.entries_max = size.amount;
-      if (!options.memory.empty() &&
-          !parse_size(options.memory.front(), bytes, store_options.memory_bytes)) {
-        std::fprintf(stderr, "tern replay: --memory: '%s' is no number of bytes\n",
-                     options.memory.front().c_str());
-        return false;
-      }
+      if (!options.memory.empty()) (void)parse_size(options.memory.front(), bytes, store_options.memory_bytes);  // as sizes_of has
     }
     store_options.size_aware = options.size_aware;
     store_options.hash_seed = 1;
@@ -346,6 +341,8 @@ int run_replay(const ReplayOptions& options) {
     std::fprintf(stderr, "tern replay: --threads must be from 1 to %u\n", kThreadsMax);
     return 2;
   }
+  std::vector<Size> sizes;
+  if (!sizes_of(options, 100, 100, sizes)) return 2;  // before anything begins
   const bool quiet = options.json == "-";
   if (!quiet) {
     std::printf("%-18s %11s %9s %9s %9s %8s %9s %7s %7s %7s %7s %8s %8s\n", "trace", "size",

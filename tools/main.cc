@@ -25,6 +25,21 @@ CLI::Validator is_picture() {
   return {[](const std::string& file) { return file.ends_with(".svg") || file.ends_with(".png") ? "" : "is neither .svg nor .png: " + file; }, "FILE"};
 }
 
+// Before what reads a number without a sign: it would make a large one of it.
+CLI::Validator has_no_sign() {
+  return {[](const std::string& number) { return number.starts_with('-') || number.starts_with('+') ? "is no number from 0 on: " + number : ""; }, ""};
+}
+void memory_option(CLI::App* app, std::uint64_t& bytes, const char* what) {
+  app->add_option("--memory-bytes", bytes, what)->transform(CLI::AsSizeValue(false))->transform(has_no_sign());
+}
+// Of what is no command, the word is named; without one, that there must be one.
+void require_command(CLI::App* app) {
+  app->require_subcommand(0, 1);
+  app->final_callback([app] {
+    if (app->get_subcommands().empty()) throw CLI::RequiredError::Subcommand(1);
+  });
+}
+
 void bench_options(CLI::App* app, BenchOptions& o) {
   app->add_option(
       "--suite", o.suite,
@@ -48,9 +63,8 @@ void bench_options(CLI::App* app, BenchOptions& o) {
       ->capture_default_str();
   app->add_option("--repeats", o.repeats, "rounds over all stores; medians are taken over them")
       ->capture_default_str();
-  app->add_option("--seed", o.seed, "of keys drawn")->check(CLI::NonNegativeNumber)->capture_default_str();
-  app->add_option("--memory-bytes", o.memory_bytes, "Tern's budget (from the sizes)")
-      ->transform(CLI::AsSizeValue(false));
+  app->add_option("--seed", o.seed, "of keys drawn")->check(has_no_sign())->capture_default_str();
+  memory_option(app, o.memory_bytes, "Tern's budget (from the sizes)");
   app->add_flag("!--no-huge-pages", o.huge_pages,
                 "refuse transparent huge pages to every store alike");
   app->add_option("--cachebench", o.cachebench,
@@ -81,7 +95,7 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
   app->add_flag("--size-aware", o.size_aware, "the store decides by size, too (Options::size_aware)");
   app->add_option("--threads", o.threads, "pinned threads")->capture_default_str();
   app->add_option("--requests", o.requests_max, "only the first N requests (0: all)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(has_no_sign())
       ->capture_default_str();
   app->add_flag(
       "--policies", o.policies,
@@ -101,7 +115,7 @@ void replay_options(CLI::App* app, ReplayOptions& o) {
 // One of the commands on snapshot files; which, `run` says.
 void snapshot_options(CLI::App* app, tern::tools::SnapshotCommand& c, int (*&run)(const tern::tools::SnapshotCommand&)) {
   namespace tools = tern::tools;
-  app->require_subcommand(1);
+  require_command(app);
   const auto add = [&](const char* name, const char* what, int (*command)(const tools::SnapshotCommand&)) {
     CLI::App* const sub = app->add_subcommand(name, what);
     sub->add_option("snapshot", c.snapshot, "the snapshot file")->required();
@@ -110,7 +124,7 @@ void snapshot_options(CLI::App* app, tern::tools::SnapshotCommand& c, int (*&run
   };
   add("inspect", "what the file says about itself, and the generations before it", tools::inspect_snapshot_file);
   add("verify", "looks at every byte; exit code 1 if one isn't as it was written", tools::verify_snapshot_file);
-  add("dump", "its entries, for people", tools::dump_snapshot_file)->add_option("--limit", c.limit, "only so many (0: all)");
+  add("dump", "its entries, for people", tools::dump_snapshot_file)->add_option("--limit", c.limit, "only so many (0: all)")->check(has_no_sign());
   CLI::App* const out = add("export", "its entries as text, in the order of their keys", tools::export_snapshot_file);
   CLI::App* const in = add("import", "a snapshot made from text", tools::import_snapshot_file);
   for (CLI::App* const sub : {out, in}) {
@@ -126,10 +140,8 @@ void snapshot_options(CLI::App* app, tern::tools::SnapshotCommand& c, int (*&run
   CLI::App* const convert = add("convert", "the same entries in the format of this version, which older files have not", tools::convert_snapshot_file);
   convert->add_option("to", c.to, "the new file; what is there already stays as the generation before it")->required();
   convert->add_option("--codec", c.codec, "that packs its blocks")->check(CLI::IsMember({"none", "lz4", "zstd"}))->capture_default_str();
-  convert->add_option("--memory-bytes", c.memory_bytes, "budget of the store it goes through (from the file's size)")
-      ->transform(CLI::AsSizeValue(false));
-  in->add_option("--memory-bytes", c.memory_bytes, "budget of the store it goes through (from the text's size)")
-      ->transform(CLI::AsSizeValue(false));
+  memory_option(convert, c.memory_bytes, "budget of the store it goes through (from the file's size)");
+  memory_option(in, c.memory_bytes, "budget of the store it goes through (from the text's size)");
 }
 
 }  // namespace
@@ -137,7 +149,7 @@ void snapshot_options(CLI::App* app, tern::tools::SnapshotCommand& c, int (*&run
 int main(int argc, char** argv) try {
   CLI::App app{
       "Tern, an in-process cache engine: what it does, how fast, and how it serves real traces"};
-  app.require_subcommand(1);
+  require_command(&app);
   CLI::App* const demo = app.add_subcommand("demo", "the operations one by one, each checked");
   tern::tools::SnapshotCommand snapshot_with;
   int (*snapshot_run)(const tern::tools::SnapshotCommand&) = nullptr;
