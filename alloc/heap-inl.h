@@ -318,6 +318,11 @@ template <class Sync, class Shape>
   for (unsigned c = at; c++ < last;) {
     if (const Offset offset = pop(cache, c); offset != 0) return offset;
   }
+  // Of other threads' before what this one has at hand of others is given back.
+  for (unsigned c = first; c <= last; ++c) {
+    if (!spans_.has_listed(c)) continue;
+    if (const Offset offset = allocate_slow(cache, c, false); offset != 0) return offset;
+  }
   return allocate(cache, least);
 }
 

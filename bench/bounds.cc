@@ -133,6 +133,8 @@ struct Overruns {
   }
 };
 
+constexpr unsigned kTicksInVain = 256;  // more than take a store's 64 shards in turn
+
 // While a writer on another processor fills the store. After each tick a loop of the same length.
 Overruns overruns(const BoundsPlan& plan, microseconds budget, Results& results) {
   const KeyMaker keys = maker();
@@ -159,8 +161,11 @@ Overruns overruns(const BoundsPlan& plan, microseconds budget, Results& results)
   for (std::uint64_t drain = 0; drain != plan.drains; ++drain) {
     if (!fill_expiring(*store, keys, 0, plan.expiring)) results.errors.push_back("tick-overrun: an entry was refused");
     clock.advance(milliseconds(1'000));
-    // Until half of this drain's entries are gone each tick has more than it can do; the writer may have evicted some.
-    const std::uint64_t expired = store->stats().expired;
+    // Until half of this drain's entries are gone each tick has more than it can do; or until nothing more expires, for the
+    // writer has evicted them.
+    const std::uint64_t before_drain = store->stats().expired;
+    std::uint64_t expired = before_drain;
+    unsigned in_vain = 0;
     Result<Owed> owed;
     do {
       const double before = thread_cpu_seconds();
@@ -171,7 +176,10 @@ Overruns overruns(const BoundsPlan& plan, microseconds budget, Results& results)
       while (wall_seconds() < end) {
       }
       Overruns::record(h.loops, thread_cpu_seconds() - between, budget);
-    } while (owed && owed->shards_with_expired != 0 && store->stats().expired - expired < plan.expiring / 2);
+      const std::uint64_t now_expired = store->stats().expired;
+      in_vain = now_expired != expired ? 0 : in_vain + 1;
+      expired = now_expired;
+    } while (owed && owed->shards_with_expired != 0 && expired - before_drain < plan.expiring / 2 && in_vain != kTicksInVain);
   }
   stop = true;
   writer.join();

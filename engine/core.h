@@ -744,7 +744,7 @@ class Core {
       Expiry<Sync> expiry(table, Commit<Sync>(table, then, bound, evicts ? &eviction : nullptr), t, s, now);
       done = expiry.step(steps);
       t.work += done;
-      if (unfiled && done < steps && expiry.sweep(steps / 8)) done += steps / 8;
+      if (unfiled && done < steps) done += expiry.sweep();
       if (removed != nullptr) *removed += expiry.expired;
     }
     hand_out_removals(t);

@@ -17,6 +17,7 @@
 #ifndef TERN_ENGINE_EXPIRY_H_
 #define TERN_ENGINE_EXPIRY_H_
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <string_view>
@@ -78,25 +79,28 @@ class Expiry {
     return done;
   }
 
-  // Goes over `buckets` buckets if deadlines are without ticket. False: there was nothing to do, or a round is over and has
-  // left some without, for there still is no memory.
-  bool sweep(unsigned buckets) noexcept {
+  // Goes over some buckets if deadlines are without ticket. Answers how many steps that was. 0: there was nothing to do, or a
+  // round is over and has left some without, for there still is no memory.
+  unsigned sweep() noexcept {
     const std::uint64_t owed = shard_.unfiled.load(std::memory_order_relaxed);  // a count
-    if (owed == 0) return false;
-    for (unsigned n = 0; n != buckets; ++n) {
-      const std::uint64_t b =
-          shard_.sweep_at.fetch_add(1, std::memory_order_relaxed);                 // shared out
-      if (b == 0) shard_.sweep_owed.store(owed, std::memory_order_relaxed);       // a count
-      if (b >= Tbl::size_of(shard_).buckets()) {
-        // What was counted since the round began asks for another.
-        shard_.sweep_at.store(0, std::memory_order_relaxed);                       // as above
-        std::uint64_t began = shard_.sweep_owed.load(std::memory_order_relaxed);  // a count
-        return shard_.unfiled.compare_exchange_strong(began, 0, std::memory_order_relaxed);  // as above
-      }
-      sweep_bucket(static_cast<std::uint32_t>(b));
+    if (owed == 0) return 0;
+    thread_.work += kSweptAtOnce;
+    const std::uint64_t from = shard_.sweep_at.fetch_add(kSweptAtOnce, std::memory_order_relaxed);  // shared out
+    if (from == 0) shard_.sweep_owed.store(owed, std::memory_order_relaxed);                   // a count
+    const std::uint64_t all = Tbl::size_of(shard_).buckets();
+    if (from >= all) {
+      // What was counted since the round began asks for another.
+      shard_.sweep_at.store(0, std::memory_order_relaxed);                       // as above
+      std::uint64_t began = shard_.sweep_owed.load(std::memory_order_relaxed);  // a count
+      return shard_.unfiled.compare_exchange_strong(began, 0, std::memory_order_relaxed) ? kSweptAtOnce : 0;  // as above
     }
-    return true;
+    const auto to = static_cast<std::uint32_t>(std::min(from + kSweptAtOnce, all));
+    for (auto b = static_cast<std::uint32_t>(from); b != to; ++b) fetch_records_of(b);
+    for (auto b = static_cast<std::uint32_t>(from); b != to; ++b) sweep_bucket(b);
+    return kSweptAtOnce;
   }
+
+  static constexpr std::uint32_t kSweptAtOnce = 8;  // buckets: what lies in them is as much as a slice of tickets
 
   std::uint64_t expired = 0;  // keys removed
 
@@ -198,6 +202,18 @@ class Expiry {
     return Removed::kYes;
   }
 
+  // On their way while others are looked at: of the bucket itself, not of its chain.
+  void fetch_records_of(std::uint32_t index) const noexcept {
+    if constexpr (Sync::kWordwise) return;  // as above
+    const auto& b = table_.bucket(shard_, index);
+    for (unsigned i = 0; i != kSlots; ++i) {
+      const SlotWord w = b.at(i);
+      if (!w.is_live()) continue;
+      const Rec* r = space_.record(w.offset());
+      prefetch_near(r);
+      prefetch_near(r->bytes() + RecordLayout::kXAt);
+    }
+  }
   void sweep_bucket(std::uint32_t index) noexcept {
     table_.for_each_slot(table_.bucket(shard_, index), [&](auto&, SlotWord w) {
       if (!w.is_live()) return true;

@@ -294,6 +294,25 @@ TEST(Heap, WhatMayBeOfManySizesTakesWhatIsAtHand) {
   EXPECT_TRUE(heap->verify());
 }
 
+TEST(Heap, WhatMayBeOfManySizesTakesWhatOthersHaveGivenBack) {
+  auto heap = open_heap(small_options());
+  Heap::Cache cache, other;
+  const Offset at_hand = heap->allocate(cache, 2048);
+  std::vector<Offset> blocks = fill(*heap, cache, 120);
+  heap->free(cache, at_hand);
+  for (int i = 0; i != 10; ++i, blocks.pop_back()) heap->free(other, blocks.back());
+  heap->release_cache(other);
+  ASSERT_EQ(cache.held_bytes(), 2048u);
+  blocks.push_back(heap->allocate_between(cache, 64, 512, 512));
+  ASSERT_NE(blocks.back(), 0u);
+  EXPECT_EQ(heap->block_bytes(blocks.back()), 120u);
+  EXPECT_EQ(heap->allocate(cache, 2048), at_hand) << "it stays with the thread";
+  blocks.push_back(at_hand);
+  free_all(*heap, cache, blocks);
+  heap->release_cache(cache);
+  EXPECT_TRUE(heap->verify());
+}
+
 TEST(Heap, AFailingAllocationChangesNothing) {
   auto heap = open_heap(small_options());
   Heap::Cache cache;
