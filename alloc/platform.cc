@@ -222,7 +222,7 @@ File open_file(const char* path, OpenMode mode, int* error) noexcept {
       flags |= O_RDONLY | O_NONBLOCK;  // of a pipe: its end, not its writer
       break;
     case OpenMode::kCreate:
-      flags |= O_RDWR | O_CREAT | O_TRUNC;
+      flags |= O_RDWR | O_CREAT | O_EXCL;
       break;
     case OpenMode::kReadWrite:
       flags |= O_RDWR;
@@ -231,14 +231,18 @@ File open_file(const char* path, OpenMode mode, int* error) noexcept {
       flags |= O_RDONLY | O_DIRECTORY;
       break;
     case OpenMode::kKeep:
-      flags |= O_RDWR | O_CREAT;
+      flags |= O_RDWR | O_CREAT | O_NOFOLLOW;
       break;
   }
   File file;
-  do {
+  for (;;) {
     file.descriptor = ::open(path, flags, 0600);
-  } while (file.descriptor < 0 && errno == EINTR);
-  if (file.descriptor < 0) *error = errno;
+    if (file.is_open()) return file;
+    if (errno == EINTR) continue;
+    // A new file takes the place of what has the name. To cut that off would follow a link, of either kind, to somebody's file.
+    if (errno != EEXIST || mode != OpenMode::kCreate || (::unlink(path) != 0 && errno != ENOENT)) break;
+  }
+  *error = errno;
   return file;
 }
 

@@ -181,7 +181,7 @@ struct File {
 
 enum class OpenMode : std::uint8_t {
   kRead,
-  kCreate,  // truncates
+  kCreate,  // a new file; what had the name is removed, and a link's end isn't touched
   kReadWrite,
   kDirectory,
   kKeep,  // for reading and writing, made if it isn't there

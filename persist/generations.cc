@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "alloc/platform_lock.h"
+#include "alloc/platform_path.h"
 #include "engine/record.h"
 #include "simd/checksum.h"
 
@@ -60,9 +61,15 @@ bool Generations::is_path(std::string_view path) noexcept {
 }
 
 Generations::Generations(std::string_view path) noexcept {
-  std::memcpy(path_text_, path.data(), path.size());
-  path_text_[path.size()] = 0;
-  path_ = {path_text_, path.size()};
+  std::size_t size = 0;
+  if (path.front() != '/') {
+    size = platform::current_folder(path_text_, kPathBytesMax - path.size());
+    if (size != 0 && path_text_[size - 1] != '/') path_text_[size++] = '/';
+  }
+  std::memcpy(path_text_ + size, path.data(), path.size());
+  size += path.size();
+  path_text_[size] = 0;
+  path_ = {path_text_, size};
 }
 
 FileName Generations::named(const char* end) const noexcept {
@@ -76,6 +83,17 @@ FileName Generations::file(unsigned generation_back) const noexcept {
   char end[16];
   std::snprintf(end, sizeof end, ".%u", generation_back);
   return named(end);
+}
+
+Error Generations::check_names(unsigned keep, Trouble& trouble) const noexcept {
+  for (unsigned back = 0; back != keep; ++back) {
+    const FileName name = file(back);
+    const platform::PathKind kind = platform::path_kind(name.text);
+    if (kind == platform::PathKind::kNothing || kind == platform::PathKind::kFile) continue;
+    return trouble.refused(name.text, {Status::kInvalidArgument, Field::kPath},
+                           kind == platform::PathKind::kFolder ? "a folder has this name" : "what has this name is no file");
+  }
+  return {};
 }
 
 Error Generations::lock(Trouble& trouble) noexcept {

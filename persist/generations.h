@@ -36,16 +36,20 @@ class Generations {
   // invalid_argument (path): empty, too long, or with a zero in it.
   static bool is_path(std::string_view path) noexcept;
 
+  // A relative path is one of the folder that is current now, wherever the process goes.
   explicit Generations(std::string_view path) noexcept;
   ~Generations() { unlock(); }
   Generations(const Generations&) = delete;
   Generations& operator=(const Generations&) = delete;
 
-  std::string_view path() const noexcept { return path_; }
+  std::string_view path() const noexcept { return path_; }  // absolute, unless that is unknown or too long
   FileName file(unsigned generation_back) const noexcept;  // 0: PATH
   FileName temporary() const noexcept { return named(".tmp"); }
   FileName renewed() const noexcept { return named(".new"); }  // of a store in shared memory (arena_file.h)
   FileName lock_name() const noexcept { return named(".lock"); }
+
+  // invalid_argument (path): one of the names that `keep` generations take is a folder's or a device's, which a rename would put away.
+  Error check_names(unsigned keep, Trouble& trouble) const noexcept;
 
   // unavailable: somebody else has it. Idempotent.
   Error lock(Trouble& trouble) noexcept;

@@ -84,9 +84,6 @@ class Saver {
     }
     header_.generation = std::max(newest_generation(generations_), last_generation_) + 1;
     int error = 0;
-    platform::File folder = platform::open_file(generations_.file(0).text, platform::OpenMode::kDirectory, &error);
-    platform::close_file(folder);
-    if (error == 0) return refuse({Status::kInvalidArgument, Field::kPath}, "the path is a folder");
     work_.file = platform::open_file(temporary_.text, platform::OpenMode::kCreate, &error);
     if (error != 0) return trouble_.system(temporary_.text, "the temporary file can't be made", error);
     made_ = true;
@@ -264,7 +261,9 @@ class Saver {
 
 Error save(detail::StoreCore& store, std::string_view path, const SaveOptions& options, SaveReport& report, Trouble& trouble) noexcept {
   Ownership* const owner = Ownership::of(store);
-  const bool is_own = owner != nullptr && owner->generations.path() == path;
+  Generations generations(path);
+  if (Error e = generations.check_names(options.keep, trouble); e.status != Status::kOk) return e;
+  const bool is_own = owner != nullptr && owner->generations.path() == generations.path();
   void* memory = alloc::private_allocate_aligned(sizeof(Saver), alignof(Saver));
   if (memory == nullptr) return trouble.refused("", {Status::kOutOfMemory, Field::kNone}, "no memory for the save's own work");
   Error e;
@@ -279,7 +278,6 @@ Error save(detail::StoreCore& store, std::string_view path, const SaveOptions& o
       owner->end_save();
     }
   } else {
-    Generations generations(path);
     e = generations.lock(trouble);
     if (e.status == Status::kOk) {
       auto* saver = new (memory) Saver(store, options, generations, 0, trouble);

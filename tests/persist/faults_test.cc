@@ -211,12 +211,44 @@ TEST_F(SnapshotFaults, OfAnOpenAreErrorsAndNothingIsChanged) {
   }
 }
 
-TEST_F(SnapshotFaults, ADiskWithoutRoom) {
+// In a folder that others may write to, or where a backup links what it finds.
+TEST_F(SnapshotFaults, WhatHasANameOfTheSavesOwnIsNotWrittenTo) {
+  const std::string others = folder.file("others");
+  for (const bool symbolic : {true, false}) {
+    begin();
+    write_file(others, "somebody's");
+    symbolic ? std::filesystem::create_symlink(others, path + ".tmp") : std::filesystem::create_hard_link(others, path + ".tmp");
+    EXPECT_TRUE(second.save(path, {.fault = &fault}).ok()) << fault.reason;
+    EXPECT_EQ(bytes_of_file(others), "somebody's");
+    EXPECT_TRUE(std::filesystem::is_regular_file(std::filesystem::symlink_status(path)));
+    EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_second);
+  }
   begin();
-  std::filesystem::create_symlink("/dev/full", path + ".tmp");
+  std::filesystem::remove(path + ".lock");
+  write_file(others, "");
+  std::filesystem::create_symlink(others, path + ".lock");
   EXPECT_EQ(second.save(path, {.fault = &fault}).status(), Status::kIo);
-  EXPECT_EQ(fault.system_error, ENOSPC);
+  EXPECT_EQ(fault.system_error, ELOOP);
+  EXPECT_EQ(reopen(options).status(), Status::kIo);
+  EXPECT_EQ(bytes_of_file(others), "");
   EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+  std::filesystem::remove(path + ".lock");
+  std::filesystem::create_directory(path + ".tmp");
+  EXPECT_EQ(second.save(path, {.fault = &fault}).status(), Status::kIo);
+  EXPECT_TRUE(std::filesystem::is_directory(path + ".tmp"));
+}
+
+TEST_F(SnapshotFaults, ALinkIsReplacedAndItsEndStays) {
+  begin();
+  const std::string end = folder.file("end");
+  std::filesystem::rename(path, end);
+  std::filesystem::create_symlink(end, path);
+  const std::string before = bytes_of_file(end);
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+  EXPECT_EQ(second.save(path)->generation, 2u);
+  EXPECT_EQ(bytes_of_file(end), before);
+  EXPECT_TRUE(std::filesystem::is_symlink(path + ".1"));
+  EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_second);
 }
 
 // No file of this process grows past so many bytes: the kernel writes what fits, then refuses, as on a disk that has so much left.

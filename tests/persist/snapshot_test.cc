@@ -1,5 +1,8 @@
 // What a snapshot keeps, and what its users may rely on.
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <thread>
 #include <vector>
@@ -610,6 +613,34 @@ TEST_F(SnapshotTest, OneWriterOwnsAPath) {
   EXPECT_TRUE(reopen(options).ok());
 }
 
+// A service that goes to / when it has begun.
+TEST_F(SnapshotTest, ARelativePathStaysInItsFolder) {
+  const Options options = small_options(&clock);
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::create_directory(folder.file("elsewhere"));
+  std::filesystem::current_path(folder.path());
+  {
+    const Store store = open_or_fail(options);
+    ASSERT_TRUE(store.set("k", "v").ok());
+    ASSERT_TRUE(store.save("relative").ok());
+  }
+  {
+    const Store owner = *Store::open("relative", options);
+    ASSERT_TRUE(owner.set("k", "w").ok());
+    ASSERT_TRUE(owner.save(folder.file("relative")).ok()) << "the same file by another name";
+    ASSERT_TRUE(owner.save_periodically("relative", {.every = 10ms}).ok());
+    std::filesystem::current_path("elsewhere");
+    ASSERT_TRUE(owner.set("k", "x").ok());
+    const auto saved = [&] { return value_of(*Store::open(folder.file("relative"), options, {.own = false}), "k"); };
+    wait_for([&] { return saved() == "x"; });
+    EXPECT_TRUE(std::filesystem::is_empty("."));
+    EXPECT_EQ(owner.save("relative")->generation, 1u) << "another file";
+    EXPECT_EQ(Store::open(folder.file("relative"), options).status(), Status::kUnavailable);
+  }
+  std::filesystem::current_path(before);
+  EXPECT_EQ(value_of(*Store::open(folder.file("relative"), options), "k"), "x");
+}
+
 TEST_F(SnapshotTest, OptionsThatContradictTheFileAreNamed) {
   Options options = small_options(&clock);
   options.eviction = false;
@@ -660,6 +691,19 @@ TEST_F(SnapshotTest, BadCallsChangeNothing) {
   EXPECT_EQ(store.save(path).error(), (Error{Status::kInvalidArgument, Field::kPath}));
   EXPECT_TRUE(std::filesystem::is_directory(path));
   std::filesystem::remove_all(path);
+  // What is no file stays where it is, a save that would move it begins nothing.
+  const std::string pipe = folder.file("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink(folder.path(), folder.file("link"));
+  std::filesystem::create_directory(path + ".2");
+  EXPECT_EQ(store.save(pipe, {.fault = &fault}).error(), (Error{Status::kInvalidArgument, Field::kPath}));
+  EXPECT_STREQ(fault.reason, "what has this name is no file");
+  EXPECT_EQ(store.save(folder.file("link"), {.fault = &fault}).error(), (Error{Status::kInvalidArgument, Field::kPath}));
+  EXPECT_EQ(store.save(path, {.keep = 3, .fault = &fault}).error(), (Error{Status::kInvalidArgument, Field::kPath}));
+  EXPECT_EQ(std::string(fault.file), path + ".2");
+  EXPECT_STREQ(fault.reason, "a folder has this name");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()), 3);
+  EXPECT_TRUE(store.save(path).ok()) << "two generations have other names";
   store.close();
   EXPECT_EQ(store.save(path).status(), Status::kClosed);
 }
