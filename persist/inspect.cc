@@ -4,6 +4,8 @@
 #include <tern/snapshot.h>
 
 #include "engine/directory.h"
+#include "engine/lease_key.h"
+#include "engine/tags.h"
 #include "persist/reader.h"
 #include "simd/hash.h"
 
@@ -100,6 +102,15 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
         });
         entry.tags = {tags, tag_count};
         entry.metadata = detail::metadata_in(r.tags);
+        entry.lease = detail::lease_in(r.tags);
+        if (part == detail::DirectoryPart::kNone && detail::own_key(r.key).starts_with(detail::kLockPrefix)) {
+          entry.kind = SnapshotEntry::Kind::kLock;
+          entry.key.remove_prefix(detail::kLockPrefix.size());
+        } else if (detail::LeaseKey::is_one(r.key)) {
+          entry.kind = SnapshotEntry::Kind::kLease;
+          entry.key = entry.value = {};
+          entry.lease = detail::LeaseKey::id_of(r.key);
+        }
         if (r.has_deadline) entry.expires_at = since_1970(r.deadline_wall_ms);
         goes_on = fn(entry);
         return goes_on ? Error{} : Error{Status::kCancelled, Field::kNone};

@@ -125,10 +125,13 @@ void snapshot_options(CLI::App* app, tern::tools::SnapshotCommand& c, int (*&run
   add("inspect", "what the file says about itself, and the generations before it", tools::inspect_snapshot_file);
   add("verify", "looks at every byte; exit code 1 if one isn't as it was written", tools::verify_snapshot_file);
   add("dump", "its entries, for people", tools::dump_snapshot_file)->add_option("--limit", c.limit, "only so many (0: all)")->check(has_no_sign());
-  CLI::App* const out = add("export", "its entries as text, in the order of their keys", tools::export_snapshot_file);
+  CLI::App* const out = add(
+      "export", "its entries as text, in the order of their keys; not its locks and leases: an entry of a lease has that one's deadline there",
+      tools::export_snapshot_file);
   CLI::App* const in = add("import", "a snapshot made from text", tools::import_snapshot_file);
   for (CLI::App* const sub : {out, in}) {
-    sub->add_option("text", c.text, "the text; -: standard output or input")->capture_default_str();
+    sub->add_option("text", c.text, "the text, a file or a pipe; -: standard output or input (what has no size is read with a budget of 1 GiB)")
+        ->capture_default_str();
     sub->add_option("--format", c.form,
                     "ndjson (an object a line), csv, or json (nested objects, whose names make hierarchical keys)")
         ->check(CLI::IsMember({"ndjson", "csv", "json"}))

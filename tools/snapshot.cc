@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
@@ -58,8 +59,21 @@ std::string shown(std::string_view bytes, std::size_t size_max) {
   return bytes.size() > size_max ? out + "..." : out;
 }
 
+// "3 leases", "1 lease".
+std::string counted(std::uint64_t n, const char* what, const char* many) { return std::to_string(n) + ' ' + (n == 1 ? what : many); }
+
+// What the next store couldn't keep stays behind, which is said: a lock's token and a lease's id are the store's own, so nobody could
+// give back the one or keep the other alive. An entry of a lease gets that one's deadline: as long as it would live if nobody did.
 TextEntries entries_of(const std::string& path) {
+  struct Member {
+    unsigned ns;
+    std::string key;
+    LeaseId lease;
+  };
   TextEntries entries;
+  std::vector<Member> members;
+  std::map<LeaseId, std::optional<std::int64_t>> lease_ends;  // ms since 1970
+  std::uint64_t locks = 0;
   std::map<unsigned, std::string> names;
   std::map<unsigned, std::vector<std::pair<std::string, TextEntry>>> named;
   SnapshotFault fault;
@@ -69,8 +83,18 @@ TextEntries entries_of(const std::string& path) {
       entries.emplace(TextKey(std::string(e.made->name), ""), TextEntry{namespace_text(e.made->options), {}, 0, true, {}, {}});
       return true;
     }
+    if (e.kind == SnapshotEntry::Kind::kLease) {
+      lease_ends[e.lease];
+      if (e.expires_at) lease_ends[e.lease] = e.expires_at->count();
+      return true;
+    }
+    if (e.kind == SnapshotEntry::Kind::kLock) {
+      ++locks;
+      return true;
+    }
     TextEntry t{std::string(e.value), {}, e.idle.count(), e.evictable, {e.tags.begin(), e.tags.end()}, std::string(e.metadata)};
     if (e.expires_at) t.expires_at_ms = e.expires_at->count();
+    if (e.lease != 0) members.push_back({e.ns, std::string(e.key), e.lease});
     if (e.ns != 0) {
       named[e.ns].emplace_back(e.key, std::move(t));
       return true;
@@ -84,7 +108,37 @@ TextEntries entries_of(const std::string& path) {
     if (name == names.end()) throw std::runtime_error(path + ": entries of a namespace that it doesn't name");
     for (auto& [key, t] : all) entries.emplace(TextKey(name->second, std::move(key)), std::move(t));
   }
+  std::uint64_t ended = 0, bounded = 0;
+  for (const Member& m : members) {
+    const auto at = entries.find(TextKey(m.ns == 0 ? "" : names[m.ns], m.key));
+    if (at == entries.end()) continue;  // a file that has a key twice
+    const auto lease = lease_ends.find(m.lease);
+    if (lease == lease_ends.end()) {  // it had ended
+      entries.erase(at);
+      ++ended;
+      continue;
+    }
+    TextEntry& t = at->second;
+    if (!lease->second) continue;  // somebody has taken its deadline away
+    t.expires_at_ms = t.expires_at_ms && t.idle_ms == 0 ? std::min(*t.expires_at_ms, *lease->second) : *lease->second;
+    t.idle_ms = 0;
+    ++bounded;
+  }
+  if (locks != 0 || !lease_ends.empty() || ended != 0) {
+    std::string text = path + ": left out: " + counted(locks, "lock", "locks") + ", " + counted(lease_ends.size(), "lease", "leases");
+    if (ended != 0) text += ", " + counted(ended, "entry", "entries") + " whose lease had ended";
+    if (bounded != 0) {
+      text += "; " + counted(bounded, "entry has its lease's deadline", "entries have their leases' deadlines") + " instead";
+    }
+    std::fprintf(stderr, "%s\n", text.c_str());
+  }
   return entries;
+}
+
+// What <tern/lease.h> and <tern/lock.h> reserve; exports of earlier versions have such lines.
+constexpr std::string_view kLockPrefix{"\1lock\1", 6}, kLeasePrefix{"\1lease\1", 7};
+bool is_reserved(const TextKey& k) {
+  return k.key.starts_with(kLockPrefix) || (k.ns.empty() && k.key.starts_with(kLeasePrefix) && k.key.size() == kLeasePrefix.size() + sizeof(LeaseId));
 }
 
 // Saves with a line that tells how far it has come, where somebody looks.
@@ -103,6 +157,14 @@ SaveReport save(const Store& store, const std::string& path, SaveOptions how) {
   if (!saved) fail(fault, saved.error());
   return *saved;
 }
+
+// Neither may take the other's place.
+void refuse_same(const SnapshotCommand& c) {
+  std::error_code not_there;
+  if (std::filesystem::equivalent(c.text, c.snapshot, not_there)) throw std::runtime_error(c.text + ": is the snapshot itself");
+}
+
+constexpr std::size_t kStreamMemoryBytes = std::size_t{1} << 30;  // for a text that doesn't say how long it is
 
 // The store's clock while it is filled: the wall clock, standing still, so that deadlines are the text's to the millisecond.
 class StillWallClock final : public Clock {
@@ -174,8 +236,17 @@ int dump_snapshot_file(const SnapshotCommand& c) {
       return c.limit == 0 || ++shown_entries != c.limit;
     }
     if (e.ns != 0) std::printf("%u: ", e.ns);
-    std::string tags;
-    for (const std::string_view tag : e.tags) tags += (tags.empty() ? ", tags " : " ") + shown(tag, 60);
+    if (e.kind == SnapshotEntry::Kind::kLease) {
+      std::printf("lease %llu  (expires %s)\n", static_cast<unsigned long long>(e.lease), e.expires_at ? instant(*e.expires_at).c_str() : "never");
+      return c.limit == 0 || ++shown_entries != c.limit;
+    }
+    if (e.kind == SnapshotEntry::Kind::kLock) {
+      std::printf("lock '%s' of '%s'  (token %llu, lease %llu)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(),
+                  static_cast<unsigned long long>(e.version), static_cast<unsigned long long>(e.lease));
+      return c.limit == 0 || ++shown_entries != c.limit;
+    }
+    std::string tags = e.lease != 0 ? ", lease " + std::to_string(e.lease) : "";
+    for (std::size_t i = 0; i != e.tags.size(); ++i) tags += (i == 0 ? ", tags " : " ") + shown(e.tags[i], 60);
     const std::string metadata = e.metadata.empty() ? "" : ", metadata " + shown(e.metadata, 60);
     std::printf("%s = %s  (%zu bytes, version %llu%s%s%s%s)\n", shown(e.key, 200).c_str(), shown(e.value, 60).c_str(), e.value.size(),
                 static_cast<unsigned long long>(e.version), e.expires_at ? (", expires " + instant(*e.expires_at)).c_str() : "",
@@ -187,6 +258,7 @@ int dump_snapshot_file(const SnapshotCommand& c) {
 }
 
 int export_snapshot_file(const SnapshotCommand& c) {
+  if (c.text != "-") refuse_same(c);
   const TextEntries entries = entries_of(c.snapshot);
   std::ofstream file;
   if (c.text != "-") {
@@ -205,20 +277,24 @@ int export_snapshot_file(const SnapshotCommand& c) {
 int import_snapshot_file(const SnapshotCommand& c) {
   std::ifstream file;
   std::uint64_t text_bytes = 0;
+  bool is_file = false;  // with a size that is known
   if (c.text != "-") {
+    std::error_code not_there;  // the open says so
+    if (std::filesystem::is_directory(c.text, not_there)) throw std::runtime_error(c.text + ": is a folder");
+    refuse_same(c);
     file.open(c.text, std::ios::binary);
     if (!file) throw std::runtime_error(c.text + ": can't be read");
-    text_bytes = std::filesystem::file_size(c.text);
+    if ((is_file = std::filesystem::is_regular_file(c.text))) text_bytes = std::filesystem::file_size(c.text);
   }
   const StillWallClock clock;
   Options options;
   options.eviction = false;
   options.maintenance = Maintenance::kTick;
   options.clock = &clock;
-  options.memory_bytes = c.memory_bytes != 0 ? c.memory_bytes : c.text == "-" ? std::size_t{1} << 30 : (std::size_t{64} << 20) + 4 * text_bytes;
+  options.memory_bytes = c.memory_bytes != 0 ? c.memory_bytes : !is_file ? kStreamMemoryBytes : (std::size_t{64} << 20) + 4 * text_bytes;
   Result<Store> store = Store::open(options);
   if (!store) throw std::runtime_error(std::string("no store: ") + status_name(store.status()) + " " + field_name(store.error().field));
-  std::uint64_t taken = 0, expired = 0;
+  std::uint64_t taken = 0, expired = 0, reserved = 0;
   std::map<std::string, Namespace> namespaces;
   // By what the file says of it, before its entries; else as one is that nobody has said anything of.
   const auto namespace_of = [&](const std::string& name, const NamespaceOptions& rules) {
@@ -232,6 +308,10 @@ int import_snapshot_file(const SnapshotCommand& c) {
   const TakeEntry take = [&](const TextKey& whole, const TextEntry& e) {
     if (whole.key.empty()) {
       namespace_of(whole.ns, read_namespace_text(e.value));
+      return;
+    }
+    if (is_reserved(whole)) {
+      ++reserved;
       return;
     }
     const std::string& key = whole.key;
@@ -250,7 +330,8 @@ int import_snapshot_file(const SnapshotCommand& c) {
     }
     const auto set = whole.ns.empty() ? store->set(key, e.value, how) : namespace_of(whole.ns, {}).set(key, e.value, how);
     if (!set) {
-      throw std::runtime_error("'" + shown(key, 60) + "': " + status_name(set.status()) + " " + field_name(set.error().field));
+      throw std::runtime_error("'" + shown(key, 60) + "': " + status_name(set.status()) + " " + field_name(set.error().field) +
+                               (set.status() == Status::kOutOfMemory ? ": a larger --memory-bytes is needed" : ""));
     }
     ++taken;
   };
@@ -264,6 +345,7 @@ int import_snapshot_file(const SnapshotCommand& c) {
   std::fprintf(stderr, "%s: %llu entries, %llu bytes", c.snapshot.c_str(), static_cast<unsigned long long>(saved.entries),
                static_cast<unsigned long long>(saved.bytes));
   if (expired != 0) std::fprintf(stderr, "; %llu had expired", static_cast<unsigned long long>(expired));
+  if (reserved != 0) std::fprintf(stderr, "; %s left out", counted(reserved, "lock or lease was", "locks and leases were").c_str());
   // A store knows its namespaces by two entries each and one for all.
   const std::uint64_t entries = saved.entries - (namespaces.empty() ? 0 : 2 * namespaces.size() + 1);
   if (taken != entries) std::fprintf(stderr, "; %llu keys came again", static_cast<unsigned long long>(taken - entries));

@@ -1,4 +1,9 @@
 // A file by itself: what it says, what it holds, and where it is damaged.
+#include <tern/lock.h>
+#include <tern/namespace.h>
+
+#include <algorithm>
+#include <map>
 #include <vector>
 
 #include "tests/persist/snapshot_fixture.h"
@@ -61,6 +66,39 @@ TEST_F(SnapshotFile, ShowsItsEntries) {
   unsigned left = 5;
   EXPECT_FALSE(*read_snapshot(path, [&](const SnapshotEntry&) { return --left != 0; }));
   EXPECT_EQ(left, 0u);
+}
+
+TEST_F(SnapshotTest, ShowsWhatIsALeaseOrALockAndWhatBelongsToOne) {
+  const Store store = open_or_fail(small_options(&clock));
+  const Namespace users = *store.ns("users", {});
+  const LeaseId lease = store.lease(1h)->id();
+  ASSERT_TRUE(store.set("member", "m", {.tags = std::span<const std::string_view>(), .lease = lease, .metadata = "about"}).ok());
+  ASSERT_TRUE(users.set("member", "u", {.lease = lease}).ok());
+  ASSERT_TRUE(store.set("\1lease\1of none", "plain").ok());
+  Lock lock = *store.lock("door", {.lease = lease, .owner = "me"});
+  Lock named = *users.lock("gate", {});
+  save_or_fail(store);
+  std::map<std::string, LeaseId> members;
+  std::vector<LeaseId> leases;
+  std::map<std::string, SnapshotEntry> locks;
+  EXPECT_TRUE(*read_snapshot(path, [&](const SnapshotEntry& e) {
+    if (e.made != nullptr) return true;
+    if (e.kind == SnapshotEntry::Kind::kLease) leases.push_back(e.lease);
+    if (e.kind == SnapshotEntry::Kind::kPlain) members[std::to_string(e.ns) + std::string(e.key)] = e.lease;
+    if (e.kind == SnapshotEntry::Kind::kLock) {
+      EXPECT_EQ(e.value, e.ns == 0 ? "me" : "");
+      locks[std::string(e.key)] = {.version = e.version, .lease = e.lease};
+    }
+    return true;
+  }));
+  EXPECT_EQ(members, (std::map<std::string, LeaseId>{{"0member", lease}, {"1member", lease}, {"0\1lease\1of none", 0}}));
+  std::sort(leases.begin(), leases.end());
+  EXPECT_EQ(leases, (std::vector<LeaseId>{lease, named.lease()}));
+  ASSERT_EQ(locks.size(), 2u);
+  EXPECT_EQ(locks["door"].version, lock.token());
+  EXPECT_EQ(locks["door"].lease, lease);
+  EXPECT_EQ(locks["gate"].version, named.token());
+  EXPECT_EQ(locks["gate"].lease, named.lease());
 }
 
 TEST_F(SnapshotFile, IsVerifiedBeyondTheFirstDamage) {

@@ -1,8 +1,15 @@
 // `tern snapshot`: what goes out as text comes back to the byte, and what is no such text is an error that says where.
 #include "tools/snapshot.h"
 
+#include <sys/stat.h>
+#include <tern/lock.h>
+#include <tern/namespace.h>
+
+#include <fstream>
+#include <iostream>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "tests/persist/snapshot_fixture.h"
 #include "tools/text_entries.h"
@@ -163,7 +170,16 @@ TEST(TextEntriesTest, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_EQ(ndjson("{\"key\":\"k\",\"value\":\"v\",\"metadata\":1}"), "line 1: \"metadata\" is no string");
 }
 
-class SnapshotCommandTest : public test::SnapshotTest {};
+class SnapshotCommandTest : public test::SnapshotTest {
+ protected:
+  std::string from_snapshot(const std::string& file) {
+    SnapshotCommand command;
+    command.snapshot = file;
+    command.text = folder.file("out of " + std::filesystem::path(file).filename().string());
+    EXPECT_EQ(export_snapshot_file(command), 0);
+    return test::bytes_of_file(command.text);
+  }
+};
 
 TEST_F(SnapshotCommandTest, AFileOfTextGoesInAndComesOutByteForByte) {
   const TextEntries all = anything();
@@ -197,6 +213,122 @@ TEST_F(SnapshotCommandTest, AFileOfTextGoesInAndComesOutByteForByte) {
     EXPECT_EQ(verify_snapshot_file(command), 1);
     EXPECT_NE(message_of([&] { export_snapshot_file(command); }).find("a block's checksum is wrong"), std::string::npos);
   }
+}
+
+// A lock's token and a lease's id mean nothing to another store; what a lease's entry would live for, it keeps.
+TEST_F(SnapshotCommandTest, LocksAndLeasesStayBehindAndAreCounted) {
+  using namespace std::chrono_literals;
+  SnapshotCommand command;
+  command.snapshot = path;
+  {
+    const Store store = test::open_or_fail(test::small_options(&clock));
+    const Namespace users = *store.ns("users", {});
+    const Lease lease = *store.lease(1h);
+    const LeaseId id = lease.id();
+    ASSERT_TRUE(store.set("of it", "1", {.lease = id}).ok());
+    ASSERT_TRUE(store.set("shorter", "2", {.ttl = 1s, .lease = id}).ok());
+    ASSERT_TRUE(store.set("longer", "3", {.ttl = 2h, .lease = id, .metadata = "m"}).ok());
+    ASSERT_TRUE(store.set("idle", "4", {.idle = 127ms, .evictable = false, .lease = id}).ok());
+    ASSERT_TRUE(users.set("of it", "5", {.lease = id}).ok());
+    ASSERT_TRUE(store.set("plain", "6").ok());
+    const Lease over = *store.lease(1h);
+    ASSERT_TRUE(store.set("gone", "7", {.lease = over.id()}).ok());
+    ASSERT_TRUE(*over.revoke());
+    store.lock("door", {.owner = "me"})->release();
+    users.lock("gate", {.lease = id})->release();
+    save_or_fail(store);
+  }
+  const auto at = [](std::chrono::milliseconds after) { return (test::kSavedAt + after).count(); };
+  TextEntries wanted;
+  wanted["of it"] = {"1", at(1h), 0, true};
+  wanted["shorter"] = {"2", at(1s), 0, true};
+  wanted["longer"] = {"3", at(1h), 0, true, {}, "m"};
+  wanted["idle"] = {"4", at(1h), 0, false};
+  wanted["plain"] = {"6", {}, 0, true};
+  wanted[{"users", ""}] = {namespace_text({}), {}, 0, true};
+  wanted[{"users", "of it"}] = {"5", at(1h), 0, true};
+  const std::string left_out = path + ": left out: 2 locks, 2 leases; 5 entries have their leases' deadlines instead\n";
+  const auto exported = [&](const char* form, const std::string& to) {
+    command.form = form;
+    command.text = to;
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(export_snapshot_file(command), 0);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), left_out);
+    return test::bytes_of_file(to);
+  };
+  EXPECT_EQ(from_ndjson(exported("ndjson", folder.file("out"))), wanted);
+  EXPECT_EQ(from_csv(exported("csv", folder.file("out.csv"))), wanted);
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(dump_snapshot_file(command), 0);
+  const std::string dumped = testing::internal::GetCapturedStdout();
+  EXPECT_NE(dumped.find("  (expires 2023-11-14 23:13:20.000 UTC)\n"), std::string::npos) << dumped;
+  EXPECT_NE(dumped.find("lock 'door' of 'me'"), std::string::npos) << dumped;
+
+  // What an export of an earlier version says of them is no lock and no lease of another store either.
+  command.form = "ndjson";
+  command.snapshot = folder.file("again.tern");
+  command.text = folder.file("in");
+  test::write_file(command.text, "{\"key\":\"\\u0001lock\\u0001door\",\"value\":\"me\"}\n"
+                                 "{\"key_base64\":\"AWxlYXNlAQAAAAAAAAAB\",\"value_base64\":\"gO42AAAAAAAA\"}\n"
+                                 "{\"key\":\"\\u0001lease\\u0001plain\",\"value\":\"p\"}\n");
+  testing::internal::CaptureStderr();
+  ASSERT_EQ(import_snapshot_file(command), 0);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("1 entries, "), std::string::npos);
+  Options options = test::small_options(&clock);
+  options.hash_seed.reset();
+  const Result<Store> opened = Store::open(command.snapshot, options);
+  ASSERT_TRUE(opened.ok());
+  const Store& again = *opened;
+  EXPECT_EQ(again.stats().entries, 1u);
+  EXPECT_EQ(again.stats().leases, 0u);
+  EXPECT_TRUE(again.lock_info("door").missing());
+}
+
+TEST_F(SnapshotCommandTest, TextComesFromAPipeAndFromStandardInput) {
+  const std::string text = written([&](std::ostream& o) { write_ndjson(o, anything()); });
+  SnapshotCommand command;
+  command.snapshot = path;
+  command.text = folder.file("pipe");
+  ASSERT_EQ(::mkfifo(command.text.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(command.text, std::ios::binary) << text; });
+  EXPECT_EQ(import_snapshot_file(command), 0);
+  writer.join();
+  EXPECT_EQ(from_snapshot(path), text);
+
+  command.snapshot = folder.file("second.tern");
+  command.text = "-";
+  std::istringstream in(text);
+  std::streambuf* const before = std::cin.rdbuf(in.rdbuf());
+  EXPECT_EQ(import_snapshot_file(command), 0);
+  std::cin.rdbuf(before);
+  EXPECT_EQ(from_snapshot(command.snapshot), text);
+}
+
+TEST_F(SnapshotCommandTest, WhatIsNoTextIsRefused) {
+  const std::string text = written([&](std::ostream& o) { write_ndjson(o, anything()); });
+  SnapshotCommand command;
+  command.snapshot = path;
+  command.text = folder.path();
+  EXPECT_EQ(message_of([&] { import_snapshot_file(command); }), command.text + ": is a folder");
+  command.text = folder.file("none");
+  EXPECT_EQ(message_of([&] { import_snapshot_file(command); }), command.text + ": can't be read");
+  command.text = command.snapshot = folder.file("text");
+  test::write_file(command.text, text);
+  EXPECT_EQ(message_of([&] { import_snapshot_file(command); }), command.text + ": is the snapshot itself");
+  EXPECT_EQ(test::bytes_of_file(command.text), text);
+  command.snapshot = path;
+  ASSERT_EQ(import_snapshot_file(command), 0);
+  const std::string bytes = test::bytes_of_file(path);
+  command.text = path;
+  EXPECT_EQ(message_of([&] { export_snapshot_file(command); }), path + ": is the snapshot itself");
+  EXPECT_EQ(test::bytes_of_file(path), bytes);
+  command.text = folder.file("text");
+  command.snapshot = folder.file("small.tern");
+  command.memory_bytes = 8 << 20;
+  TextEntries many;
+  for (unsigned i = 0; i != 12'000; ++i) many[test::numbered("k", i)] = {pattern(1'000, i), {}, 0, true};
+  test::write_file(command.text, written([&](std::ostream& o) { write_ndjson(o, many); }));
+  EXPECT_NE(message_of([&] { import_snapshot_file(command); }).find("a larger --memory-bytes is needed"), std::string::npos);
 }
 
 TEST_F(SnapshotCommandTest, AnOlderFormatIsConvertedWithNothingLostOrChanged) {

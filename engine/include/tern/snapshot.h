@@ -10,7 +10,8 @@
 // that says where and why; a damaged file is never changed, and the generation before it is opened if there is one.
 //
 // Beside PATH lie PATH.1, PATH.2, ... (older generations), PATH.lock (who may write, and which versions were given out:
-// keep it with the snapshot) and, while a save runs or after a crash in one, PATH.tmp.
+// keep it with the snapshot) and, while a save runs or after a crash in one, PATH.tmp. These are names: a symbolic link called PATH
+// is opened through, but renamed and replaced by a save as a file would be, its end untouched; what is called PATH.tmp is removed.
 // The format is described in persist/README.md.
 #ifndef TERN_SNAPSHOT_H_
 #define TERN_SNAPSHOT_H_
@@ -151,6 +152,11 @@ struct SnapshotNamespace {
   NamespaceOptions options{};
 };
 struct SnapshotEntry {
+  enum class Kind : std::uint8_t {
+    kPlain,
+    kLease,  // a lease itself (lease.h), without key and value
+    kLock,   // a lock (lock.h): the key is its name, the version its token, the value its owner
+  };
   std::string_view key{};  // as its owner knows it
   unsigned ns = 0;         // the number of its namespace; 0: the default one
   // Not null: this is no entry of anybody's, it says what the namespace number `ns` is. The key is empty then. May come after
@@ -163,6 +169,8 @@ struct SnapshotEntry {
   bool evictable = true;
   std::span<const std::string_view> tags{};
   std::string_view metadata{};
+  Kind kind = Kind::kPlain;
+  LeaseId lease = 0;  // that it is attached to; of a lease: its own id
 };
 // Calls fn for each entry, verified, in no order that means anything, until it answers false; fn must not throw, and what it
 // is shown is good during the call. True: all were shown. Memory: the directory, and one block or one long entry at a time.
