@@ -8,6 +8,7 @@
 //           these names; quotes as RFC 4180 has them, bytes as they are. The tags are a line of CSV again, in one field.
 //   json    one tree: nested objects, a key's parts between separators; leaves are strings. On the way in other leaves
 //           (numbers, true, null, arrays) become their JSON text. What a tree can't say is an error that names the key.
+// Locks and leases, which mean something to one store alone, are left out and counted; an entry of a lease has that one's deadline.
 // Entries are written in the order of their keys, so that one text gives one file of text again.
 #ifndef TERN_TOOLS_SNAPSHOT_H_
 #define TERN_TOOLS_SNAPSHOT_H_

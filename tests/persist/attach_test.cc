@@ -75,6 +75,24 @@ TEST_F(AttachTest, TheFirstMakesTheFileAndTheNextFindsIt) {
   EXPECT_TRUE(whole(store));
 }
 
+// In a folder that others may write to.
+TEST_F(AttachTest, WhatHasANameOfItsOwnIsNotWrittenTo) {
+  const std::string others = folder.file("others");
+  for (const bool symbolic : {true, false}) {
+    write_file(others, "somebody's");
+    symbolic ? std::filesystem::create_symlink(others, path + ".new") : std::filesystem::create_hard_link(others, path + ".new");
+    const Store store = attach_or_fail();
+    EXPECT_TRUE(store.set("a", "1").ok());
+    EXPECT_EQ(bytes_of_file(others), "somebody's");
+    EXPECT_FALSE(is_there(".new"));
+  }
+  EXPECT_EQ(value_of(attach_or_fail(), "a"), "1");
+  std::filesystem::remove(path + ".lock");
+  std::filesystem::create_symlink(others, path + ".lock");
+  EXPECT_EQ(attach().status(), Status::kIo);
+  EXPECT_EQ(bytes_of_file(others), "somebody's");
+}
+
 TEST_F(AttachTest, EverythingAnEntryHasComesBack) {
   Contents before;
   std::uint64_t version = 0;
