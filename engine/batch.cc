@@ -19,7 +19,7 @@ struct WriteBatch::Operation {
   detail::BatchOperation::Kind kind;
   detail::BatchCondition::Kind require;
   bool has_options;
-  bool is_fence;  // its key is a lock's, as it is
+  bool is_fence;  // its key is a lock's name
   std::optional<std::uint16_t> fence_of;
   std::size_t key_at, key_size;  // the value follows the key
   std::size_t value_size;
@@ -179,7 +179,7 @@ void WriteBatch::require_value(std::string_view key, std::string_view value) noe
 }
 
 void WriteBatch::require_fence(const Fence& fence) noexcept {
-  Operation* op = add(detail::kLockPrefix, fence.lock);
+  Operation* op = add(fence.lock, {});
   if (op == nullptr) return;
   op->kind = detail::BatchOperation::Kind::kRequire;
   has_conditions_ = true;
@@ -188,8 +188,6 @@ void WriteBatch::require_fence(const Fence& fence) noexcept {
   op->is_fence = true;
   op->fence_of = fence.ns;
   has_fences_ = true;
-  // Both parts are the key.
-  op->key_size += std::exchange(op->value_size, 0);
 }
 
 std::uint64_t WriteBatch::version(std::size_t index) const noexcept {
@@ -219,8 +217,9 @@ class BatchList {
         const WriteBatch::Operation& op = batch.list.operations_[i];
         // Another store's rules may be gone; check() refuses them.
         const NameRules* const rules = op.place.store_id == 0 || op.place.store_id != c.core->id ? rules_of(c) : op.place.rules;
-        const unsigned name = op.fence_of ? *op.fence_of : rules != nullptr ? rules->number : kDefaultName;
-        return StoredKeys::Own{at(i), op.is_fence ? nullptr : rules, name};
+        const unsigned name = rules != nullptr ? rules->number : kDefaultName;
+        if (op.is_fence) return StoredKeys::Own{at(i), nullptr, kLocksName + std::min(op.fence_of ? *op.fence_of : name, kNamesMax)};
+        return StoredKeys::Own{at(i), rules, name};
       });
     }
     return !StoredKeys::are_needed(c, batch.list.count_, at) || batch.keys.assign(c, batch.list.count_, at);
@@ -288,9 +287,7 @@ class BatchList {
     if (conditions_ != nullptr) {
       for (std::uint32_t i = 0; i != front_; ++i) {
         if (at(i).op.kind != BatchOperation::Kind::kRequire) return {Status::kInvalidArgument, Field::kConditions};
-        if (!is_here(at(i).op)) return {Status::kInvalidArgument, Field::kName};
-        if (const Error e = Call::key_error(key(i)); e.status != Status::kOk) return e;
-        if (LeaseKey::is_one(key(i))) return {Status::kInvalidKey, Field::kKey};  // see below
+        if (const Error e = check_key(i); e.status != Status::kOk) return e;
       }
     }
     for (std::size_t i = 0; i != batch_.count_; ++i) {
@@ -324,12 +321,15 @@ class BatchList {
   bool is_here(const WriteBatch::Operation& op) const noexcept {
     return op.place.store_id == 0 || op.place.store_id == call_.store().id;
   }
+  Error check_key(std::uint32_t i) const noexcept {
+    const auto& [list, op] = at(i);
+    if (!is_here(op)) return {Status::kInvalidArgument, Field::kName};
+    const bool is_lock = !op.is_fence || (op.key_size - 1 < kLockNameBytesMax && op.fence_of.value_or(0) <= kNamesMax);
+    return is_lock ? Call::key_error(key(i)) : Error{Status::kInvalidArgument, Field::kFence};
+  }
   Error check(std::uint32_t i) noexcept {
     WriteBatch::Operation& op = batch_.operations_[i];
-    if (!is_here(op)) return {Status::kInvalidArgument, Field::kName};
-    if (const Error e = Call::key_error(key(front_ + i)); e.status != Status::kOk) return e;
-    // A batch may have to ask what becomes of a lease before it is decided itself.
-    if (LeaseKey::is_one(key(front_ + i))) return {Status::kInvalidKey, Field::kKey};
+    if (const Error e = check_key(front_ + i); e.status != Status::kOk) return e;
     if (op.kind != BatchOperation::Kind::kSet) return {};
     op.version = 0;
     if (op.value_size > call_.store().value_bytes_max) return {Status::kTooLarge, Field::kValue};

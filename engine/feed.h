@@ -76,7 +76,7 @@ class Feed {
     return interest_ != nullptr ? interest_->wants(key, stamp) : filter_.matches(key);
   }
   bool is_touched(const Change& c, unsigned name) noexcept {
-    if (name != kAnyName && name != name_) return false;
+    if (name != kAnyName && name_ != kAnyName && name != name_) return false;
     return interest_ != nullptr ? interest_->is_touched(c.scope, c.key, c.stamp) : filter_.touches(c.scope, c.key);
   }
   bool wants(ChangeKind kind) const noexcept { return (kinds_ & kind_bit(kind)) != 0; }

@@ -22,9 +22,9 @@ using Outcome = detail::Committed::Outcome;
 
 namespace detail {
 
-bool lease_is_over(const Call& call, LeaseId id) noexcept {
+bool lease_is_over(const Call& call, LeaseId id, bool* lone) noexcept {
   const Guard<StdSync> guard(call.core().space, call.thread());
-  return LeasesNow(call.core().table, call.core().time).is_over(id);
+  return LeasesNow(call.core().table, call.core().time).is_over(id, lone);
 }
 
 namespace {
@@ -87,15 +87,6 @@ Result<bool> end_lease(const Call& call, LeaseId id) noexcept {
   return done.outcome == Outcome::kRemoved && change.existed;
 }
 
-bool lease_is_lone(const Call& call, LeaseId id) noexcept {
-  auto& core = call.core();
-  const LeaseKey key(id);
-  const Guard<StdSync> guard(core.space, call.thread());
-  const HeadNow h = core.head(core.hash_of(key.view()), key.view());
-  LeaseTerms terms;
-  return h.present && terms.read(h.bytes()) && terms.lone;
-}
-
 Result<std::chrono::milliseconds> keep_alive(const Call& call, LeaseId id) noexcept {
   auto& core = call.core();
   const LeaseKey key(id);
@@ -137,7 +128,7 @@ static Result<bool> attach(Context c, std::string_view key, LeaseId id) noexcept
   const Call call(c, key);
   if (!call.ok()) return call.otherwise(c, key, [&](Context d, std::string_view k) { return attach(d, k, id); });
   auto& core = call.core();
-  if (id == 0 || lease_is_over(call, id)) return {Status::kNotFound, Field::kLease};
+  if (const Error e = lease_error(call, id); e.status != Status::kOk) return e;
   AttachChange change(core.space, call.thread(), key, id);
   const auto done = core.write(call.thread(), core.hash_of(key), key, change);
   if (done.outcome == Outcome::kOutOfMemory) return Status::kOutOfMemory;
@@ -145,16 +136,24 @@ static Result<bool> attach(Context c, std::string_view key, LeaseId id) noexcept
   return done.outcome == Outcome::kPut;
 }
 
-// Whoever ends the lease asks after that (Space::count_kept); who attaches says so before he asks whether it is over.
-void share_if_lone(const Call& call, LeaseId id) noexcept {
-  if (lease_is_lone(call, id)) call.core().space.leases.shared.store(1, std::memory_order_seq_cst);  // [lease] seq_cst
+Error lease_error(const Call& call, LeaseId id) noexcept {
+  const Call all({&call.store(), reinterpret_cast<ThreadState*>(&call.thread())});
+  if (!all.ok()) return all.error();
+  return id == 0 || lease_is_over(all, id) ? Error{Status::kNotFound, Field::kLease} : Error{};
 }
 
-void swept_if_late(const Call& call, LeaseId id) noexcept {
-  share_if_lone(call, id);
-  if (!lease_is_over(call, id)) return;
+bool swept_if_late(const Call& call, LeaseId id) noexcept {
+  auto& leases = call.core().space.leases;
+  bool lone = false;
+  if (!lease_is_over(call, id, &lone)) {
+    if (!lone || leases.shared.load(std::memory_order_seq_cst) != 0) return false;  // [lease] seq_cst
+    // Whoever ends the lease asks after that (Space::count_kept); who attaches says so before he asks whether it is over.
+    leases.shared.store(1, std::memory_order_seq_cst);  // [lease] seq_cst
+    if (!lease_is_over(call, id)) return false;
+  }
   LeasesNow::owe(call.core().space);
   call.core().space.upkeep.pass_on();
+  return true;
 }
 
 }  // namespace detail
@@ -215,6 +214,7 @@ Result<std::uint64_t> Lease::visit_keys(FunctionRef<void(std::string_view, std::
   using ViewsNow = detail::Views<StdSync>;
   const Call call(context());
   if (!call.ok()) return call.error();
+  if (id_ == 0) return std::uint64_t{0};  // entries without a lease are nobody's
   auto& core = call.core();
   auto& t = call.thread();
   call.store().learn_names();
@@ -231,8 +231,9 @@ Result<std::uint64_t> Lease::visit_keys(FunctionRef<void(std::string_view, std::
     const detail::Core<StdSync>::Visit visit(core, t, step.record, step.count);
     for (unsigned i = 0; i != step.count; ++i) {
       if (LeasesNow::of(core.space, *step.head[i].record, step.head[i].stamp) != id_) continue;
-      ++count;
       const std::string_view stored = step.key[i];
+      if (detail::name_of(stored) > detail::kNamesMax) continue;  // a lock
+      ++count;
       const auto* const slot = core.space.names.find(detail::name_of(stored));
       const detail::NameRules* const of = slot != nullptr ? slot->rules_or_null() : nullptr;
       fn(of != nullptr ? of->name_view() : std::string_view(), detail::own_key(stored));

@@ -7,35 +7,30 @@
 #include <cstring>
 #include <string_view>
 
+#include "engine/names.h"
+
 namespace tern::detail {
 
-// What the key of a lock's entry begins with (lock.cc).
-inline constexpr std::string_view kLockPrefix{"\1lock\1", 6};
-
-// \1lease\1 and the id, its highest byte first.
+// As it is stored (names.h): the mark, and the id, its highest byte first. No call's key becomes one.
 class LeaseKey {
  public:
-  static constexpr std::string_view kPrefix{"\1lease\1", 7};
-  static constexpr std::size_t kBytes = kPrefix.size() + sizeof(std::uint64_t);
+  static constexpr std::size_t kBytes = kNameBytes + sizeof(std::uint64_t);
 
   explicit LeaseKey(std::uint64_t id) noexcept {
-    std::memcpy(bytes_, kPrefix.data(), kPrefix.size());
-    for (unsigned i = 0; i != 8; ++i) bytes_[kPrefix.size() + i] = static_cast<char>(id >> (56 - 8 * i));
+    std::memcpy(bytes_, NameMark(kLeasesName).bytes, kNameBytes);
+    for (unsigned i = 0; i != 8; ++i) bytes_[kNameBytes + i] = static_cast<char>(id >> (56 - 8 * i));
   }
   std::string_view view() const noexcept { return {bytes_, kBytes}; }
-  static bool is_one(std::string_view key) noexcept { return key.size() == kBytes && key.starts_with(kPrefix); }
-  static std::uint64_t id_of(std::string_view key) noexcept {
+  static bool is_one(std::string_view stored) noexcept { return stored.size() == kBytes && name_of(stored) == kLeasesName; }
+  static std::uint64_t id_of(std::string_view stored) noexcept {
     std::uint64_t id = 0;
-    for (unsigned i = 0; i != 8; ++i) id = id << 8 | static_cast<unsigned char>(key[kPrefix.size() + i]);
+    for (unsigned i = 0; i != 8; ++i) id = id << 8 | static_cast<unsigned char>(stored[kNameBytes + i]);
     return id;
   }
 
  private:
   char bytes_[kBytes];
 };
-
-// A lease's or a lock's entry, by its key in the default namespace.
-inline bool is_reserved(std::string_view key) noexcept { return LeaseKey::is_one(key) || key.starts_with(kLockPrefix); }
 
 // What a lease's value says.
 struct LeaseTerms {
@@ -47,7 +42,7 @@ struct LeaseTerms {
     std::memcpy(to, &ttl_ms, sizeof ttl_ms);
     to[8] = lone ? 1 : 0;
   }
-  // False: somebody has set the key to something else.
+  // False: nothing that was written here.
   bool read(std::string_view value) noexcept {
     if (value.size() != kBytes) return false;
     std::memcpy(&ttl_ms, value.data(), sizeof ttl_ms);

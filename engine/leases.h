@@ -69,8 +69,8 @@ class Leases {
     return r.ext(s).may_have_lease() ? lease_in(space.tags_of(r, s)) : 0;
   }
 
-  // From true on it stays so. Inside a guard.
-  [[gnu::noinline]] bool is_over(std::uint64_t id) const noexcept {
+  // From true on it stays so. Where it isn't over `lone`, which may be null, is told whether it is a lock's own. Inside a guard.
+  [[gnu::noinline]] bool is_over(std::uint64_t id, bool* lone = nullptr) const noexcept {
     const LeaseKey key(id);
     const std::uint64_t hash = table_.hash_of(key.view());
     for (;;) {
@@ -82,7 +82,10 @@ class Leases {
         if (space_.points.killer(space_, *seen.record, seen.stamp, seen.stamp.stamp())) return true;
         if (found.slot->load(std::memory_order_seq_cst) != found.word.word()) continue;  // [publish] seq_cst: see points.h
       }
-      if (!is_past(*seen.record, seen.stamp, time_)) return false;
+      if (!is_past(*seen.record, seen.stamp, time_)) {
+        if (lone != nullptr) *lone = terms_of(*seen.record, seen.stamp).lone;
+        return false;
+      }
       // It may have been replaced, by one with a later deadline, before it was past.
       if (planted<Sync>(Mutant::kLeaseMovedUnseen) || found.slot->load(std::memory_order_seq_cst) == found.word.word()) return true;  // [publish] seq_cst
     }
@@ -179,6 +182,12 @@ class Leases {
   }
 
  private:
+  LeaseTerms terms_of(const Rec& r, Stamp s) const noexcept {
+    LeaseTerms terms;
+    const auto value = space_.value_of(r, s, LeaseKey::kBytes);
+    (void)terms.read({value.data, value.size});
+    return terms;
+  }
   static bool is_past(Rec& r, Stamp s, const Time& time) noexcept {
     if (!s.has_x()) return false;
     const Deadline x = r.shown_deadline();

@@ -27,19 +27,17 @@ using Outcome = detail::Committed::Outcome;
 
 namespace {
 
-constexpr std::string_view kPrefix = detail::kLockPrefix;
-static_assert(kLockNameBytesMax + kPrefix.size() == kKeyBytesMax);
+static_assert(kLockNameBytesMax <= kKeyBytesMax && kLockOwnerBytesMax == LocksNow::kOwnerBytesMax);
 constexpr Error kLost{Status::kMismatch, Field::kToken};
 
 // The key of the lock's entry, as it is stored (names.h). Not ok: the name is none, or there is no memory.
 Error key_of(const Context& c, std::string_view name, Value& key) noexcept {
   if (name.empty()) return {Status::kInvalidKey, Field::kLock};
   if (name.size() > kLockNameBytesMax) return {Status::kTooLarge, Field::kLock};
-  const detail::NameMark mark(detail::name_of(c));
-  const std::string_view of = detail::name_of(c) == detail::kDefaultName ? std::string_view() : std::string_view(mark);
-  char* to = key.resize(of.size() + kPrefix.size() + name.size());
+  const detail::NameMark mark(detail::kLocksName + detail::name_of(c));
+  char* to = key.resize(detail::kNameBytes + name.size());
   if (to == nullptr) return {Status::kOutOfMemory, Field::kNone};
-  for (const std::string_view part : {of, kPrefix, name}) to = std::copy(part.begin(), part.end(), to);
+  for (const std::string_view part : {std::string_view(mark), name}) to = std::copy(part.begin(), part.end(), to);
   return {};
 }
 
@@ -75,14 +73,12 @@ Attempt attempt(const Call& call, std::string_view key, const LockOptions& o) no
     a.error = {Status::kNotFound, Field::kLease};
     return a;
   }
-  const detail::Committed done = LocksNow(call.core(), call.thread()).acquire(key, o.owner, a.lease);
+  const detail::Committed done = LocksNow(call.core(), call.thread()).acquire(key, o.owner, a.lease, o.lease == 0);
   if (done.outcome == Outcome::kPut) {
     a.token = done.version;
-    if (o.lease != 0) detail::share_if_lone(call, a.lease);
-    if (detail::lease_is_over(call, a.lease)) {  // as for any write that attaches: gone at once
-      detail::swept_if_late(call, a.lease);
-      a.error = {Status::kNotFound, Field::kLease};
-    }
+    // As for any write that attaches: gone at once. One of its own has no others yet.
+    const bool may_be_late = o.lease != 0 || detail::lease_is_over(call, a.lease);
+    if (may_be_late && detail::swept_if_late(call, a.lease)) a.error = {Status::kNotFound, Field::kLease};
     return a;
   }
   if (o.lease == 0) (void)detail::end_lease(call, a.lease);
@@ -101,8 +97,8 @@ class Release final : public detail::KeyInterest {
   void held_under(LeaseId lease) noexcept { lease_ = LeaseKey(lease); }
   bool wants(std::string_view key, std::uint64_t) noexcept override { return key == key_ || key == lease_.view(); }
 
-  bool is_touched(ChangeScope scope, std::string_view bytes, std::uint64_t) noexcept override {
-    return scope != ChangeScope::kPrefix || key_.starts_with(bytes) || lease_.view().starts_with(bytes);
+  bool is_touched(ChangeScope scope, std::string_view, std::uint64_t) noexcept override {
+    return scope == ChangeScope::kAll;
   }
 
  private:
@@ -135,16 +131,10 @@ Attempt wait_for_it(const Call& call, std::string_view key, const LockOptions& o
     const HeldBy holder = holder_of(call, key);
     if (holder.token == 0) continue;
     release.held_under(holder.lease);
-    // To the end of the holder's lease, which nobody tells if nobody is there to do maintenance. (Without one: somebody has
-    // set the entry himself.)
-    constexpr std::uint64_t kNsMax = std::uint64_t{1} << 62;
-    std::uint64_t rest = kNsMax;
-    if (holder.lease != 0) {
-      const Lookup<std::chrono::milliseconds> remaining = detail::lease_remaining(call, holder.lease);
-      if (remaining.missing()) continue;
-      const auto ms = static_cast<std::uint64_t>(remaining->count());
-      if (ms < kNsMax / 1'000'000) rest = ms * 1'000'000;
-    }
+    // To the end of the holder's lease, which nobody tells if nobody is there to do maintenance.
+    const Lookup<std::chrono::milliseconds> remaining = detail::lease_remaining(call, holder.lease);
+    if (remaining.missing()) continue;
+    const std::uint64_t rest = static_cast<std::uint64_t>(remaining->count()) * 1'000'000;
     const Result<bool> woken = (*feed)->wait(std::min(end_ns - now, rest));
     Change changes[16];
     Result<std::size_t> seen;
@@ -189,7 +179,7 @@ Result<void> unlock_key(const Call& call, std::string_view key, std::uint64_t to
   const LocksNow::Unlocked done = LocksNow(call.core(), call.thread()).unlock(key, token);
   if (done == LocksNow::Unlocked::kOutOfMemory) return Status::kOutOfMemory;
   // A lease that the lock got for itself goes with it; what others have attached to it is swept.
-  if (holder.lease != 0 && detail::lease_is_lone(call, holder.lease)) (void)detail::end_lease(call, holder.lease);
+  if (holder.has_own_lease) (void)detail::end_lease(call, holder.lease);
   if (done != LocksNow::Unlocked::kDone) return kLost;
   return {};
 }
@@ -250,10 +240,10 @@ Lock::~Lock() {
 }
 
 std::string_view Lock::name() const noexcept {
-  return key_.view().empty() ? key_.view() : detail::own_key(key_.view()).substr(kPrefix.size());
+  return key_.view().empty() ? key_.view() : detail::own_key(key_.view());
 }
 Fence Lock::fence() const noexcept {
-  const unsigned ns = key_.view().empty() ? detail::kDefaultName : detail::name_of(key_.view());
+  const unsigned ns = key_.view().empty() ? detail::kDefaultName : detail::cleared_with(key_.view());
   return {name(), token_, static_cast<std::uint16_t>(ns)};
 }
 

@@ -6,6 +6,8 @@
 //   whose number i is                     FF FFFE iiii          -> its name
 //   the namespace that is called so       FF FFFF name          -> its number and rules (directory.h)
 //   how many there are                    FF FFFF
+//   a lease                               FF FFFD id           (lease_key.h)
+//   a lock of namespace i, 0 the default  FF 8000+i its name   (locks.h)
 //
 // Everything below the public face knows these *stored* keys alone. A key that doesn't begin with FF, which no text in UTF-8
 // does, is stored as it is, so a store without namespaces pays one comparison a call. The order of bytes is kept within each
@@ -37,6 +39,8 @@ inline constexpr unsigned kNamesMax = 1'024;
 
 // Whose a stored key is.
 inline constexpr unsigned kDefaultName = 0;
+inline constexpr unsigned kLocksName = 0x8000;  // and up to kLocksName + kNamesMax
+inline constexpr unsigned kLeasesName = 0xFFFD;
 inline constexpr unsigned kNumbersName = 0xFFFE;
 inline constexpr unsigned kDirectoryName = 0xFFFF;
 inline constexpr unsigned kAnyName = 0x1'0000;  // where somebody asks: it doesn't matter
@@ -49,6 +53,15 @@ constexpr unsigned name_of(std::string_view stored) noexcept {
   if (!is_named(stored)) return kDefaultName;
   if (stored.size() <= kNameBytes) return kDirectoryName;  // no key of anybody's
   return static_cast<unsigned>(static_cast<unsigned char>(stored[1])) << 8 | static_cast<unsigned char>(stored[2]);
+}
+constexpr bool is_lock(std::string_view stored) noexcept {
+  const unsigned name = name_of(stored);
+  return name >= kLocksName && name <= kLocksName + kNamesMax;
+}
+// By whose clear it goes.
+constexpr unsigned cleared_with(std::string_view stored) noexcept {
+  const unsigned name = name_of(stored);
+  return name == kLeasesName ? kDefaultName : is_lock(stored) ? name - kLocksName : name;
 }
 // As its owner knows it.
 constexpr std::string_view own_key(std::string_view stored) noexcept {

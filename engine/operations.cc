@@ -52,8 +52,7 @@ Error make_terms(const Call& call, const SetOptions& o, SetTerms& terms, TagBloc
     terms.has_deadline = true;
     terms.deadline_ms = d.ms;
   }
-  if (o.lease != 0 && lease_is_over(call, o.lease)) return {Status::kNotFound, Field::kLease};
-  return {};
+  return o.lease != 0 ? lease_error(call, o.lease) : Error{};
 }
 
 namespace {

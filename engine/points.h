@@ -252,7 +252,7 @@ class Points {
       const auto k = space.key_of(r, flags);
       return std::string_view(k.data, k.size);
     };
-    if (p.name != kAnyName && name_of(key()) != p.name) return false;
+    if (p.name != kAnyName && cleared_with(key()) != p.name) return false;
     switch (p.kind) {
       case PointScope::Kind::kStore:
         return true;

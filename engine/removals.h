@@ -71,7 +71,6 @@ class Removals {
     const auto key = space_.key_of(r, s);
     if (name_of({key.data, key.size}) != kDefaultName) return;
     const std::string_view own = own_key({key.data, key.size});
-    if (is_reserved(own)) return;
     const auto value = space_.value_of(r, s, key.size);
     space_.removal_hook.call(space_.removal_hook.user, own, {value.data, value.size}, cause);
   }

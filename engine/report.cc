@@ -200,7 +200,7 @@ Result<Census> Store::census(FunctionRef<void(std::string_view key, unsigned rea
           ++out.by_reads[reads];
           const auto k = core.space.key_of(r, s);
           const std::string_view key(k.data, k.size);
-          if (detail::name_of(key) == detail::kDefaultName && !detail::is_reserved(detail::own_key(key))) fn(detail::own_key(key), reads);
+          if (detail::name_of(key) == detail::kDefaultName) fn(detail::own_key(key), reads);
           return true;
         });
         ++out.buckets;

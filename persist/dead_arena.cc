@@ -196,7 +196,7 @@ bool DeadArena::resolve(Words& words, std::uint64_t& stamp, const char*& wrong) 
 }
 
 bool DeadArena::covers(const Point& point, const detail::TakenIn& in) const noexcept {
-  if (point.name != detail::kAnyName && detail::name_of(in.key) != point.name) return false;
+  if (point.name != detail::kAnyName && detail::cleared_with(in.key) != point.name) return false;
   switch (point.kind) {
     case detail::PointScope::Kind::kStore: return true;
     case detail::PointScope::Kind::kPrefix: return in.key.starts_with(point.bytes);

@@ -85,7 +85,7 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
       e = reader.for_each_record(b, shard, buffer, keys, trouble, [&](const FileRecord& r, std::uint64_t) noexcept -> Error {
         const detail::DirectoryPart part = detail::directory_part(r.key);
         if (part == detail::DirectoryPart::kOther) return {};
-        SnapshotEntry entry{detail::own_key(r.key), detail::name_of(r.key), nullptr, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}, {}};
+        SnapshotEntry entry{detail::own_key(r.key), detail::cleared_with(r.key), nullptr, r.value, r.version, std::nullopt, since_1970(r.span.idle_ms()), !r.keep, {}, {}};
         SnapshotNamespace made;
         if (part == detail::DirectoryPart::kRules) {
           detail::NameRules rules;
@@ -103,9 +103,9 @@ Result<bool> read_snapshot(std::string_view path, FunctionRef<bool(const Snapsho
         entry.tags = {tags, tag_count};
         entry.metadata = detail::metadata_in(r.tags);
         entry.lease = detail::lease_in(r.tags);
-        if (part == detail::DirectoryPart::kNone && detail::own_key(r.key).starts_with(detail::kLockPrefix)) {
+        if (detail::is_lock(r.key)) {
           entry.kind = SnapshotEntry::Kind::kLock;
-          entry.key.remove_prefix(detail::kLockPrefix.size());
+          entry.value = r.value.substr(r.value.empty() ? 0 : 1);  // locks.h
         } else if (detail::LeaseKey::is_one(r.key)) {
           entry.kind = SnapshotEntry::Kind::kLease;
           entry.key = entry.value = {};

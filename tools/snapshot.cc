@@ -135,12 +135,6 @@ TextEntries entries_of(const std::string& path) {
   return entries;
 }
 
-// What <tern/lease.h> and <tern/lock.h> reserve; exports of earlier versions have such lines.
-constexpr std::string_view kLockPrefix{"\1lock\1", 6}, kLeasePrefix{"\1lease\1", 7};
-bool is_reserved(const TextKey& k) {
-  return k.key.starts_with(kLockPrefix) || (k.ns.empty() && k.key.starts_with(kLeasePrefix) && k.key.size() == kLeasePrefix.size() + sizeof(LeaseId));
-}
-
 // Saves with a line that tells how far it has come, where somebody looks.
 SaveReport save(const Store& store, const std::string& path, SaveOptions how) {
   SnapshotFault fault;
@@ -294,7 +288,7 @@ int import_snapshot_file(const SnapshotCommand& c) {
   options.memory_bytes = c.memory_bytes != 0 ? c.memory_bytes : !is_file ? kStreamMemoryBytes : (std::size_t{64} << 20) + 4 * text_bytes;
   Result<Store> store = Store::open(options);
   if (!store) throw std::runtime_error(std::string("no store: ") + status_name(store.status()) + " " + field_name(store.error().field));
-  std::uint64_t taken = 0, expired = 0, reserved = 0;
+  std::uint64_t taken = 0, expired = 0;
   std::map<std::string, Namespace> namespaces;
   // By what the file says of it, before its entries; else as one is that nobody has said anything of.
   const auto namespace_of = [&](const std::string& name, const NamespaceOptions& rules) {
@@ -308,10 +302,6 @@ int import_snapshot_file(const SnapshotCommand& c) {
   const TakeEntry take = [&](const TextKey& whole, const TextEntry& e) {
     if (whole.key.empty()) {
       namespace_of(whole.ns, read_namespace_text(e.value));
-      return;
-    }
-    if (is_reserved(whole)) {
-      ++reserved;
       return;
     }
     const std::string& key = whole.key;
@@ -345,7 +335,6 @@ int import_snapshot_file(const SnapshotCommand& c) {
   std::fprintf(stderr, "%s: %llu entries, %llu bytes", c.snapshot.c_str(), static_cast<unsigned long long>(saved.entries),
                static_cast<unsigned long long>(saved.bytes));
   if (expired != 0) std::fprintf(stderr, "; %llu had expired", static_cast<unsigned long long>(expired));
-  if (reserved != 0) std::fprintf(stderr, "; %s left out", counted(reserved, "lock or lease was", "locks and leases were").c_str());
   // A store knows its namespaces by two entries each and one for all.
   const std::uint64_t entries = saved.entries - (namespaces.empty() ? 0 : 2 * namespaces.size() + 1);
   if (taken != entries) std::fprintf(stderr, "; %llu keys came again", static_cast<unsigned long long>(taken - entries));

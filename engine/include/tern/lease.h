@@ -14,8 +14,8 @@
 // The lease itself is never evicted; its entries may be, unless they are set with evictable = false. A lease takes about 90
 // bytes of the budget and counts as an entry. There may be one for each KiB of the budget, and 2^20 at most.
 //
-// A lease is kept as an entry: its key begins with the bytes 1 "lease" 1, which are reserved. clear() ends all leases, and a
-// snapshot has them with their deadlines by the wall clock.
+// A lease is kept as an entry, under a key that no call can name: no scan, pattern or watch meets it, and of removals none but
+// the store's own clear(), or del_prefix(""), which ends all leases. A snapshot has them with their deadlines by the wall clock.
 #ifndef TERN_LEASE_H_
 #define TERN_LEASE_H_
 
@@ -70,7 +70,7 @@ class TERN_API Lease {
   // One of a namespace of the same store; else invalid_argument (name).
   Result<bool> attach(const Namespace& ns, std::string_view key) const noexcept;
 
-  // Calls fn(std::string_view key) or fn(std::string_view ns, std::string_view key) for each of its entries, those of all
+  // Calls fn(std::string_view key) or fn(std::string_view ns, std::string_view key) for each of its entries, but for locks, those of all
   // namespaces, as they are at one moment during the call, in no order; answers how many. `ns` is the namespace's name, empty
   // for the default one. fn may call the store, and mustn't throw. Looks at every entry of the store: for tools, not for hot paths.
   // too_large (views), view_expired, as of a view.

@@ -11,8 +11,9 @@
 // if_fence, or a batch with require_fence, commits only while the lock is held with that token: never after another has got it.
 // For what lies outside the store, hand the token along and let the resource refuse smaller ones than it has seen.
 //
-// Locks are never evicted. A lock is an entry whose key begins with the bytes 1 "lock" 1, which are reserved; clear()
-// removes all locks, and a snapshot has them, with their leases. One with a lease of its own takes about 200 bytes.
+// Locks are never evicted. A lock is an entry under a key that no call can name: no scan, pattern or watch meets it, and of
+// removals none but clear(), or del_prefix(""), of its store or namespace, which takes the locks too. A snapshot has them, with
+// their leases. One with a lease of its own takes about 200 bytes.
 //
 // Trying and unlocking are lock-free: two or three writes each. Who waits sleeps, and is woken by the store's changes
 // (watch.h) when the lock or its lease goes, or at the lease's last instant: nothing polls. Waiters of one name get it in the
@@ -39,7 +40,8 @@ inline constexpr std::size_t kLockOwnerBytesMax = 255;
 struct LockOptions {
   // Of a lease that the lock gets for itself; > 0, up to 139 years.
   std::chrono::milliseconds ttl{30'000};
-  // Instead: the lock lives as long as this lease, which isn't ended by unlocking. Then ttl isn't looked at.
+  // Instead: the lock lives as long as this lease, which isn't ended by unlocking, though it be another lock's. Then ttl isn't
+  // looked at.
   LeaseId lease = 0;
   // How long to wait for it, by the system's clock; 0: not at all.
   std::chrono::milliseconds wait{0};

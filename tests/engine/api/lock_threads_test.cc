@@ -147,6 +147,23 @@ TEST(LockThreads, RevokingTheLeaseWakesWhoWaits) {
   EXPECT_FALSE(*held->is_held());
 }
 
+TEST(LockThreads, AClearWakesWhoWaits) {
+  const Store store = open_or_fail(threaded_options(nullptr));
+  const Namespace ns = *store.ns("room");
+  const auto expect_woken = [&](const auto& h) {
+    auto held = h.lock("a", {.ttl = 1h});
+    ASSERT_TRUE(held);
+    std::thread waiter([&] { EXPECT_TRUE(h.lock("a", {.ttl = 1h, .wait = 1h})); });
+    while (store.stats().watches == 0) std::this_thread::yield();
+    std::this_thread::sleep_for(10ms);  // it sleeps by now, as a rule
+    ASSERT_TRUE(h.clear());
+    waiter.join();
+    EXPECT_FALSE(*held->is_held());
+  };
+  expect_woken(store);
+  expect_woken(ns);
+}
+
 // A lock that is free is still not to be had as long as somebody waits for it: whoever comes later doesn't pass.
 TEST(LockThreads, WhoComesLaterDoesNotPass) {
   const Store store = open_or_fail(threaded_options(nullptr));

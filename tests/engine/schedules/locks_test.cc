@@ -16,7 +16,7 @@ struct Locked {
   using Sync = OneEngineSync;
   using Locks = tern::detail::Locks<Sync>;
   using Outcome = tern::detail::Committed::Outcome;
-  static constexpr std::string_view kLock = "\1lock\1one";
+  static constexpr std::string_view kLock{"\xFF\x80\0" "one", 6};
   static constexpr std::uint64_t kEndMs = 500;  // of lease 1; 2 and 3 have longer, and so have the keys
 
   // Lock `one` is held under lease 1; there is a key for what it protects.
@@ -34,7 +34,7 @@ struct Locked {
       tern::detail::SetChange<Sync> change(b.rig.core().space, b.rig.own(), lease.view(), {terms, sizeof terms}, how);
       b.rig.core().write(b.rig.own(), b.rig.core().hash_of(lease.view()), lease.view(), change);
     }
-    const auto first = Locks(b.rig.core(), b.rig.own()).acquire(kLock, "a", 1);
+    const auto first = Locks(b.rig.core(), b.rig.own()).acquire(kLock, "a", 1, false);
     if (first.outcome != Outcome::kPut) b.rig.complain("a lock that nobody has can't be had");
     first_token = first.version;
     set(b.rig.own_index(), '0');
@@ -49,7 +49,7 @@ struct Locked {
   }
   // 0: somebody else has it.
   std::uint64_t acquire(int t, std::uint64_t lease) {
-    const auto c = Locks(b.rig.core(), b.rig.thread(t)).acquire(kLock, "b", lease);
+    const auto c = Locks(b.rig.core(), b.rig.thread(t)).acquire(kLock, "b", lease, false);
     if (c.outcome != Outcome::kPut) return 0;
     if (c.version <= first_token) b.rig.complain("a token isn't greater than those before");
     return token[lease] = c.version;
