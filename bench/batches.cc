@@ -30,9 +30,9 @@ constexpr std::size_t kKeyBytes = 20;
 constexpr std::size_t kValueBytes = 64;
 
 // The keys, end to end.
-class Keys {
+class KeyBytes {
  public:
-  explicit Keys(std::uint64_t count) : bytes_(count * kKeyBytes) {
+  explicit KeyBytes(std::uint64_t count) : bytes_(count * kKeyBytes) {
     for (std::uint64_t i = 0; i != count; ++i) {
       char key[32];  // kKeyBytes of them for less than 10^12 keys
       std::snprintf(key, sizeof key, "account:%012llu", static_cast<unsigned long long>(i));
@@ -50,7 +50,7 @@ class Keys {
 class TernBatches {
  public:
   static constexpr const char* kName = "tern";
-  TernBatches(const BenchOptions& options, const Keys& keys) {
+  TernBatches(const BenchOptions& options, const KeyBytes& keys) {
     Options o;
     o.memory_bytes = std::max<std::size_t>(keys.size() * 320, std::size_t{64} << 20);
     o.entries_expected = keys.size();
@@ -85,7 +85,7 @@ class TernBatches {
 class MapBatches {
  public:
   static constexpr const char* kName = "unordered";
-  MapBatches(const BenchOptions&, const Keys& keys) { map_.reserve(keys.size()); }
+  MapBatches(const BenchOptions&, const KeyBytes& keys) { map_.reserve(keys.size()); }
   class Writer {
    public:
     explicit Writer(MapBatches& a) : a_(a) {}
@@ -122,7 +122,7 @@ class MapBatches {
 class RocksBatches {
  public:
   static constexpr const char* kName = "rocksdb";
-  RocksBatches(const BenchOptions&, const Keys&) : environment_(rocksdb::NewMemEnv(rocksdb::Env::Default())) {
+  RocksBatches(const BenchOptions&, const KeyBytes&) : environment_(rocksdb::NewMemEnv(rocksdb::Env::Default())) {
     rocksdb::Options o;
     o.env = environment_.get();
     o.create_if_missing = true;
@@ -310,7 +310,7 @@ class BatchesSuite {
 
   const BenchOptions& options_;
   Results& results_;
-  Keys keys_;
+  KeyBytes keys_;
   std::uint64_t slices_ = 0;
 };
 

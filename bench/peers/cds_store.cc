@@ -30,14 +30,14 @@ struct ItemViews {
   std::string_view key;
   std::string_view value;
 };
-struct Item {
-  explicit Item(const ItemViews& v) : hash(peer_hash(v.key)), key(v.key), value(v.value) {}
+struct CdsItem {
+  explicit CdsItem(const ItemViews& v) : hash(peer_hash(v.key)), key(v.key), value(v.value) {}
   std::uint64_t hash;
   std::string key;
   std::string value;
 };
 struct HashOfItem {
-  const std::uint64_t& operator()(const Item& item) const noexcept { return item.hash; }
+  const std::uint64_t& operator()(const CdsItem& item) const noexcept { return item.hash; }
 };
 struct Traits : cds::container::feldman_hashset::traits {
   using hash_accessor = HashOfItem;
@@ -45,7 +45,7 @@ struct Traits : cds::container::feldman_hashset::traits {
 
 class CdsAdapter {
  public:
-  using Map = cds::container::FeldmanHashSet<cds::gc::HP, Item, Traits>;
+  using Map = cds::container::FeldmanHashSet<cds::gc::HP, CdsItem, Traits>;
 
   explicit CdsAdapter(const StoreConfig& config) {
     static cds::gc::HP* const collector = [] {
@@ -67,12 +67,12 @@ class CdsAdapter {
     Worker& operator=(const Worker&) = delete;
 
     bool get(std::string_view key, char* out) {
-      return map_.find(peer_hash(key), [out](Item& item) {
+      return map_.find(peer_hash(key), [out](CdsItem& item) {
         std::memcpy(out, item.value.data(), item.value.size());
       });
     }
     bool set(std::string_view key, std::string_view value) {
-      return map_.update(ItemViews{key, value}, [](const Item&, const Item*) {}).first;
+      return map_.update(ItemViews{key, value}, [](const CdsItem&, const CdsItem*) {}).first;
     }
     bool del(std::string_view key) { return map_.erase(peer_hash(key)); }
 

@@ -461,8 +461,6 @@ void judge_differentials(const Hash& hash, std::size_t size, int rounds, int bit
                      std::to_string(tests));
 }
 
-#if defined(TERN_HASH_QUALITY_WIDE)
-
 TEST(HashQualityWide, FamiliesOfKeys) {
   Verdict verdict;
   judge_families(ours, true, 0, verdict);
@@ -493,8 +491,6 @@ TEST(HashQualityWide, Differentials) {
   for (const std::size_t size : {33U, 64U, 100U}) judge_differentials(ours, size, 200, 2, verdict);
   EXPECT_EQ(verdict.faults, "");
 }
-
-#else
 
 TEST(HashQuality, FamiliesOfKeys) {
   Verdict verdict;
@@ -564,8 +560,6 @@ TEST(HashQuality, WeakHashesAreFound) {
   EXPECT_TRUE(condemned(deaf)[1]);
   EXPECT_TRUE(condemned(deaf)[2]);
 }
-
-#endif
 
 }  // namespace
 }  // namespace tern::simd

@@ -10,14 +10,12 @@
 #include <string>
 
 #include "engine/changes.h"
+#include "tests/engine/parts/planted_sync.h"
 
 namespace tern::test {
 namespace {
 
 using detail::Mutant;
-struct PlantedSync : detail::StdSync {
-  static inline Mutant mutant = Mutant::kNone;
-};
 using Sync = PlantedSync;
 using Chores = detail::Chores<Sync>;
 

@@ -20,13 +20,9 @@
 #include "engine/audit.h"
 #include "engine/core.h"
 #include "engine/reads.h"
+#include "tests/engine/parts/planted_sync.h"
 
 namespace tern::test {
-
-// The bug is planted when a test runs, so that the engine is compiled once.
-struct PlantedSync : detail::StdSync {
-  static inline detail::Mutant mutant = detail::Mutant::kNone;
-};
 
 template <class Sync>
 class EvictionSequence {

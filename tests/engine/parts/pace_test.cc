@@ -7,15 +7,12 @@
 #include <string>
 
 #include "engine/pace.h"
+#include "tests/engine/parts/planted_sync.h"
 
 namespace tern::test {
 namespace {
 
 using detail::Mutant;
-
-struct PlantedSync : detail::StdSync {
-  static inline Mutant mutant = Mutant::kNone;
-};
 using P = detail::Pace<PlantedSync>;
 
 constexpr std::uint64_t kSecond = 1'000'000'000;

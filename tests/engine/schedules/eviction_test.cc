@@ -21,15 +21,14 @@ constexpr unsigned kStrict = 3;  // newcomers fight duels
 static_assert(tern::detail::kEvictionSettings[kLoose].gate == EvictionSetting::kLoose &&
               tern::detail::kEvictionSettings[kStrict].gate == EvictionSetting::kStrict);
 
-template <Mutant M>
 struct Full {
-  using R = Rig<M>;
+  using R = RigOf<OneEngineSync>;
   using Sync = typename R::Sync;
   static constexpr unsigned kRoom = 3;
 
   // `deadline_ms`: of those that are there; 0: they have none.
-  explicit Full(int threads, unsigned setting = kLoose, std::uint64_t deadline_ms = 0)
-      : rig(threads, std::size_t{4} << 20, [&](tern::detail::CoreOptions& o) {
+  explicit Full(Mutant planted, int threads, unsigned setting = kLoose, std::uint64_t deadline_ms = 0)
+      : rig(planted, threads, std::size_t{4} << 20, [&](tern::detail::CoreOptions& o) {
           o.eviction = true;
           o.entries_max = kRoom;
           o.eviction_setting = setting;
@@ -187,94 +186,93 @@ struct Full {
   std::uint64_t told = 0, told_before = 0;
 };
 
-using Sound = Full<Mutant::kNone>;
 constexpr Bounds kTwo{.preemptions = 2, .schedules = 40'000, .random = 3'000};
 
 TEST(Eviction, OfTwoInserts) {
   for (const unsigned setting : {kLoose, kStrict}) {
-    Sound f(2, setting);
+    Full f(Mutant::kNone, 2, setting);
     expect_holds("eviction, inserts " + std::to_string(setting), f, f.two_inserts(), kTwo);
   }
 }
 TEST(Eviction, BesideReadsThatCount) {
   for (const unsigned setting : {kLoose, kStrict}) {
-    Sound f(3, setting);
+    Full f(Mutant::kNone, 3, setting);
     expect_holds("eviction, reads " + std::to_string(setting), f, f.inserts_and_reads(), kTwo);
   }
 }
 TEST(Eviction, BesideAnOverwriteOfTheVictim) {
   for (const unsigned setting : {kLoose, kStrict}) {
-    Sound f(3, setting);
+    Full f(Mutant::kNone, 3, setting);
     expect_holds("eviction, overwrite " + std::to_string(setting), f, f.beside_an_overwrite(), kTwo);
   }
 }
 TEST(Eviction, BesideTheVictimsBecomingOneThatStays) {
   for (const unsigned setting : {kLoose, kStrict}) {
-    Sound f(2, setting);
+    Full f(Mutant::kNone, 2, setting);
     expect_holds("eviction, keep " + std::to_string(setting), f, f.beside_a_keep(), kTwo);
   }
 }
 TEST(Eviction, BesideTheVictimsRemovalAndReturn) {
-  Sound f(2);
+  Full f(Mutant::kNone, 2);
   expect_holds("eviction, removal", f, f.beside_a_removal(), kTwo);
 }
 TEST(Eviction, OfAKeyThatComesAndGoes) {
-  Sound f(3);
+  Full f(Mutant::kNone, 3);
   expect_holds("eviction, one key", f, f.one_key(), kTwo);
 }
 TEST(Eviction, BesideAHold) {
-  Sound f(3);
+  Full f(Mutant::kNone, 3);
   f.rig.check_accounts = false;  // a record that its last holder is to free is in no limbo
   expect_holds("eviction, hold", f, f.beside_a_hold(), kTwo);
 }
 TEST(Eviction, BesideATouchOfTheVictim) {
   for (const unsigned setting : {kLoose, kStrict}) {
-    Sound f(3, setting, 100);
+    Full f(Mutant::kNone, 3, setting, 100);
     expect_holds("eviction, touch " + std::to_string(setting), f, f.beside_a_touch(), kTwo);
   }
 }
 TEST(Eviction, OfMortalsBesideAView) {
-  Sound f(3, kLoose, 100);
+  Full f(Mutant::kNone, 3, kLoose, 100);
   expect_holds("eviction, mortals and a view", f, f.beside_a_view(), kTwo);
 }
 TEST(Eviction, OfMortalsBesideAnOverwrite) {
-  Sound f(3, kLoose, 100);
+  Full f(Mutant::kNone, 3, kLoose, 100);
   expect_holds("eviction, mortals and an overwrite", f, f.beside_an_overwrite(), kTwo);
 }
 TEST(Eviction, BesideAView) {
-  Sound f(3);
+  Full f(Mutant::kNone, 3);
   expect_holds("eviction, view", f, f.beside_a_view(), kTwo);
 }
 TEST(Eviction, BesideASplit) {
-  Sound f(3);
+  Full f(Mutant::kNone, 3);
   expect_holds("eviction, split", f, f.beside_a_split(), kTwo);
 }
 TEST(Eviction, NobodyWaitsForAStoppedThread) {
   constexpr Bounds stopped{.preemptions = 1, .schedules = 40'000, .random = 3'000, .freeze = Freeze::kAllButOne};
-  Sound f(3, kStrict);
+  Full f(Mutant::kNone, 3, kStrict);
   expect_holds("eviction, stopped", f, f.inserts_and_reads(), stopped);
   Sound g(3);
   expect_holds("eviction, stopped beside an overwrite", g, g.beside_an_overwrite(), stopped);
 }
 
 TEST(EvictionMutants, EvictUnjudged) {
-  Full<Mutant::kEvictUnjudged> f(2);
+  Full f(Mutant::kEvictUnjudged, 2);
   expect_found("evict unjudged", f, f.beside_a_keep(), kTwo);
 }
 TEST(EvictionMutants, EvictEntryLost) {
-  Full<Mutant::kEvictEntryLost> f(3);
+  Full f(Mutant::kEvictEntryLost, 3);
   expect_found("evict, entry lost", f, f.beside_an_overwrite(), kTwo);
 }
 TEST(EvictionMutants, EntryPushedTwice) {
-  Full<Mutant::kEntryPushedTwice> f(3);
+  Full f(Mutant::kEntryPushedTwice, 3);
   expect_found("entry pushed twice", f, f.beside_an_overwrite(), kTwo);
 }
 TEST(EvictionMutants, RemovalToldTwice) {
-  Full<Mutant::kRemovalToldTwice> f(2);
+  Full f(Mutant::kRemovalToldTwice, 2);
   expect_found("removal told twice", f, f.two_inserts(), kTwo);
 }
 TEST(EvictionMutants, RemovalUntold) {
-  Full<Mutant::kRemovalUntold> f(2);
+  Full f(Mutant::kRemovalUntold, 2);
   expect_found("removal untold", f, f.two_inserts(), kTwo);
 }
 

@@ -18,15 +18,14 @@ using tern::detail::Guard;
 using tern::detail::KeyRange;
 using tern::detail::ViewOwner;
 
-template <Mutant M>
 struct Ordered {
-  using R = Rig<M>;
+  using R = RigOf<OneEngineSync>;
   using Sync = typename R::Sync;
   using Scans = tern::detail::Scans<Sync>;
 
   // `more`: entries that may come beside those that are there.
-  explicit Ordered(int threads, std::size_t more = 0)
-      : rig(threads, std::size_t{4} << 20, [more](tern::detail::CoreOptions& o) {
+  explicit Ordered(Mutant planted, int threads, std::size_t more = 0)
+      : rig(planted, threads, std::size_t{4} << 20, [more](tern::detail::CoreOptions& o) {
           o.ordered = true;
           if (more != 0) o.entries_max = 3 + more;
         }) {
@@ -172,18 +171,15 @@ struct Ordered {
   Key first, second, third, absent, other, twin;
 };
 
-template <Mutant M>
-void expect_leaves_hold(const std::string& name, Ordered<M>& o, const Threads& threads, const Bounds& bounds = {}) {
+void expect_leaves_hold(const std::string& name, Ordered& o, const Threads& threads, const Bounds& bounds = {}) {
   expect_body_holds(name, o.body(threads), bounds);
 }
-template <Mutant M>
-void expect_leaves_fail(const std::string& name, Ordered<M>& o, const Threads& threads, const Bounds& bounds = {}) {
+void expect_leaves_fail(const std::string& name, Ordered& o, const Threads& threads, const Bounds& bounds = {}) {
   expect_body_fails(name, o.body(threads), bounds);
 }
 
 // Thread `who` stops for ever at the point, wherever it comes to it.
-template <Mutant M>
-Result explore_parked(Ordered<M>& o, const Threads& threads, int who, const char* point, std::uint64_t schedules) {
+Result explore_parked(Ordered& o, const Threads& threads, int who, const char* point, std::uint64_t schedules) {
   Options options;
   options.name = std::string("leaves, stopped at ") + point;
   options.preemptions = 2;
@@ -200,54 +196,54 @@ Result explore_parked(Ordered<M>& o, const Threads& threads, int who, const char
 }
 
 TEST(Leaves, TwoInsertersAndARemover) {
-  Ordered<Mutant::kNone> o(3);
+  Ordered o(Mutant::kNone, 3);
   expect_leaves_hold("leaves, inserters and remover", o, o.two_inserters_and_a_remover(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, RemoverAndInserter) {
-  Ordered<Mutant::kNone> o(2);
+  Ordered o(Mutant::kNone, 2);
   expect_leaves_hold("leaves, remover and inserter", o, o.remover_and_inserter(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, AnInserterThatIsHelped) {
-  Ordered<Mutant::kNone> o(3);
+  Ordered o(Mutant::kNone, 3);
   expect_leaves_hold("leaves, helped", o, o.inserter_that_is_helped(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, ScanBesideAnInserter) {
-  Ordered<Mutant::kNone> o(2);
+  Ordered o(Mutant::kNone, 2);
   expect_leaves_hold("leaves, scan and inserter", o, o.scan_beside_an_inserter(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, ScanBesideARemover) {
-  Ordered<Mutant::kNone> o(2);
+  Ordered o(Mutant::kNone, 2);
   expect_leaves_hold("leaves, scan and remover", o, o.scan_beside_a_remover(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, ScanOfKeysOfOneTag) {
-  Ordered<Mutant::kNone> o(2);
+  Ordered o(Mutant::kNone, 2);
   expect_leaves_hold("leaves, scan of twins", o, o.scan_of_twins(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, ScanByOneWhoWrites) {
-  Ordered<Mutant::kNone> o(2);
+  Ordered o(Mutant::kNone, 2);
   expect_leaves_hold("leaves, scan by one who writes", o, o.scan_by_one_who_writes(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, HintsOfOtherKeysDoNoHarm) {
-  Ordered<Mutant::kIndexHintWrong> o(2);
+  Ordered o(Mutant::kIndexHintWrong, 2);
   expect_leaves_hold("leaves, wrong hints", o, o.scan_beside_a_remover(), {.preemptions = 2, .schedules = 10'000});
-  Ordered<Mutant::kIndexHintWrong> p(2);
+  Ordered p(Mutant::kIndexHintWrong, 2);
   expect_leaves_hold("leaves, wrong hints of an inserter", p, p.scan_beside_an_inserter(), {.preemptions = 2, .schedules = 10'000});
 }
 TEST(Leaves, Growth) {
-  Ordered<Mutant::kNone> o(3);
+  Ordered o(Mutant::kNone, 3);
   expect_leaves_hold("leaves, growth", o, o.growth(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, AnInsertThatIsKilledForGood) {
-  Ordered<Mutant::kNone> o(2, 1);
+  Ordered o(Mutant::kNone, 2, 1);
   expect_leaves_hold("leaves, killed for good", o, o.killed_for_good(), {.preemptions = 2, .schedules = 15'000});
 }
 TEST(Leaves, NobodyWaitsForAStoppedThread) {
-  Ordered<Mutant::kNone> o(3);
+  Ordered o(Mutant::kNone, 3);
   const Bounds stopped{.preemptions = 1, .schedules = 20'000, .random = 1'000, .freeze = Freeze::kAllButOne};
   expect_leaves_hold("leaves, stopped inserter", o, o.two_inserters_and_a_remover(), stopped);
-  Ordered<Mutant::kNone> p(2);
+  Ordered p(Mutant::kNone, 2);
   expect_leaves_hold("leaves, stopped remover", p, p.remover_and_inserter(), stopped);
-  Ordered<Mutant::kNone> q(2);
+  Ordered q(Mutant::kNone, 2);
   expect_leaves_hold("leaves, stopped scan", q, q.scan_beside_a_remover(), stopped);
 }
 
@@ -256,46 +252,46 @@ TEST(Leaves, NobodyWaitsForAThreadStoppedAtAPoint) {
     EXPECT_TRUE(r.ok) << r.failure << "\nTERN_SCHEDULE='" << r.schedule << "'";
     EXPECT_GT(r.frozen, 0u);
   };
-  Ordered<Mutant::kNone> o(3);
+  Ordered o(Mutant::kNone, 3);
   expect_held(explore_parked(o, o.inserter_that_is_helped(), 1, "leaf.confirm", 10'000));
   expect_held(explore_parked(o, o.inserter_that_is_helped(), 0, "leaf.left", 10'000));
-  Ordered<Mutant::kNone> p(2);
+  Ordered p(Mutant::kNone, 2);
   expect_held(explore_parked(p, p.scan_beside_a_remover(), 1, "scan.looked", 10'000));
-  Ordered<Mutant::kNone> q(2, 1);
+  Ordered q(Mutant::kNone, 2, 1);
   expect_held(explore_parked(q, q.killed_for_good(), 0, "leaf.withdraw", 10'000));
 }
 
 TEST(LeafMutants, AfterLive) {
-  Ordered<Mutant::kLeafAfterLive> o(2);
+  Ordered o(Mutant::kLeafAfterLive, 2);
   expect_leaves_fail("leaf after live", o, o.scan_beside_an_inserter());
 }
 TEST(LeafMutants, HelperSkips) {
-  Ordered<Mutant::kLeafHelperSkips> o(3);
+  Ordered o(Mutant::kLeafHelperSkips, 3);
   const Result r = explore_parked(o, o.inserter_that_is_helped(), 1, "leaf.confirm", 150'000);
   EXPECT_FALSE(r.ok) << "a planted bug was not found in " << r.schedules << " schedules";
 }
 TEST(LeafMutants, Unconfirmed) {
-  Ordered<Mutant::kLeafUnconfirmed> o(2);
+  Ordered o(Mutant::kLeafUnconfirmed, 2);
   expect_leaves_fail("leaf unconfirmed", o, o.remover_and_inserter());
 }
 TEST(LeafMutants, BeforeEmpty) {
-  Ordered<Mutant::kLeafBeforeEmpty> o(2);
+  Ordered o(Mutant::kLeafBeforeEmpty, 2);
   expect_leaves_fail("leaf before empty", o, o.remover_and_inserter());
 }
 TEST(LeafMutants, ScanTrustsHint) {
-  Ordered<Mutant::kScanTrustsHint> o(2);
+  Ordered o(Mutant::kScanTrustsHint, 2);
   expect_leaves_fail("scan trusts a hint", o, o.scan_of_twins());
 }
 TEST(LeafMutants, ScanMissByHint) {
-  Ordered<Mutant::kScanMissByHint> o(2);
+  Ordered o(Mutant::kScanMissByHint, 2);
   expect_leaves_fail("scan misses by a hint", o, o.scan_beside_a_remover());
 }
 TEST(LeafMutants, ScanStaysWhereItStood) {
-  Ordered<Mutant::kScanStaysWhereItStood> o(2);
+  Ordered o(Mutant::kScanStaysWhereItStood, 2);
   expect_leaves_fail("scan stays where it stood", o, o.scan_by_one_who_writes());
 }
 TEST(LeafMutants, LeftOfKilled) {
-  Ordered<Mutant::kLeafLeftOfKilled> o(2, 1);
+  Ordered o(Mutant::kLeafLeftOfKilled, 2, 1);
   expect_leaves_fail("leaf of killed", o, o.killed_for_good());
 }
 

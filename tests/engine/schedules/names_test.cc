@@ -15,9 +15,8 @@ namespace {
 
 using tern::detail::NameRules;
 
-template <Mutant M>
 struct Named {
-  using R = Rig<M>;
+  using R = RigOf<OneEngineSync>;
   using Sync = typename R::Sync;
   using Names = tern::detail::Names<Sync>;
 
@@ -41,8 +40,8 @@ struct Named {
   using Directory = tern::detail::Directory<Sync, Door>;
 
   // `room`: as many entries as there may be, those of the directory among them; 0: nothing is evicted.
-  explicit Named(int threads, unsigned room = 0)
-      : rig(threads, std::size_t{4} << 20, [&](tern::detail::CoreOptions& o) {
+  explicit Named(Mutant planted, int threads, unsigned room = 0)
+      : rig(planted, threads, std::size_t{4} << 20, [&](tern::detail::CoreOptions& o) {
           o.eviction = room != 0;
           o.entries_max = room;
           o.eviction_setting = 0;  // newcomers fight no duels
@@ -275,7 +274,7 @@ constexpr Bounds kTwo{.preemptions = 2, .schedules = 3'000, .random = 1'000};
 
 #define TERN_HOLDS(test, scene, threads, room)           \
   TEST(Names, test) {                                    \
-    Named<Mutant::kNone> n(threads, room);               \
+    Named n(Mutant::kNone, threads, room);               \
     expect_holds("names, " #scene, n, n.scene(), kTwo);  \
   }
 
@@ -290,15 +289,15 @@ TERN_HOLDS(WhatIsWithinItsShareStays, within_its_share, 2, 6)
 
 TEST(Names, NobodyWaitsForAStoppedThread) {
   constexpr Bounds stopped{.preemptions = 1, .schedules = 2'000, .random = 0, .freeze = Freeze::kAllButOne};
-  Named<Mutant::kNone> n(2);
+  Named n(Mutant::kNone, 2);
   expect_holds("names, stopped", n, n.two_names(), stopped);
-  Named<Mutant::kNone> m(2);
+  Named m(Mutant::kNone, 2);
   expect_holds("names, stopped, one", m, m.one_name(), stopped);
 }
 
 #define TERN_FOUND(test, mutant, scene, threads, room)                 \
   TEST(NameMutants, test) {                                            \
-    Named<mutant> n(threads, room);                                    \
+    Named n(mutant, threads, room);                                    \
     expect_found("names, planted " #test, n, n.scene(), kTwo);         \
   }
 
