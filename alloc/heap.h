@@ -210,13 +210,6 @@ class BasicHeap {
     return pop(cache, class_of(bytes));
   }
 
-  // Where the next one of this size will most likely be; null: not known. To fetch it ahead.
-  [[gnu::always_inline]] const char* next_at_hand(const Cache& cache, std::size_t bytes) const noexcept {
-    const auto& magazine = cache.magazines_[class_of(bytes)];
-    const std::uint32_t count = magazine.count.load(std::memory_order_relaxed);  // its owner's
-    return count == 0 ? nullptr : static_cast<const char*>(static_cast<const void*>(at(magazine.blocks[count - 1])));
-  }
-
   // The same, but this thread's magazines of other sizes are left as they are when there is no room: for what has
   // another place to turn to.
   [[nodiscard]] Offset allocate_if_easy(Cache& cache, std::size_t bytes) noexcept {

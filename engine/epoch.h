@@ -189,6 +189,12 @@ class Epoch {
     if (bag.count == kBagRecords || bag.bytes >= bag_bytes_) close_bag(store, st);
   }
 
+  // What a retire of this thread puts back to use, so many retires from now; 0: not known. To fetch it ahead.
+  static std::uint64_t freed_soon(const Thread& t, unsigned ahead) noexcept {
+    const Bag<Sync>& bag = *t.open;
+    return bag.count + ahead < bag.old ? bag.records[bag.count + ahead] : 0;
+  }
+
   // Closes the thread's open bag, if it holds anything: a thread that goes, or memory that is short.
   template <class Store, class StoreThread>
   void flush(Store& store, StoreThread& st) noexcept {

@@ -24,8 +24,9 @@
 // inside the guard in which the record was found in the table, and goes when the cell is filled again or the floor
 // passes it: after a grace period, because whoever has read the cell may still be at the record. Who listens isn't, once a round has
 // said that he has read it; a writer that helps may be, if he was inside before the round was found closed. So the epoch of then is
-// noted, and once who was inside has left, the hold goes at once: no place in a bag. While one stays inside, as much as a sixteenth of
-// the ring waits; then it goes by the bag.
+// noted, and once who was inside has left, the hold goes at once: no place in a bag. While one stays inside, as much as half of the
+// ring waits (a listener that the system takes the processor from inside its poll is one; the share is the bound on bytes); then it goes
+// by the bag.
 //
 // read(position). A cell of this lap that names a record: the event, the tail past it or not yet. One of the lap before: nothing
 // yet. Otherwise it was overrun: a gap, up to max(floor, tail - n), whose length is told. So a reader comes near the tail only when
@@ -95,8 +96,9 @@ class alignas(128) EventRing {
   using Word = typename Sync::template Atomic<std::uint64_t>;
   static constexpr std::uint64_t kCellsMin = 2;
   static constexpr std::uint64_t kSoon = 6;
-  static constexpr unsigned kWaitPart = 16;
+  static constexpr unsigned kWaitPart = Sync::kWordwise ? 16 : 2;
   static constexpr unsigned kLetGoEach = 8;  // positions at a time, of what was read
+  static constexpr unsigned kLookEach = 4;   // positions, for what was read
 
   static constexpr std::uint64_t bytes_for(std::uint64_t cells) noexcept {
     return sizeof(EventRing) + (cells * sizeof(Word) + 127) / 128 * 128;
@@ -171,6 +173,7 @@ class alignas(128) EventRing {
   // (EventRounds).
   template <class Host>
   void let_go_of_read(Host& host, std::uint64_t t, std::uint64_t round) noexcept {
+    if (!Sync::kWordwise && t % kLookEach != 0) return;
     const std::uint64_t p = floor_.load(std::memory_order_relaxed);  // the swap decides
     // While some wait for those who were inside, no more are found: the epoch would be a later one each time. (The tests' rings are short.)
     if (!Sync::kWordwise && is_enough(p)) [[unlikely]] return let_go(host, t, p);
@@ -250,17 +253,22 @@ class alignas(128) EventRing {
     if (!mark_.compare_exchange_strong(m, RoundMark::of(round, t).word(), std::memory_order_relaxed)) return;  // says nothing of others' words
     const std::uint64_t to = planted<Sync>(Mutant::kRoundMarkOvertaken) && noted > t ? noted + kFarAhead : noted;
     read_.store(RoundMark::of(host.moment(), to).word(), std::memory_order_release);  // [read] release; one that comes late only delays
-    if constexpr (Sync::kWordwise) return;
-    const std::uint64_t p = floor_.load(std::memory_order_relaxed);  // a hint
-    if (!is_enough(p)) return;
-    for (std::uint64_t i = p; i != p + kLetGoEach; ++i) host.drop_soon(peek(i));
+    expect_to_let_go(host, floor_.load(std::memory_order_relaxed));  // a hint
   }
   template <class Host>
   [[gnu::noinline]] void let_go(Host& host, std::uint64_t t, std::uint64_t p) noexcept {
     const RoundMark read(read_.load(std::memory_order_acquire));  // [read] acquire; an older one will do
     if (static_cast<std::int64_t>(read.tail_near(p) - p) < let_go_each()) return;
     const bool at_once = host.has_passed(read.number_before(host.moment())) || planted<Sync>(Mutant::kReadGoesAtOnce);
-    if (at_once || t - p >= cells_ / kWaitPart) give_up(host, p, static_cast<std::uint64_t>(let_go_each()), at_once);
+    if (!at_once && t - p < cells_ / kWaitPart) return;
+    give_up(host, p, static_cast<std::uint64_t>(let_go_each()), at_once);
+    expect_to_let_go(host, p + kLetGoEach);
+  }
+  // Who has read the records that go next has copies of their lines.
+  template <class Host>
+  void expect_to_let_go(Host& host, std::uint64_t p) noexcept {
+    if (Sync::kWordwise || !is_enough(p)) return;
+    for (std::uint64_t i = p; i != p + kLetGoEach; ++i) host.drop_soon(peek(i));
   }
   // The cell of a position that is given up lets its record go, unless somebody else was here.
   template <class Host>
@@ -281,9 +289,6 @@ class alignas(128) EventRing {
   void give_up(Host& host, std::uint64_t p, std::uint64_t count, bool at_once) noexcept {
     const std::uint64_t t = tail();
     const std::uint64_t from = t > cells_ && p < t - cells_ ? t - cells_ : p;  // these were filled again
-    if constexpr (!Sync::kWordwise) {
-      for (std::uint64_t i = from; i < p + count; ++i) host.drop_soon(peek(i));
-    }
     for (std::uint64_t i = from; i < p + count; ++i) {
       const std::uint64_t record = emptied(i);
       if (record == 0) continue;

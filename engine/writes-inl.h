@@ -113,15 +113,17 @@ template <class Sync>
          !t.epoch.over_cap && !core.space.heap.wants_back(t.cache) && !is_named(key);
 }
 
-// Where somebody listens, the blocks that come back were read on another core, or lay in a ring for long: the next set's is fetched
-// during this one.
+// Where somebody listens, other cores have read the blocks that come back. The one that a set fills is the one that the set before has
+// freed: it is fetched a few sets ahead, its lines all of them, else the set waits for each at its first locked instruction.
 template <class Sync>
 [[gnu::always_inline]] inline void expect_block(Space<Sync>& space, Thread<Sync>& t, std::size_t bytes) noexcept {
+  constexpr unsigned kSetsAhead = 2;
   if constexpr (Sync::kWordwise) return;
-  const char* const next = space.heap.next_at_hand(t.cache, bytes);
-  if (next == nullptr) return;
-  prefetch_to_write(next);
-  prefetch_to_write(next + 64);
+  const std::uint64_t soon = Epoch<Sync>::freed_soon(t.epoch, kSetsAhead);
+  if (soon == 0 || (soon & Space<Sync>::kMarks) != 0) return;
+  const char* const block = space.record(soon)->bytes();
+  for (std::size_t i = 0; i < bytes; i += 64) prefetch_to_write(block + i);
+  prefetch_to_write(block + bytes - 1);
 }
 
 // Inside a guard: `built` in the place of what the key has. 0, kNothingThere: as replace_plain, and `built` has its header.
