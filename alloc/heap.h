@@ -220,6 +220,14 @@ class BasicHeap {
     return offset != 0 ? offset : allocate_slow(cache, cls, false);
   }
 
+  // The same where a free block or span is listed: what is asked for again and again of a full heap costs two looks there.
+  [[nodiscard]] Offset allocate_if_listed(Cache& cache, std::size_t bytes) noexcept {
+    const unsigned cls = class_of(bytes);
+    if (const Offset offset = pop(cache, cls); offset != 0) return offset;
+    if (!spans_.has_listed(cls) && !spans_.has_listed(Spans<Sync>::kEmptyRow)) return 0;
+    return allocate_slow(cache, cls, false);
+  }
+
   // One of about `wanted` bytes for what can be of many sizes: where that isn't easy, what this thread has at hand of at least
   // `least`, the largest below `wanted` first, then of up to `most`; then `least` as allocate(). least <= wanted <= most <= largest_block().
   [[nodiscard]] Offset allocate_between(Cache& cache, std::size_t least, std::size_t wanted, std::size_t most) noexcept;

@@ -375,7 +375,7 @@ class Commit {
     const bool has_x = found.stamp.has_x();
     const std::string_view key(o.bytes() + kRecordHeaderBytes + (has_x ? 8 : 0), found.stamp.klen8());
     if (!found.stamp.plain_but_for_deadline() || bound_.weigher != nullptr || space_.has_points() || is_named(key)) return false;
-    const std::uint64_t own = space_.tomb_at_hand(t, key);
+    const std::uint64_t own = space_.tomb_of_victim(t, key);
     if (own == 0) return false;
     Shd& s = table_.shard_of(hash);
     LifetimeChange lifetime;

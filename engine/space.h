@@ -537,10 +537,16 @@ class Space {
     return offset;
   }
 
-  // The same of a key in its record's header, from what the thread has at hand. 0: nothing.
-  [[gnu::always_inline]] std::uint64_t tomb_at_hand(Thr& t, std::string_view key) noexcept {
-    const std::uint64_t offset = heap.allocate_at_hand(t.cache, kRecordHeaderBytes + key.size());
-    if (offset == 0) [[unlikely]] return 0;
+  // The same of an eviction, of a key in its record's header, from what the thread has at hand, else what is listed, else the
+  // reserve: a full heap has nothing else. 0: nothing.
+  [[gnu::always_inline]] std::uint64_t tomb_of_victim(Thr& t, std::string_view key) noexcept {
+    const std::size_t bytes = kRecordHeaderBytes + key.size();
+    std::uint64_t offset = heap.allocate_at_hand(t.cache, bytes);
+    if (offset == 0) [[unlikely]] {
+      offset = heap.allocate_if_listed(t.cache, bytes);
+      if (offset == 0) offset = heap.allocate_reserve(t.cache);
+      if (offset == 0) return 0;
+    }
     Rec& r = *new (heap.at(offset)) Rec;
     r.w0.store(born(Stamp::pending(Stamp::kTomb, static_cast<std::uint8_t>(key.size()))),
                std::memory_order_relaxed);  // [publish] comes with the slot's swap
