@@ -251,7 +251,7 @@ TEST(Eviction, NobodyWaitsForAStoppedThread) {
   constexpr Bounds stopped{.preemptions = 1, .schedules = 40'000, .random = 3'000, .freeze = Freeze::kAllButOne};
   Full f(Mutant::kNone, 3, kStrict);
   expect_holds("eviction, stopped", f, f.inserts_and_reads(), stopped);
-  Sound g(3);
+  Full g(Mutant::kNone, 3);
   expect_holds("eviction, stopped beside an overwrite", g, g.beside_an_overwrite(), stopped);
 }
 
