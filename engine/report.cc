@@ -24,8 +24,9 @@ void for_each_slow_watch(detail::StoreCore& store, Fn&& fn) {
   const detail::Events<detail::StdSync> events(store.core.space);
   if (events.ring(0) == nullptr) return;
   std::uint64_t ends = 0, there = 0;
-  const auto there_of = [&](unsigned ring, std::uint64_t end) {
-    const std::uint64_t first = events.ring(ring)->first();
+  const auto there_of = [&](unsigned number, std::uint64_t end) {
+    const auto* const ring = events.ring(number);
+    const std::uint64_t first = ring != nullptr ? ring->first() : 0;  // they stay, but that isn't seen by every compiler
     return end > first ? end - first : 0;
   };
   for (unsigned i = 0; i != events.rings(); ++i) {
