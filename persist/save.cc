@@ -71,6 +71,8 @@ class Saver {
   Error refuse(Error why, const char* what) noexcept { return trouble_.refused(temporary_.text, why, what); }
   Error no_memory() noexcept { return refuse({Status::kOutOfMemory, Field::kNone}, "no memory for the save's own work"); }
 
+  Error not_synchronised(int error) noexcept { return trouble_.system(temporary_.text, "the file can't be synchronised", error); }
+
   Error begin() noexcept {
     temporary_ = generations_.temporary();
     const unsigned shards = core_.table.shard_count();
@@ -144,6 +146,10 @@ class Saver {
       Walker* walker;
     } turns[kSaveThreadsMax];
     platform::Worker workers[kSaveThreadsMax];
+    // Not for a file of a few pieces, as far as that can be told, nor where the store may have no threads.
+    if (core_.space.upkeep.keeper != nullptr && core_.space.heap.used_bytes() >= 2 * EarlySync::kBytes) {
+      work_.early_sync.start(work_.file, work_.stops);
+    }
     for (unsigned i = 1; i < walker_count_; ++i) {
       turns[i] = {this, walkers_[i]};
       work_.at_work.fetch_add(1, std::memory_order_relaxed);  // a count
@@ -164,11 +170,13 @@ class Saver {
       platform::sleep_ns(kLookNs);
     }
     for (auto& w : workers) w.stop();  // from here on this thread has seen what they did
+    const int sync_error = work_.early_sync.stop();
     for (unsigned i = 0; i != walker_count_; ++i) {
       if (walkers_[i]->trouble().ok()) continue;
       trouble_ = walkers_[i]->trouble();
       return trouble_.error;
     }
+    if (sync_error != 0) return not_synchronised(sync_error);
     if (!tell()) return refuse({Status::kCancelled, Field::kNone}, "given up by its progress function");
     return {};
   }
@@ -231,9 +239,7 @@ class Saver {
     if (error == 0) error = write_all(work_.file, &header_, sizeof header_, 0);
     if (error != 0) return trouble_.system(temporary_.text, "the directory can't be written", error);
     // Once: after a failure the kernel may have dropped what it could not write, and a second call would lie.
-    if (error = platform::sync_file(work_.file); error != 0) {
-      return trouble_.system(temporary_.text, "the file can't be synchronised", error);
-    }
+    if (error = platform::sync_file(work_.file); error != 0) return not_synchronised(error);
     platform::close_file(work_.file);
     if (Error e = generations_.take_place(options_.keep, trouble_); e.status != Status::kOk) return e;
     made_ = false;

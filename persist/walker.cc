@@ -266,6 +266,7 @@ bool Walker::write_out() noexcept {
 void Walker::send(std::uint64_t at, std::uint64_t bytes) noexcept {
   const std::uint64_t from = at / kWritebackBytes, to = (at + bytes) / kWritebackBytes;
   if (from != to) platform::begin_writeback(work_.file, from * kWritebackBytes, (to - from) * kWritebackBytes);
+  work_.early_sync.wrote(at, bytes);
 }
 
 bool Walker::add(const BlockEntry& b) noexcept {

@@ -23,6 +23,7 @@
 #include "engine/store_core.h"
 #include "engine/views.h"
 #include "persist/codec.h"
+#include "persist/early_sync.h"
 #include "persist/fault.h"
 #include "persist/format.h"
 #include "persist/generations.h"
@@ -74,6 +75,7 @@ struct SaveWork {
   std::atomic<bool> is_written_to{false};  // some thread is in a call that does
   std::atomic<bool> stops{false};  // one has failed, or it was given up
   std::atomic<unsigned> at_work{0};  // threads beside the caller's
+  EarlySync early_sync{};
 };
 
 // Bugs to plant in it.

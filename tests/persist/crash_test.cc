@@ -62,7 +62,7 @@ class SnapshotCrash : public SnapshotTest {
 
   // In a child that dies before its n-th call on a file. Answers whether it did.
   template <class Work>
-  bool killed_at(std::uint64_t n, bool tears, Work work) {
+  bool killed_at(std::uint64_t n, bool tears, Work work, std::uint32_t sites = kFileSites) {
     const pid_t child = ::fork();
     if (child == 0) {
       struct Killer {
@@ -70,7 +70,7 @@ class SnapshotCrash : public SnapshotTest {
         bool tears;
       } killer{n, tears};
       FaultPlan plan;
-      plan.sites = kFileSites;
+      plan.sites = sites;
       plan.watch_user = &killer;
       plan.watch = [](void* user, const FileCall& call) {
         Killer& k = *static_cast<Killer*>(user);
@@ -130,6 +130,40 @@ TEST_F(SnapshotCrash, KilledInASaveTheFileIsTheOldOneOrTheNew) {
   EXPECT_GT(old_ones, 10u);
   EXPECT_GT(new_ones, 0u);
   RecordProperty("kills", static_cast<int>(kills));
+}
+
+// A large file is synchronised while it is written, too.
+TEST_F(SnapshotCrash, KilledAtASyncTheFileIsTheOldOneOrTheNew) {
+  Options large;
+  large.memory_bytes = 256 * kMiB;
+  unsigned kills = 0, old_ones = 0;
+  for (bool killed = true; killed; kills += killed) {
+    begin();
+    killed = killed_at(kills + 1, false, [&] {
+      Result<Store> store = Store::open(large);
+      if (!store.ok() || !store->set("what", "second").ok()) ::_exit(3);
+      for (unsigned i = 0; i != 48; ++i) {
+        if (!store->set(numbered("k", i), pattern(kMiB - 100, i)).ok()) ::_exit(4);
+      }
+      // The walk waits for the first of them, as it would on a machine with a processor to spare.
+      const auto waits = [](void*, const SaveProgress& now) {
+        if (now.bytes > 20 * kMiB) wait_for([] { return platform::fault_plan.load()->calls != 0; });
+        return true;
+      };
+      if (!store->save(path, {.threads = 1, .progress = waits, .wall_now = kSavedAt}).ok()) ::_exit(5);
+    }, platform::site_bit(Site::kSync));
+    const bool is_new = inspect_snapshot(path)->entries == 49;
+    if (is_new) {
+      const Store found = reopen_or_fail(large, {.own = false});
+      EXPECT_EQ(value_of(found, "what"), "second");
+      EXPECT_EQ(value_of(found, "k47"), pattern(kMiB - 100, 47));
+    } else {
+      EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+      ++old_ones;
+    }
+  }
+  EXPECT_GE(kills, 3u) << "one while the walk went on, the file, the folder";
+  EXPECT_EQ(old_ones, kills - 1);
 }
 
 TEST_F(SnapshotCrash, KilledWhileItOpensTheNextOneOpens) {

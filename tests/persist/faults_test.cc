@@ -178,6 +178,46 @@ TEST_F(SnapshotFaults, OfASyncAreReportedAndNotRepeated) {
   EXPECT_EQ(folder_plan.calls, 2u);
 }
 
+// A large file is synchronised while the walk goes on, too: whichever of these fails, none follows, and the save has failed.
+TEST_F(SnapshotFaults, OfASyncWhileTheWalkGoesOnEndTheSave) {
+  Options large;
+  large.memory_bytes = 256 * kMiB;
+  const Store store = open_or_fail(large);
+  for (unsigned i = 0; i != 48; ++i) ASSERT_TRUE(store.set(numbered("k", i), pattern(kMiB - 100, i)).ok());
+  std::uint64_t n = 1;
+  for (bool failed = true; failed; ++n) {
+    SCOPED_TRACE("sync " + std::to_string(n));
+    begin();
+    FaultPlan plan;
+    plan.sites = platform::site_bit(Site::kSync);
+    plan.fail_at = n;
+    Status answer;
+    {
+      platform::FaultScope scope(plan);
+      // The walk waits for the first of them, as it would on a machine with a processor to spare.
+      const auto waits = [](void* user, const SaveProgress& now) {
+        if (now.bytes > 20 * kMiB) wait_for([&] { return static_cast<FaultPlan*>(user)->calls != 0; });
+        return true;
+      };
+      answer = store.save(path, {.threads = 1, .progress = waits, .progress_user = &plan, .fault = &fault}).status();
+    }
+    failed = plan.failed != 0;
+    EXPECT_EQ(answer, failed ? Status::kIo : Status::kOk);
+    EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+    const bool is_new = inspect_snapshot(path)->entries == 48;
+    if (!failed) {
+      EXPECT_TRUE(is_new);
+      continue;
+    }
+    EXPECT_EQ(plan.calls, n) << "nothing is synchronised after one has failed";
+    EXPECT_STREQ(fault.reason, is_new ? "the folder can't be synchronised" : "the file can't be synchronised");
+    if (!is_new) {
+      EXPECT_EQ(contents_of(reopen_or_fail(options, {.own = false})), of_first);
+    }
+  }
+  EXPECT_GE(n, 5u) << "one while the walk went on, the file, the folder, and a save that no call failed";
+}
+
 TEST_F(SnapshotFaults, OfAnOpenAreErrorsAndNothingIsChanged) {
   begin();
   { ASSERT_TRUE(second.save(path).ok()); }
