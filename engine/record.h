@@ -26,7 +26,7 @@
 // PUB       told: its event is in the shard's ring, or need not be (events.h)
 // AFTER_EXPIRED  it was put over a value that had expired and that nobody had removed yet: told with its event
 // type      of a tomb: why the key went (TombReason)
-// NOLINK    the older version has the same stamp and no older one itself, so no view can ever ask for it: `link` is
+// NOLINK    no view lies between the older version's stamp and this one, and that has no older one itself, so none can ever ask for it: `link` is
 //           void for everybody. Set in the stamping compare-and-swap by the record's own writer and by nobody else,
 //           who then retires the older version. Saves a replacing write two atomic operations on two lines.
 // ABSENT    a loader said that there is no such thing: a miss for every read, remembered for get_or_load

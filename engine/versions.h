@@ -177,13 +177,19 @@ class Versions {
     return trim(space, t, own);
   }
 
+  // No view needs `o`, which has a younger stamp from now on, or will. Asked once the clock was read for that: a view that opens later
+  // sees what has it.
+  [[gnu::noinline]] static bool is_unneeded(const Space<Sync>& space, const Rec& o, Stamp os, Stamp to) noexcept {
+    if (planted<Sync>(Mutant::kNolinkOnUnequalStamp)) return true;
+    return os.stamped() && !space.views.needed(os.stamp(), to.stamp(), [&] { return space.shard_of(o, os); });
+  }
   // What the writer of `r` does at once, where `s` is its PENDING word: stamps it, and cuts `o` off, which it has replaced,
   // if no view can need that. True: `o` is to be retired. False: not so, and `s` is what stands there now.
   [[gnu::always_inline]] static bool stamp_and_cut(Space<Sync>& space, Rec& r, Stamp& s, const Rec& o) noexcept {
     Stamp to = decided(space, r, s, space.views.now());
     const Stamp os = o.stamp_word();
     const bool nothing_below = os.nolink() || o.link_word().older() == 0;
-    const bool cut = nothing_below && to.stamped() && (os.stamp() == to.stamp() || planted<Sync>(Mutant::kNolinkOnUnequalStamp));
+    const bool cut = nothing_below && to.stamped() && (os.stamp() == to.stamp() || is_unneeded(space, o, os, to));
     if (cut) to = to.without_link();
     std::uint64_t word = s.word();
     const bool first = r.w0.compare_exchange_strong(word, to.word(), std::memory_order_seq_cst);  // [stamp] seq_cst

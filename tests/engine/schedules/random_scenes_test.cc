@@ -257,7 +257,7 @@ class RandomScenesMutants : public testing::TestWithParam<PlantedBug> {};
 
 TEST_P(RandomScenesMutants, Found) {
   Explored explored(GetParam().world, GetParam().mutant, GetParam().listening);
-  const std::string failure = explored.first_failure(1, 400, 120);
+  const std::string failure = explored.first_failure(1, 600, 120);
   EXPECT_NE(failure, "");
   std::printf("[tern] %s: %s\n", GetParam().name, failure.substr(0, failure.find('\n')).c_str());
 }
