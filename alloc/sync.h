@@ -151,6 +151,8 @@ enum class Mutant : unsigned char {
   kEventTailBeforeFlag,       // the tail passes a record that isn't flagged yet
   kEventHoldResurrected,      // a cell names a record before it holds it
   kEventLoserHolds,           // whoever comes too late to publish a record keeps its hold
+  kEventTurnTakenLate,        // a writer takes his turn once others may have found his record
+  kEventFilledUnpassed,       // a position is filled again before what it stood for was given up
   kEventUntoldHolds,          // a record that comes to be told to nobody keeps the hold that it was born with
   kEventFlagRestamps,         // whoever flags its own record writes a stamp of its own over one that a helper gave
   kEventPassedAtOnce,         // who tells something passes all that lies past the rings' share, and not a few

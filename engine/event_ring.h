@@ -3,33 +3,38 @@
 //
 //   cell   63..40 lap | 39..0 record        n of them, a power of two
 //   tail   positions that are complete      position p is in cell p mod n, in lap p / n + 1 (modulo 2^24)
-//   floor  positions given up early         never ahead of the tail
+//   floor  positions that were given up     never ahead of the tail, nor more than n behind it
 //   mark   a tail of before, and the number of the round then (event_rounds.h)
 //   read   what everybody has read ends here, and the epoch when that was found: it is given up, a few positions at a time
 //
 //   ... | given up | {lap, record} ... {lap, record} | filled, or of the lap before | ...
-//                  ^ max(floor, tail - n)            ^ tail
+//                  ^ floor                           ^ tail
 //
 // publish(R). Read the tail, then its cell.
 //   the cell has this lap     somebody has filled it and not moved the tail: flag its record, move the tail, again
 //   a later one               the tail was stale: again
-//   else                      is R flagged? then it is in an earlier cell. Hold R, swap the cell, flag R, move the tail
+//   else                      is R flagged? then it is in an earlier cell. Give the position up that the cell still stands for, if nobody
+//                             has. Hold R, swap the cell, flag R, move the tail
 // Exactly once, whoever helps: the tail passes a position only after the record there was flagged. So whoever reads the
 // tail and then finds R without its flag knows that R is in no earlier cell; and if R is in this one, his swap fails.
 // The flag is the record's own bit (PUB): no number, no second list.
 //
 // A writer's own record may be born with the cell's hold: then it is dropped if a helper was first, and if it isn't told after all.
+// Before anybody can see it, its writer may take his turn: the tail and its cell, read ahead. Then it is in no earlier cell, and if it is
+// in this one, the swap fails: a swap, the flag, the tail, and nothing to ask before.
 //
 // A cell holds its record, so that a record that was replaced can still be read here. The hold is taken before the swap,
-// inside the guard in which the record was found in the table, and goes when the cell is filled again or the floor
-// passes it: after a grace period, because whoever has read the cell may still be at the record. Who listens isn't, once a round has
+// inside the guard in which the record was found in the table. It is whose who moves the floor past it, and nobody else's: the cell
+// stands as it is until then, as it isn't filled again before. So what everybody has read is given up by one swap for several
+// positions, and their cells stay as they are: nobody looks there again. Of what somebody may still look for, the cell is emptied.
+// The hold goes after a grace period, because whoever has read the cell may still be at the record. Who listens isn't, once a round has
 // said that he has read it; a writer that helps may be, if he was inside before the round was found closed. So the epoch of then is
 // noted, and once who was inside has left, the hold goes at once: no place in a bag. While one stays inside, as much as half of the
 // ring waits (a listener that the system takes the processor from inside its poll is one; the share is the bound on bytes); then it goes
 // by the bag.
 //
 // read(position). A cell of this lap that names a record: the event, the tail past it or not yet. One of the lap before: nothing
-// yet. Otherwise it was overrun: a gap, up to max(floor, tail - n), whose length is told. So a reader comes near the tail only when
+// yet. Otherwise it was overrun: a gap, up to the floor, whose length is told. So a reader comes near the tail only when
 // it was overrun, and the line of the tail stays the writers'. Laps tell the last 2^24 apart: who was away for so long that it may be
 // more reads with read_far, which asks the tail first.
 //
@@ -37,11 +42,11 @@
 //
 // Edges
 //   event      the swap of a cell; moving the tail / reading tail and cell: the record, its stamp and value
-//   event-floor emptying a cell, moving the floor / a reader that was overrun
+//   event-floor moving the floor, emptying a cell / who fills it again, a reader that was overrun
 //   told       setting PUB / reading it: the record is on the ring
 //   read       noting what everybody has read / dropping its holds: who listens has read it before its memory is used again
 // Model: tests/models/event_ring.pml, with holds. Lock-free: an attempt fails only because another record went in.
-// A thread stopped between hold and swap keeps that one record's memory; elsewhere it costs nothing.
+// A thread stopped between hold and swap keeps that one record's memory, one stopped after it has moved the floor that of up to kLetGoEach.
 #ifndef TERN_ENGINE_EVENT_RING_H_
 #define TERN_ENGINE_EVENT_RING_H_
 
@@ -85,7 +90,7 @@ struct EventSeen {
 //   bool is_told(record); void tell(record)      the record's flag; tell_own(record): of the one that is published, by whom that is done
 //   bool is_late(record)                         it isn't to be told any more (point_events.h)
 //   void hold(record); void unhold(record)       inside the guard that found it: never the last hold
-//   void release(record)                         a cell's hold, after a grace period
+//   void release(record)                         a hold, after a grace period
 //   void release_soon(record)                    perhaps, a few changes from now; 0: none. A hint: to fetch it ahead
 // and for let_go_of_read
 //   void drop(record), drop_soon(record)         the same without one
@@ -109,13 +114,6 @@ class alignas(128) EventRing {
 
   std::uint64_t tail() const noexcept { return tail_.load(std::memory_order_seq_cst); }    // [event] seq_cst
   std::uint64_t floor() const noexcept { return floor_.load(std::memory_order_seq_cst); }  // [event-floor] seq_cst
-  // The first position that may still be there.
-  std::uint64_t first() const noexcept {
-    const std::uint64_t f = floor();
-    const std::uint64_t t = tail();
-    return t > cells_ && t - cells_ > f ? t - cells_ : f;
-  }
-
   // The tail, or one further: filled by somebody who hasn't moved it yet.
   std::uint64_t end() const noexcept {
     const std::uint64_t t = tail();
@@ -143,6 +141,10 @@ class alignas(128) EventRing {
         host.tell(record);
         break;
       }
+      if (is_taken(p) && !planted<Sync>(Mutant::kEventFilledUnpassed)) {
+        (void)pass(host);
+        continue;
+      }
       if (!held && !planted<Sync>(Mutant::kEventHoldResurrected)) {
         host.hold(record);
         held = true;
@@ -159,14 +161,52 @@ class alignas(128) EventRing {
       host.tell_own(record);
       Sync::point("event.told");
       move_tail(p);
-      if (c.record() != 0) {
-        host.release(c.record());
-        if constexpr (!Sync::kWordwise) host.release_soon(peek(p + kSoon));
-      }
+      if (planted<Sync>(Mutant::kEventFilledUnpassed) && c.record() != 0) host.release(c.record());
       return p;
     }
     if (held && !planted<Sync>(Mutant::kEventLoserHolds)) host.unhold(record);
     return p;
+  }
+
+  // The place that is free next, as it seems; read before anybody can see the record that is to go there.
+  struct Turn {
+    Word* cell;
+    std::uint64_t position;
+    std::uint64_t found;   // what the cell says
+    std::uint64_t filled;  // what it will say, but for the record
+  };
+  // False: somebody has filled it and not moved the tail, or it can't be filled yet.
+  template <class Host>
+  bool take_turn(Host& host, Turn& turn) noexcept {
+    if constexpr (!Sync::kWordwise) prefetch_to_write(this);  // others have looked at both
+    const std::uint64_t p = tail();
+    turn.position = p;
+    turn.cell = &at(p);
+    if constexpr (!Sync::kWordwise) {
+      prefetch_to_write(turn.cell);
+      prefetch_to_write(turn.cell + 64 / sizeof(Word));
+    }
+    if (is_taken(p)) [[unlikely]] (void)pass(host);  // empties this cell
+    turn.found = turn.cell->load(std::memory_order_seq_cst);  // [event] seq_cst
+    Sync::point("event.turn");
+    const std::uint64_t lap = lap_of(p);
+    turn.filled = EventCell::of(lap, 0).word();
+    return ((EventCell(turn.found).lap() + 1) & EventCell::kLapMask) == lap && !is_taken(p);
+  }
+  // What publish does at its first attempt, of a record with a hold that nobody could see when the turn was taken: so it is in no
+  // earlier cell, and if it is in this one, the swap fails. False: publish is to do it.
+  template <class Host>
+  [[gnu::always_inline]] bool publish_at(Host& host, const Turn& turn, std::uint64_t record) noexcept {
+    Sync::point("event.swap");
+    std::uint64_t found = turn.found;
+    if (!turn.cell->compare_exchange_strong(found, turn.filled | record, std::memory_order_seq_cst)) [[unlikely]] {  // [event] seq_cst
+      return false;
+    }
+    Sync::point("event.in");
+    host.tell_own(record);
+    Sync::point("event.told");
+    move_tail(turn.position);
+    return true;
   }
 
   // Gives up some of what everybody has read, if there is enough of it. `t`, a tail, was read before `round`, a number
@@ -187,15 +227,16 @@ class alignas(128) EventRing {
   template <class Host>
   bool pass(Host& host) noexcept {
     std::uint64_t p = floor();
-    const std::uint64_t t = tail();
-    if (p >= t && !planted<Sync>(Mutant::kEventFloorPastTail)) return false;
-    if (t > cells_ && p < t - cells_) {  // these were filled again
-      floor_.compare_exchange_strong(p, t - cells_, std::memory_order_seq_cst);  // [event-floor] seq_cst
-      return true;
-    }
-    empty(host, p);
+    if (p >= tail() && !planted<Sync>(Mutant::kEventFloorPastTail)) return false;
+    std::uint64_t word = at(p).load(std::memory_order_seq_cst);  // [event] seq_cst
+    const EventCell c(word);
+    Sync::point("event.pass");
+    if (!floor_.compare_exchange_strong(p, p + 1, std::memory_order_seq_cst)) return true;  // [event-floor] seq_cst
+    if (c.lap() != lap_of(p) || c.record() == 0) return true;
+    Sync::point("event.passed");
+    at(p).compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst);  // [event-floor] seq_cst; or it is filled again
+    host.release(c.record());
     if constexpr (!Sync::kWordwise) host.release_soon(peek(p + kSoon));
-    floor_.compare_exchange_strong(p, p + 1, std::memory_order_seq_cst);  // [event-floor] seq_cst
     return true;
   }
 
@@ -210,8 +251,7 @@ class alignas(128) EventRing {
   }
   // The same of a position that may be 2^24 laps behind.
   EventSeen read_far(std::uint64_t position) const noexcept {
-    const std::uint64_t t = tail();
-    return t > position && t - position > cells_ ? gap_at(position) : read(position, cells_);
+    return floor() > position ? gap_at(position) : read(position, cells_);
   }
   // Whether there is something at this position, or later.
   bool has(std::uint64_t position) const noexcept {
@@ -230,18 +270,12 @@ class alignas(128) EventRing {
     return EventCell(at(position).load(std::memory_order_relaxed)).record();  // a hint
   }
 
-  // It will be published to, a few hundred instructions from now.
-  void expect() const noexcept {
-    prefetch_to_write(this);
-    prefetch_to_write(&at(tail_.load(std::memory_order_relaxed)));  // a hint
-  }
-
-  // fn(record) for each cell that names one; with nobody else inside.
+  // fn(record) for each that a cell holds; with nobody else inside.
   template <class Fn>
   void for_each(Fn&& fn) const noexcept {
-    for (std::uint64_t p = 0; p != cells_; ++p) {
-      const std::uint64_t record = EventCell(at(p).load(std::memory_order_acquire)).record();  // [event] acquire
-      if (record != 0) fn(record);
+    for (std::uint64_t p = floor(), to = end(); p < to; ++p) {
+      const EventCell c(at(p).load(std::memory_order_acquire));  // [event] acquire
+      if (c.lap() == lap_of(p) && c.record() != 0) fn(c.record());
     }
   }
 
@@ -258,10 +292,16 @@ class alignas(128) EventRing {
   template <class Host>
   [[gnu::noinline]] void let_go(Host& host, std::uint64_t t, std::uint64_t p) noexcept {
     const RoundMark read(read_.load(std::memory_order_acquire));  // [read] acquire; an older one will do
-    if (static_cast<std::int64_t>(read.tail_near(p) - p) < let_go_each()) return;
+    const std::uint64_t to = read.tail_near(p);
+    if (static_cast<std::int64_t>(to - p) < let_go_each()) return;
+    if (to > t && !planted<Sync>(Mutant::kRoundMarkOvertaken)) [[unlikely]] {
+      // Noted by somebody who was faster; or so long ago that it seems to be ahead.
+      if (to - t > cells_) read_.store(RoundMark::of(host.moment(), p).word(), std::memory_order_release);  // [read] as above
+      return;
+    }
     const bool at_once = host.has_passed(read.number_before(host.moment())) || planted<Sync>(Mutant::kReadGoesAtOnce);
     if (!at_once && t - p < cells_ / kWaitPart) return;
-    give_up(host, p, static_cast<std::uint64_t>(let_go_each()), at_once);
+    give_up(host, p, static_cast<unsigned>(let_go_each()), at_once);
     expect_to_let_go(host, p + kLetGoEach);
   }
   // Who has read the records that go next has copies of their lines.
@@ -270,32 +310,22 @@ class alignas(128) EventRing {
     if (Sync::kWordwise || !is_enough(p)) return;
     for (std::uint64_t i = p; i != p + kLetGoEach; ++i) host.drop_soon(peek(i));
   }
-  // The cell of a position that is given up lets its record go, unless somebody else was here.
+  // Several positions from the floor `p` on, each of them told, and read by everybody.
   template <class Host>
-  void empty(Host& host, std::uint64_t position) noexcept {
-    if (const std::uint64_t record = emptied(position); record != 0) host.release(record);
-  }
-  // The record whose hold is the caller's now; 0: none.
-  std::uint64_t emptied(std::uint64_t position) noexcept {
-    Word& cell = at(position);
-    std::uint64_t word = cell.load(std::memory_order_seq_cst);  // [event] seq_cst
-    const EventCell c(word);
-    Sync::point("event.pass");
-    if (c.lap() != lap_of(position) || c.record() == 0) return 0;
-    return cell.compare_exchange_strong(word, c.emptied().word(), std::memory_order_seq_cst) ? c.record() : 0;  // [event-floor] seq_cst
-  }
-  // Several positions from the floor `p` on, each of them told.
-  template <class Host>
-  void give_up(Host& host, std::uint64_t p, std::uint64_t count, bool at_once) noexcept {
-    const std::uint64_t t = tail();
-    const std::uint64_t from = t > cells_ && p < t - cells_ ? t - cells_ : p;  // these were filled again
-    for (std::uint64_t i = from; i < p + count; ++i) {
-      const std::uint64_t record = emptied(i);
-      if (record == 0) continue;
-      at_once ? host.drop(record) : host.release(record);
+  void give_up(Host& host, std::uint64_t p, unsigned count, bool at_once) noexcept {
+    std::uint64_t record[kLetGoEach];
+    for (unsigned i = 0; i != count; ++i) {
+      const EventCell c(at(p + i).load(std::memory_order_seq_cst));  // [event] seq_cst
+      record[i] = c.lap() == lap_of(p + i) ? c.record() : 0;
     }
-    floor_.compare_exchange_strong(p, p + count, std::memory_order_seq_cst);  // [event-floor] seq_cst
+    Sync::point("event.pass");
+    if (!floor_.compare_exchange_strong(p, p + count, std::memory_order_seq_cst)) return;  // [event-floor] seq_cst
+    for (unsigned i = 0; i != count; ++i) {
+      if (record[i] != 0) at_once ? host.drop(record[i]) : host.release(record[i]);
+    }
   }
+  // Whether the cell of this position, which nobody has filled, still stands for the one a lap before.
+  bool is_taken(std::uint64_t p) const noexcept { return floor() + cells_ <= p; }
   // Whether enough of what everybody has read lies there from `p` on.
   bool is_enough(std::uint64_t p) const noexcept {
     const RoundMark read(read_.load(std::memory_order_relaxed));  // an older one will do
@@ -304,7 +334,7 @@ class alignas(128) EventRing {
   static constexpr std::int64_t let_go_each() noexcept { return Sync::kWordwise ? 1 : kLetGoEach; }  // the tests' rings are short
   static constexpr std::uint64_t kFarAhead = std::uint64_t{1} << 20;
   [[gnu::noinline]] EventSeen gap_at(std::uint64_t position) const noexcept {
-    const std::uint64_t to = first();
+    const std::uint64_t to = floor();
     return {EventSeen::kGap, 0, to > position ? to - position : 1};
   }
   static std::uint64_t lap_of(std::uint64_t position, std::uint64_t cells) noexcept {

@@ -75,14 +75,27 @@ class Events {
     return space.views.listeners().load(std::memory_order_relaxed) != 0;
   }
 
-  // A change of a key of this shard will be told before long, where somebody listens: others have looked at its ring.
-  [[gnu::always_inline]] static void expect(Spc& space, const Shard<Sync>& shard) noexcept {
-    if constexpr (!Sync::kWordwise) {
-      const std::uint64_t at = space.events.place.load(std::memory_order_relaxed);  // a hint
-      if (at == 0) return;
-      const std::uint64_t offset = std::uint64_t{ring_of(space, shard)} * Ring::bytes_for(space.events.cells);
-      reinterpret_cast<const Ring*>(space.heap.template at<std::byte>(at) + offset)->expect();
-    }
+  // A record that this thread is about to make will be told, where somebody listens: where, as long as nobody else comes between. All that
+  // can be done before the record is there is done here, while the table is on its way.
+  struct Turn {
+    Ring* ring;  // null: that is found out later
+    typename Ring::Turn turn;
+  };
+  [[gnu::always_inline]] static Turn take_turn(Spc& space, Thr& t, const Shard<Sync>& shard) noexcept {
+    Turn turn;
+    turn.ring = nullptr;
+    Events events(space);
+    const unsigned number = ring_of(space, shard);
+    Ring* const ring = events.ring(number);
+    if (ring == nullptr) [[unlikely]] return turn;
+    Host host{space, t, number};
+    std::uint64_t round = planted<Sync>(Mutant::kRoundNotedLate) ? events.state_.rounds.number() : 0;
+    const bool is_free = ring->take_turn(host, turn.turn);
+    if (!planted<Sync>(Mutant::kRoundNotedLate)) round = events.state_.rounds.number();
+    ring->let_go_of_read(host, turn.turn.position, round);
+    events.keep_to_share(host, *ring);
+    if (is_free) [[likely]] turn.ring = ring;
+    return turn;
   }
   // `r` is the newest decided record of a key of this shard, or was when the guard found it.
   template <class Where>
@@ -107,7 +120,18 @@ class Events {
   }
 
   // The same of a record that this thread has made and stamped, with a hold for its cell: `s` is its word. Nothing is added to that
-  // word from now on but the flag, so that is no swap.
+  // word from now on but the flag, so that is no swap. `turn` was taken before the record was published.
+  [[gnu::always_inline]] static void tell_own(Spc& space, Thr& t, const Shard<Sync>& shard, Rec& r, Stamp s, const Turn& turn) noexcept {
+    if (turn.ring != nullptr && wanted(space) && !space.has_points()) [[likely]] {
+      if (planted<Sync>(Mutant::kEventFlagRestamps)) s = s.stamped_at(space.views.now());
+      OwnHost host{{space, t, 0}, s.word() | Stamp::kTold};
+      if (turn.ring->publish_at(host, turn.turn, space.offset_of(r))) [[likely]] {
+        if (space.events.sleepers.load(std::memory_order_seq_cst) != 0) [[unlikely]] Events(space).wake();  // [sleep] seq_cst
+        return;
+      }
+    }
+    tell_own(space, t, shard, r, s);
+  }
   [[gnu::noinline]] static void tell_own(Spc& space, Thr& t, const Shard<Sync>& shard, Rec& r, Stamp s) noexcept {
     const std::uint64_t word = space.views.listeners().load(std::memory_order_relaxed);  // see wanted()
     const unsigned number = ring_of(space, shard);
@@ -168,13 +192,14 @@ class Events {
     for (;;) {
       if (count_of(w) == kListenersMax) return false;
       const std::uint64_t to = w == 0 ? kOne | from >> kFromShift : w + kOne;
-      Sync::point("event.listen");
-      if (!word.compare_exchange_weak(w, to, std::memory_order_seq_cst)) continue;  // [listen] seq_cst
       if (w == 0) {
-        state_.session.fetch_add(1, std::memory_order_seq_cst);  // [listen] seq_cst
+        // Before it listens, in this order: a token names a session, then keeps what was read. One that another listener has taken
+        // meanwhile is void.
         state_.rounds.forget_history();
+        state_.session.fetch_add(1, std::memory_order_seq_cst);  // [listen] seq_cst
       }
-      return true;
+      Sync::point("event.listen");
+      if (word.compare_exchange_weak(w, to, std::memory_order_seq_cst)) return true;  // [listen] seq_cst
     }
   }
   // True: nobody listens any more; the rings are to be drained.

@@ -535,10 +535,11 @@ Result<int> Feed::descriptor() noexcept {
 Result<Value> Feed::token() const noexcept {
   if (store_.is_closed()) return Status::kClosed;
   if (is_listing_ || view_ended_ || (gather_ != nullptr && !gather_->is_empty())) return Status::kUnavailable;
-  const_cast<Subscription<Sync>&>(place_).events().rounds().keep_history();  // before the positions are read
+  auto& events = const_cast<Subscription<Sync>&>(place_).events();
   Token head;
   head.incarnation = store_.incarnation();
-  head.session = const_cast<Subscription<Sync>&>(place_).events().session();
+  head.session = events.session();
+  events.rounds().keep_history();  // after that (Events::enter), and before the positions are read
   head.stamp = place_.stamp();
   head.first = place_.first();
   head.count = place_.count();

@@ -26,7 +26,7 @@ void for_each_slow_watch(detail::StoreCore& store, Fn&& fn) {
   std::uint64_t ends = 0, there = 0;
   const auto there_of = [&](unsigned number, std::uint64_t end) {
     const auto* const ring = events.ring(number);
-    const std::uint64_t first = ring != nullptr ? ring->first() : 0;  // they stay, but that isn't seen by every compiler
+    const std::uint64_t first = ring != nullptr ? ring->floor() : 0;  // they stay, but that isn't seen by every compiler
     return end > first ? end - first : 0;
   };
   for (unsigned i = 0; i != events.rings(); ++i) {

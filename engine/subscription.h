@@ -63,7 +63,7 @@ class Subscription {
     if (session != events_.session()) return false;
     for (unsigned i = 0; i != count_; ++i) {
       const auto* const ring = events_.ring(first_ + i);
-      if (ring == nullptr || positions[i] < ring->first() || positions[i] > ring->end()) return false;
+      if (ring == nullptr || positions[i] < ring->floor() || positions[i] > ring->end()) return false;
       read_ += positions[i] - positions_[i];
       positions_[i] = positions[i];
     }

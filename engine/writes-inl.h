@@ -42,12 +42,12 @@ template <class Sync>
 inline constexpr std::int64_t kNothingThere = -1;
 
 // Puts `own`, which begin_record made, in the place of what the key has: its version. 0, kNothingThere: nothing has happened.
-// Inside a guard that has found no point active. `watched`: somebody listens. `home` is the key's bucket, or was: one that has been split since has no
-// LIVE slot of what went elsewhere.
-template <KeySize kSize, class Sync>
+// Inside a guard that has found no point active. `turn`: null where nobody listens, as it seems. `home` is the key's bucket, or was: one that has been
+// split since has no LIVE slot of what went elsewhere.
+template <KeySize kSize, bool kWatched, class Sync>
 [[gnu::always_inline]] inline std::int64_t replace_plain(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home,
                                                           std::uint64_t hash, std::string_view key, std::uint64_t own,
-                                                          std::uint64_t value_size, bool watched) noexcept {
+                                                          std::uint64_t value_size, typename Events<Sync>::Turn* turn) noexcept {
   Space<Sync>& space = core.space;
   Bucket<Sync>* b = &home;
   unsigned m = match_current(home, hash);
@@ -76,7 +76,7 @@ template <KeySize kSize, class Sync>
   }
   const std::uint64_t version = space.next_version(before.version());
   Hold mine = planted<Sync>(Mutant::kAccessNotInherited) ? Hold(space.birth_meta) : Hold(0).with_access(before.access());
-  if (watched) mine = mine.held_once_more();  // its cell's
+  if constexpr (kWatched) mine = mine.held_once_more();  // its cell's
   Stamp stamp(Space<Sync>::born(Stamp::pending(0, static_cast<std::uint8_t>(key.size()))));
   Record<Sync>& r = *t.geometry.template at<Record<Sync>>(own);
   r.w0.store(stamp.word(), std::memory_order_relaxed);                                              // [publish] comes with the slot's swap
@@ -89,6 +89,7 @@ template <KeySize kSize, class Sync>
   if (!slot.compare_exchange_strong(expected, word.replaced(own).word(), std::memory_order_seq_cst)) [[unlikely]] return 0;  // [publish] release
   const bool early = planted<Sync>(Mutant::kEventBeforeStamp) && !Events<Sync>::wanted(space);
   Sync::point("version.stamp_own");
+  if (kWatched && planted<Sync>(Mutant::kEventTurnTakenLate)) *turn = Events<Sync>::take_turn(space, t, core.table.shard_of(hash));
   bool cut = true;
   if constexpr (!requires { Sync::kUnstamped; }) cut = Versions<Sync>::stamp_and_cut(space, r, stamp, o);
   if (cut) [[likely]] {
@@ -96,8 +97,8 @@ template <KeySize kSize, class Sync>
   } else {
     trim_plain(core, t, hash, own);
   }
-  if (watched) [[unlikely]] {
-    Events<Sync>::tell_own(space, t, core.table.shard_of(hash), r, stamp);
+  if constexpr (kWatched) {
+    Events<Sync>::tell_own(space, t, core.table.shard_of(hash), r, stamp, *turn);
   } else if (Events<Sync>::wanted(space) && !early) [[unlikely]] {
     Events<Sync>::tell(space, t, core.table.shard_of(hash), r);
   }
@@ -126,18 +127,25 @@ template <class Sync>
   prefetch_to_write(block + bytes - 1);
 }
 
+// replace_plain where somebody listens. What is told is prepared first: the table's lines are on their way meanwhile, and little is left between the
+// wait for the old record and the next set's key, so that the processor has that one on its way, too.
+template <KeySize kSize, class Sync>
+[[gnu::noinline]] inline std::int64_t replace_watched(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home, std::uint64_t hash,
+                                                      std::string_view key, std::uint64_t own, std::uint64_t value_size) noexcept {
+  expect_block(core.space, t, core.space.plain_bytes(key.size(), value_size));
+  typename Events<Sync>::Turn turn = Events<Sync>::take_turn(core.space, t, core.table.shard_of(hash));
+  if (t.epoch.open == nullptr) [[unlikely]] return 0;  // what the ring has let go took the last place
+  return replace_plain<kSize, true>(core, t, home, hash, key, own, value_size, &turn);
+}
+
 // Inside a guard: `built` in the place of what the key has. 0, kNothingThere: as replace_plain, and `built` has its header.
 template <KeySize kSize, class Sync>
 [[gnu::always_inline]] inline std::int64_t put_built(Core<Sync>& core, Thread<Sync>& t, Bucket<Sync>& home, std::uint64_t hash,
                                                       std::string_view key, std::uint64_t built, std::uint64_t value_size) noexcept {
   std::int64_t version = 0;
   if (t.geometry.epoch->points.load(std::memory_order_seq_cst) == 0) [[likely]] {  // [point] seq_cst: what is found may be dead
-    const bool watched = Events<Sync>::wanted(core.space);
-    if (watched) [[unlikely]] {
-      Events<Sync>::expect(core.space, core.table.shard_of(hash));
-      expect_block(core.space, t, core.space.plain_bytes(key.size(), value_size));
-    }
-    version = replace_plain<kSize>(core, t, home, hash, key, built, value_size, watched);
+    version = Events<Sync>::wanted(core.space) ? replace_watched<kSize>(core, t, home, hash, key, built, value_size)
+                                               : replace_plain<kSize, false>(core, t, home, hash, key, built, value_size, nullptr);
   }
   if (version > 0) [[likely]] {
     t.counters.sets.add();

@@ -369,7 +369,7 @@ TEST(ProgressTest, AThreadStoppedAtAnyStepOfAnyOperationDelaysNobody) {
   for (const char* point : {"point.counted", "point.publish", "point.stamp", "point.bury", "point.sweep", "point.swept", "point.drop",
                             "view.registered", "view.stamped", "view.read", "version.keep", "kept.note", "kept.look", "batch.located",
                             "batch.agree", "batch.install", "batch.version", "batch.placed", "batch.commit", "batch.stamp", "batch.count",
-                            "batch.settle", "batch.give_up", "batch.heal", "event.listen", "event.subscribed", "event.cell",
+                            "batch.settle", "batch.give_up", "batch.heal", "event.listen", "event.subscribed", "event.cell", "event.turn",
                             "event.swap", "event.in", "event.told", "event.read", "index.coming", "index.frozen", "index.replace",
                             "index.link", "index.hint", "index.probe", "index.probed", "index.unlink", "leaf.confirm", "leaf.left",
                             "scan.looked"}) {

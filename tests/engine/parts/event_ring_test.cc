@@ -45,12 +45,16 @@ struct Host {
 
 class EventRingLetsGo : public testing::Test {
  protected:
-  EventRingLetsGo() {
+  EventRingLetsGo() { open(0); }
+  // At this position, as if all before it had been given up long ago. A multiple of kCells * 2^24: laps begin anew.
+  void open(std::uint64_t position) {
     const std::size_t bytes = Ring::bytes_for(kCells);
     memory_.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{alignof(Ring)})));
     std::memset(memory_.get(), 0, bytes);
     ring = new (memory_.get()) Ring;
     ring->open(kCells);
+    std::memcpy(memory_.get(), &position, sizeof position);  // its tail
+    std::memcpy(memory_.get() + sizeof position, &position, sizeof position);  // its floor
   }
   // Tells changes up to this position, each of them seen by a writer while the round has this number.
   void tell_to(std::uint64_t position, std::uint64_t round) {
@@ -97,6 +101,34 @@ TEST_F(EventRingLetsGo, HalfOfTheRingWaitsForWhoIsInside) {
   EXPECT_EQ(ring->floor(), 16u);
   EXPECT_EQ(host.released, 8u);
   EXPECT_EQ(host.dropped, 8u);
+}
+
+// Who takes his turn in a ring that is full makes room for it.
+TEST_F(EventRingLetsGo, ATurnInAFullRing) {
+  tell_to(kCells - 1, 0);
+  for (unsigned i = 0; i != 2 * kCells; ++i) {
+    Ring::Turn turn;
+    ASSERT_TRUE(ring->take_turn(host, turn)) << i;
+    host.hold(1000 + i);
+    ASSERT_TRUE(ring->publish_at(host, turn, 1000 + i)) << i;
+    EXPECT_EQ(host.held.size(), kCells);
+  }
+  EXPECT_EQ(host.released, 2 * kCells);
+}
+
+// Marks of 40 bits: one of long ago, when rounds last closed, seems to be ahead of the tail.
+TEST_F(EventRingLetsGo, NothingByAMarkThatIsTooOld) {
+  constexpr std::uint64_t kFar = (std::uint64_t{1} << 39) + kCells * (std::uint64_t{1} << 24);
+  open(kFar);
+  host.safe = 2;
+  ASSERT_EQ(ring->tail(), kFar);
+  ASSERT_EQ(ring->floor(), kFar);
+  tell_to(kFar + 40, 1);
+  EXPECT_EQ(ring->floor(), kFar);
+  EXPECT_EQ(host.held.size(), 41u);
+  tell_to(kFar + 44, 4);  // notes the tail
+  tell_to(kFar + 60, 6);  // it was read
+  EXPECT_EQ(ring->floor(), kFar + 16) << "and goes, as ever";
 }
 
 // One that never leaves: the ring comes round, and each position's record goes once.

@@ -40,6 +40,9 @@ struct Ringed {
     void drop(std::uint64_t record) const {
       if ((r.record[record].fetch_sub(1, std::memory_order_seq_cst) & (kFlag - 1)) == 0) r.complain("a hold is dropped that nobody has taken");
     }
+    void drop_soon(std::uint64_t) const {}
+    std::uint64_t moment() const { return 1; }
+    bool has_passed(std::uint64_t) const { return true; }
   };
 
   explicit Ringed(unsigned cells) {
@@ -57,6 +60,7 @@ struct Ringed {
     for (auto& n : published) n = 0;
     told = 0;
     lost = position = 0;
+    is_visible.store(0, std::memory_order_relaxed);
     complaint.clear();
     std::memset(seen, 0, sizeof seen);
   }
@@ -78,6 +82,27 @@ struct Ringed {
     ring->publish(host, r, true);
     published[r] = 1;
     if (!host.is_told(r)) complain("published, and not told");
+  }
+  // The same, whose writer takes his turn before others may find it.
+  void publish_in_turn(std::uint64_t r) {
+    Host host{*this};
+    typename Ring::Turn turn;
+    if (M == Mutant::kEventTurnTakenLate) is_visible.store(1, std::memory_order_seq_cst);
+    const bool is_free = ring->take_turn(host, turn);
+    record[r].fetch_add(1, std::memory_order_seq_cst);
+    ++taken[r];
+    is_visible.store(1, std::memory_order_seq_cst);
+    if (!is_free || !ring->publish_at(host, turn, r)) ring->publish(host, r, true);
+    published[r] = 1;
+    if (!host.is_told(r)) complain("published, and not told");
+  }
+  void publish_what_is_visible(std::uint64_t r) {
+    if (is_visible.load(std::memory_order_seq_cst) != 0) publish(r);
+  }
+  // As if everybody had read what there is.
+  void let_go() {
+    Host host{*this};
+    for (std::uint64_t round = 0; round != 8; round += 2) ring->let_go_of_read(host, ring->tail(), round);
   }
   void pass() {
     Host host{*this};
@@ -136,6 +161,32 @@ struct Ringed {
   Threads helping_its_writer() {
     return {[this] { publish_own(1); }, [this] { publish(1); }, [this] { publish(2); }};
   }
+  // The same, in his turn.
+  Threads helping_who_takes_his_turn() {
+    return {[this] { publish_in_turn(1); }, [this] { publish_what_is_visible(1); }, [this] { publish(2); }};
+  }
+  // Two have taken the same turn, or the one that comes round.
+  Threads taking_turns() {
+    return {[this] {
+              publish_in_turn(1);
+              publish_in_turn(2);
+            },
+            [this] {
+              publish_in_turn(3);
+              publish_in_turn(4);
+            },
+            [this] { read_all(); }};
+  }
+  // What is filled again is given up meanwhile.
+  Threads letting_go() {
+    return {[this] {
+              publish(1);
+              publish(2);
+              publish(3);
+            },
+            [this] { let_go(); },
+            [this] { publish_in_turn(4); }};
+  }
   Threads wrapping() {
     return {[this] {
               publish(1);
@@ -171,6 +222,7 @@ struct Ringed {
   unsigned order[kRecords] = {};
   unsigned told = 0;
   std::uint64_t lost = 0, position = 0;
+  static inline Word is_visible;
   std::string complaint;
 };
 
@@ -182,7 +234,25 @@ TEST(EventRing, WhoeverPublishesARecordItIsThereOnce) {
     Plain r(cells);
     expect_body_holds("ring, helping", r.body(r.helping(), 2), kBounds);
     expect_body_holds("ring, helping its writer", r.body(r.helping_its_writer(), 2), kBounds);
+    expect_body_holds("ring, helping who takes his turn", r.body(r.helping_who_takes_his_turn(), 2), kBounds);
   }
+}
+TEST(EventRing, ATurnIsOnes) {
+  for (const unsigned cells : {2u, 4u}) {
+    Plain r(cells);
+    Body body = r.body(r.taking_turns(), 4);
+    body.check = [&] {
+      const std::string complaint = r.check(4);
+      r.in_order(1, 2);
+      r.in_order(3, 4);
+      return complaint.empty() ? r.complaint : complaint;
+    };
+    expect_body_holds("ring, taking turns", body, kBounds);
+  }
+}
+TEST(EventRing, AHoldIsWhoseMovesTheFloor) {
+  Plain r(2);
+  expect_body_holds("ring, letting go", r.body(r.letting_go(), 4), kBounds);
 }
 TEST(EventRing, WhatIsOverrunIsAGap) {
   Plain r(2);
@@ -210,6 +280,8 @@ TEST(EventRing, NobodyWaitsForAStoppedThread) {
     expect_body_fails("ring, " #name, r.body(r.scene(), records), {.preemptions = 3, .schedules = 30'000}); \
   }
 TERN_RING_FAILS(EventFlagBeforeTail, Mutant::kEventFlagBeforeTail, helping, 2)
+TERN_RING_FAILS(EventTurnTakenLate, Mutant::kEventTurnTakenLate, helping_who_takes_his_turn, 2)
+TERN_RING_FAILS(EventFilledUnpassed, Mutant::kEventFilledUnpassed, letting_go, 4)
 TERN_RING_FAILS(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, helping, 2)
 TERN_RING_FAILS(EventLoserHolds, Mutant::kEventLoserHolds, helping, 2)
 TERN_RING_FAILS(EventLoserKeepsWhatItIsBornWith, Mutant::kEventLoserHolds, helping_its_writer, 2)

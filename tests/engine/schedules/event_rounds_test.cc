@@ -75,6 +75,7 @@ class RoundsBase {
           rig.complain("a gap in a ring that has room for everything");
           return n;
         }
+        if (Events(rig.core().space).ring(0)->floor() > next.sequence) rig.complain("given up, and not read by everybody");
         ++n;
       }
     }
@@ -95,7 +96,7 @@ class RoundsBase {
       if (now.is_here[l]) poll(l, own);
     }
     Events events(rig.core().space);
-    if (now.has_token && events.ring(0)->first() > now.token) rig.complain("what a token may ask for is gone");
+    if (now.has_token && events.ring(0)->floor() > now.token) rig.complain("what a token may ask for is gone");
     events.ring(0)->for_each([&](std::uint64_t record) {
       if (rig.core().space.record(record)->hold_word().holds() != 1) rig.complain("a record in the ring has more holds than its cell's");
     });

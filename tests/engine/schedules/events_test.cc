@@ -201,6 +201,15 @@ struct Eventful : EventRig<M> {
             },
             [&] { this->leave(1); }};
   }
+  // The short way twice, at one key and one ring: in turns.
+  Threads two_in_turns() {
+    return {[&] {
+              for (const char* value : {"1", "2", "3"}) this->set(0, key, value);
+            },
+            [&] {
+              for (const char* value : {"4", "5"}) this->set(1, key, value);
+            }};
+  }
   // What a writer hasn't stamped yet is stamped by a view's reader, then seen in another view, from which on somebody listens.
   Threads stamped_by_another() {
     this->another_listens();
@@ -253,6 +262,7 @@ TERN_EVENTS_HOLD(AListenerComesWithAView, coming_with_a_view, 3, 8, false)
 TERN_EVENTS_HOLD(AListenerComesBesideAnother, coming_beside_another, 3, 8, false)
 TERN_EVENTS_HOLD(TheLastListenerLeaves, leaving, 3, 4)
 TERN_EVENTS_HOLD(TheLastListenerLeavesAWriter, leaving_a_writer, 2, 8)
+TERN_EVENTS_HOLD(TwoWritersInTurns, two_in_turns, 2, 4)
 TERN_EVENTS_HOLD(AnotherStamps, stamped_by_another, 2, 8, false)
 
 // Past the rings' share (64 bytes: one record) each record that is told pushes others out.
@@ -276,6 +286,7 @@ TEST(Events, NobodyWaitsForAStoppedThread) {
     expect_body_fails("events, " #name, e.body(e.scene()), {.preemptions = 3, .schedules = 30'000}); \
   }
 TERN_EVENTS_FAIL(EventFlagBeforeTail, Mutant::kEventFlagBeforeTail, two_writers, 3, 8)
+TERN_EVENTS_FAIL(EventTurnTakenLate, Mutant::kEventTurnTakenLate, two_in_turns, 2, 8)
 TERN_EVENTS_FAIL(EventTailBeforeFlag, Mutant::kEventTailBeforeFlag, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventLoserHolds, Mutant::kEventLoserHolds, two_writers, 3, 8)
 TERN_EVENTS_FAIL(EventUntoldHolds, Mutant::kEventUntoldHolds, leaving_a_writer, 2, 8)
