@@ -36,7 +36,7 @@
 // read(position). A cell of this lap that names a record: the event, the tail past it or not yet. One of the lap before: nothing
 // yet. Otherwise it was overrun: a gap, up to the floor, whose length is told. So a reader comes near the tail only when
 // it was overrun, and the line of the tail stays the writers'. Laps tell the last 2^24 apart: who was away for so long that it may be
-// more reads with read_far, which asks the tail first.
+// more reads with read_far, which asks the floor first.
 //
 // A record that stands for no key (an invalidation point: one a ring, STAMPED, in no slot) is published the same way.
 //
