@@ -120,6 +120,14 @@ class alignas(128) EventRing {
     return has(t) ? t + 1 : t;
   }
 
+  // The place that is free next, as it seems.
+  struct Turn {
+    Word* cell;
+    std::uint64_t position;
+    std::uint64_t found;   // what the cell says
+    std::uint64_t filled;  // what it will say, but for the record
+  };
+
   // Inside the guard in which the record was found where it is current. `held`: it was born with a hold for this. A tail that was read.
   template <class Host>
   std::uint64_t publish(Host& host, std::uint64_t record, bool held = false) noexcept {
@@ -149,18 +157,7 @@ class alignas(128) EventRing {
         host.hold(record);
         held = true;
       }
-      std::uint64_t expected = c.word();
-      Sync::point("event.swap");
-      if (!cell.compare_exchange_strong(expected, EventCell::of(lap_of(p), record).word(),
-                                        std::memory_order_seq_cst)) {  // [event] seq_cst
-        continue;
-      }
-      if (planted<Sync>(Mutant::kEventTailBeforeFlag)) move_tail(p);
-      Sync::point("event.in");
-      if (planted<Sync>(Mutant::kEventHoldResurrected)) host.hold(record);
-      host.tell_own(record);
-      Sync::point("event.told");
-      move_tail(p);
+      if (!publish_at(host, Turn{&cell, p, c.word(), EventCell::of(lap_of(p), 0).word()}, record)) continue;
       if (planted<Sync>(Mutant::kEventFilledUnpassed) && c.record() != 0) host.release(c.record());
       return p;
     }
@@ -168,14 +165,7 @@ class alignas(128) EventRing {
     return p;
   }
 
-  // The place that is free next, as it seems; read before anybody can see the record that is to go there.
-  struct Turn {
-    Word* cell;
-    std::uint64_t position;
-    std::uint64_t found;   // what the cell says
-    std::uint64_t filled;  // what it will say, but for the record
-  };
-  // False: somebody has filled it and not moved the tail, or it can't be filled yet.
+  // Before anybody can see the record that is to go there. False: somebody has filled it and not moved the tail, or it can't be filled yet.
   template <class Host>
   bool take_turn(Host& host, Turn& turn) noexcept {
     if constexpr (!Sync::kWordwise) prefetch_to_write(this);  // others have looked at both
@@ -193,7 +183,7 @@ class alignas(128) EventRing {
     turn.filled = EventCell::of(lap, 0).word();
     return ((EventCell(turn.found).lap() + 1) & EventCell::kLapMask) == lap && !is_taken(p);
   }
-  // What publish does at its first attempt, of a record with a hold that nobody could see when the turn was taken: so it is in no
+  // One attempt of publish, of a record with a hold. Alone, where nobody could see the record when the turn was taken: so it is in no
   // earlier cell, and if it is in this one, the swap fails. False: publish is to do it.
   template <class Host>
   [[gnu::always_inline]] bool publish_at(Host& host, const Turn& turn, std::uint64_t record) noexcept {
@@ -202,7 +192,9 @@ class alignas(128) EventRing {
     if (!turn.cell->compare_exchange_strong(found, turn.filled | record, std::memory_order_seq_cst)) [[unlikely]] {  // [event] seq_cst
       return false;
     }
+    if (planted<Sync>(Mutant::kEventTailBeforeFlag)) move_tail(turn.position);
     Sync::point("event.in");
+    if (planted<Sync>(Mutant::kEventHoldResurrected)) host.hold(record);
     host.tell_own(record);
     Sync::point("event.told");
     move_tail(turn.position);

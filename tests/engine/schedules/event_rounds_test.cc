@@ -63,6 +63,10 @@ class RoundsBase {
   void go(unsigned l, int t) {
     at(l).end(rig.thread(t));
     now.is_here[l] = false;
+    for (const bool here : now.is_here) {
+      if (here) return;
+    }
+    now.had_ended = true;
   }
   unsigned poll(unsigned l, int t) {
     const std::uint64_t round = at(l).begin_poll();
@@ -100,8 +104,8 @@ class RoundsBase {
     const bool is_void = now.session != events.session();
     // What the last listener's end has emptied is a gap.
     const auto& ring = *events.ring(0);
-    const bool is_given_up = ring.floor() > now.token && ring.read(now.token, ring.cells()).what == tern::detail::EventSeen::kEvent;
-    if (now.has_token && !is_void && is_given_up) rig.complain("what a token may ask for is gone");
+    const bool is_gap = now.had_ended && ring.read(now.token, ring.cells()).what != tern::detail::EventSeen::kEvent;
+    if (now.has_token && !is_void && ring.floor() > now.token && !is_gap) rig.complain("what a token may ask for is gone");
     events.ring(0)->for_each([&](std::uint64_t record) {
       if (rig.core().space.record(record)->hold_word().holds() != 1) rig.complain("a record in the ring has more holds than its cell's");
     });
@@ -121,6 +125,7 @@ class RoundsBase {
     bool is_here[kListeners] = {};
     std::uint64_t token = 0;
     bool has_token = false;
+    bool had_ended = false;     // nobody was here
     std::uint64_t session = 0;  // the token's
   };
   Sub& at(unsigned l) { return *std::launder(reinterpret_cast<Sub*>(now.sub[l])); }
